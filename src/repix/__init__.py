@@ -1,0 +1,44 @@
+"""repix: takes the rain out of photos and videos, translates pictures, blends them without a seam.
+
+Public names are resolved on first use (PEP 562), so `import repix` stays fast and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Restorer": "repix.infer.restorer",
+    "RainParams": "repix.data.rain",
+    "add_rain": "repix.data.rain",
+    "find_pairs": "repix.data.pairs",
+    "read_image": "repix.io.image",
+    "write_image": "repix.io.image",
+    "RepixError": "repix.errors",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+if TYPE_CHECKING:
+    from repix.data.pairs import find_pairs as find_pairs
+    from repix.data.rain import RainParams as RainParams
+    from repix.data.rain import add_rain as add_rain
+    from repix.errors import RepixError as RepixError
+    from repix.infer.restorer import Restorer as Restorer
+    from repix.io.image import read_image as read_image
+    from repix.io.image import write_image as write_image
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module = _PUBLIC[name]
+    except KeyError:
+        raise AttributeError(f"module 'repix' has no attribute {name!r}") from None
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

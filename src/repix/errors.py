@@ -1,0 +1,58 @@
+"""Every error that repix raises on purpose.
+
+    RepixError                exit code 1
+    ├── InputError                      2   a picture, film, folder, mask or option that cannot be used
+    ├── RecipeError                     3   a recipe that does not validate
+    ├── WeightsError                    4   weights that are missing, damaged or do not fit
+    ├── BackendError                    5   the inference engine cannot run (device, provider, memory)
+    └── MissingExtraError               6   an optional dependency is not installed
+
+The message of each says what was got, what was expected and what to do. The command line prints it on one
+line and exits with the class's `exit_code`; a folder run in which single files failed exits with 1.
+"""
+
+
+class RepixError(Exception):
+    """Base of all deliberate errors; catching it catches every one of them."""
+
+    exit_code = 1
+
+
+class InputError(RepixError):
+    """A picture, film, folder, mask or option that cannot be used as given."""
+
+    exit_code = 2
+
+
+class RecipeError(RepixError):
+    """A training recipe that does not validate."""
+
+    exit_code = 3
+
+
+class WeightsError(RepixError):
+    """Weights that are missing, damaged, or do not fit the network."""
+
+    exit_code = 4
+
+
+class BackendError(RepixError):
+    """The inference engine cannot run what was asked of it."""
+
+    exit_code = 5
+
+
+class MissingExtraError(RepixError):
+    """An optional part of repix is needed and not installed.
+
+    Args:
+        extra: name of the extra in `pip install 'repix[extra]'`.
+        missing: the module whose import failed.
+    """
+
+    exit_code = 6
+
+    def __init__(self, extra: str, missing: str) -> None:
+        super().__init__(f"this needs {missing}, which is not installed: pip install 'repix[{extra}]'")
+        self.extra = extra
+        self.missing = missing

@@ -1,0 +1,1 @@
+"""Running a trained network on pictures of any size, without torch."""

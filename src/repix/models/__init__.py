@@ -1,0 +1,103 @@
+"""The networks, by name. Adding one is one file, one line in `MODELS` and one row of golden values.
+
+A network is a `torch.nn.Module` with
+
+    forward(x) -> Tensor            (N, 3, H, W) in [0, 1] -> the same; the only thing exported
+    forward_train(x) -> Prediction  what the losses see: the estimate, earlier stages, an attention mask
+    multiple_of: int                H and W must be multiples of this (padding is `repix.infer`'s work)
+    tileable: bool                  False where a value depends on the whole picture (pooling, recurrence)
+
+Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer` clips once, at the end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from repix.errors import RecipeError
+
+MODELS: dict[str, str] = {
+    "repixnet": "repix.models.repixnet:RepixNet",
+    "resnet": "repix.models.resnet:ResNet",
+}
+
+
+class Prediction(NamedTuple):
+    """What a network gives its losses.
+
+    Attributes:
+        pred: the estimate of the clean picture, (N, 3, H, W).
+        stages: estimates of earlier stages, oldest first, each (N, 3, H, W); empty for one-stage networks.
+        mask: attention over the rain, (N, 1, H, W) in [0, 1], or None.
+    """
+
+    pred: Tensor
+    stages: tuple[Tensor, ...] = ()
+    mask: Tensor | None = None
+
+
+class Network(nn.Module):
+    """Base of our networks: the contract above with its defaults."""
+
+    multiple_of: int = 1
+    tileable: bool = True
+
+    def forward_train(self, x: Tensor) -> Prediction:
+        """(N, 3, H, W) in [0, 1] -> `Prediction`; networks with stages or masks override this."""
+        return Prediction(self(x))
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The class behind a name in `MODELS`, or behind `"my_file.py:MyNet"`.
+
+    Raises:
+        RecipeError: no such name, file or class.
+    """
+    if ".py:" in name:
+        file, _, attribute = name.rpartition(":")
+        path = Path(file)
+        if not path.is_file():
+            raise RecipeError(f"model {name!r}: no file {path.resolve()}; expected my_file.py:MyNet")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        if name not in MODELS:
+            near = get_close_matches(name, MODELS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise RecipeError(f"unknown model {name!r}{hint} (known: {', '.join(sorted(MODELS))}, or my_file.py:MyNet)")
+        target, _, attribute = MODELS[name].partition(":")
+        module = importlib.import_module(target)
+    found = getattr(module, attribute, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise RecipeError(f"model {name!r}: {attribute} is not a torch.nn.Module class in that file")
+    return found
+
+
+def create_model(name: str, **args: Any) -> nn.Module:
+    """Build a network by name; unknown arguments are an error, none is swallowed.
+
+    Args:
+        name: a key of `MODELS`, or `"my_file.py:MyNet"` for a network of your own.
+        **args: passed to the network's constructor.
+
+    Raises:
+        RecipeError: unknown name or argument.
+    """
+    cls = model_class(name)
+    known = inspect.signature(cls).parameters
+    for key in args:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise RecipeError(f"model {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
+    return cls(**args)
