@@ -1,0 +1,97 @@
+"""The metrics against the MATLAB formulas, written here a second time and differently."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.signal import convolve2d
+
+from repix.errors import InputError
+from repix.metrics import METRICS, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+
+RNG = np.random.default_rng(7)
+
+
+def pictures(kind: str, height: int = 45, width: int = 38) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth, noisy, flat and saturated pairs."""
+    yy, xx = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(xx / (3 + c)) * np.cos(yy / (5 + c)) for c in range(3)], axis=-1)
+    gt = np.clip(127 + 110 * waves, 0, 255)
+    if kind == "flat":
+        gt = np.full_like(gt, 90.0)
+    noise = {"smooth": 4, "noisy": 40, "flat": 10, "saturated": 5}[kind]
+    if kind == "saturated":
+        gt = np.where(gt > 127, 255.0, 0.0)
+    pred = np.clip(gt + noise * RNG.standard_normal(gt.shape), 0, 255)
+    return pred.round().astype(np.uint8), gt.round().astype(np.uint8)
+
+
+def matlab_y(rgb: np.ndarray) -> np.ndarray:
+    """im2double, then the first row of MATLAB's rgb2ycbcr: its matrix applied to [0, 1], scaled by 1/255."""
+    rgb = rgb.astype(np.float64) / 255
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    return (16 + 65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
+def matlab_psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * math.log10(1 / np.mean((a - b) ** 2))
+
+
+def wang_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """ssim_index.m of Wang et al. 2004: fspecial('gaussian', 11, 1.5), filter2(…, 'valid'), on [0, 255]."""
+    axis = np.arange(11) - 5
+    window = np.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    a, b = a * 255, b * 255
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        return convolve2d(x, window, mode="valid")
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    cov = blur(a * b) - mean_a * mean_b
+    ssim = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return float(ssim.mean())
+
+
+@pytest.mark.parametrize("kind", ["smooth", "noisy", "flat", "saturated"])
+def test_against_the_matlab_formulas(kind: str) -> None:
+    pred, gt = pictures(kind)
+    assert psnr_y(pred, gt) == pytest.approx(matlab_psnr(matlab_y(pred), matlab_y(gt)), abs=1e-9)
+    assert psnr_rgb(pred, gt) == pytest.approx(matlab_psnr(pred / 255.0, gt / 255.0), abs=1e-9)
+    assert ssim_y(pred, gt) == pytest.approx(wang_ssim(matlab_y(pred), matlab_y(gt)), abs=1e-9)
+    channels = [wang_ssim(pred[..., c] / 255.0, gt[..., c] / 255.0) for c in range(3)]
+    assert ssim_rgb(pred, gt) == pytest.approx(np.mean(channels), abs=1e-9)
+
+
+def test_known_values() -> None:
+    """White against a grey ten levels darker: the luma differs by 10·219/255."""
+    white = np.full((16, 16, 3), 255, np.uint8)
+    grey = white - 10
+    assert psnr_rgb(grey, white) == pytest.approx(20 * math.log10(255 / 10))
+    assert psnr_y(grey, white) == pytest.approx(20 * math.log10(255 / (10 * 219 / 255)))
+    assert psnr_y(grey, white) - psnr_rgb(grey, white) == pytest.approx(1.322, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_types_agree(name: str) -> None:
+    pred, gt = pictures("noisy")
+    figure = METRICS[name](pred, gt)
+    assert METRICS[name](pred.astype(np.uint16) * 257, gt) == pytest.approx(figure, abs=1e-9)
+    assert METRICS[name]((pred / 255.0).astype(np.float64), gt) == pytest.approx(figure, abs=1e-9)
+    assert METRICS[name](gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_bad_input(name: str) -> None:
+    pred, gt = pictures("noisy")
+    with pytest.raises(InputError, match=r"shapes \(45, 38, 3\) and \(44, 38, 3\)"):
+        METRICS[name](pred, gt[1:])
+    with pytest.raises(InputError, match="expected uint8, uint16 or float"):
+        METRICS[name](pred.astype(np.int64), gt)
+    if name.startswith("ssim"):
+        with pytest.raises(InputError, match="at least 11x11"):
+            METRICS[name](pred[:10], gt[:10])
