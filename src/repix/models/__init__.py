@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from repix.errors import RecipeError
 
 MODELS: dict[str, str] = {
+    "prenet": "repix.models.prenet:PReNet",
     "repixnet": "repix.models.repixnet:RepixNet",
     "resnet": "repix.models.resnet:ResNet",
 }

@@ -1,0 +1,121 @@
+"""CPU-seconds per picture, one thread, ONNX Runtime fp32: the shipped weights and PReNet in one run.
+
+    python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
+
+PReNet (Ren et al. 2019, six stages) is exported from repix's own implementation with random weights, whose values don't
+matter for speed; `--arch` adds networks that are not trained yet in the same way. Each network is warmed up, then all
+take turns, so that a busy or throttled machine slows all of them alike. The figure is the median of the process's CPU
+time, not of the wall clock; `ratio` is PReNet's median over the network's (higher is faster).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import io
+import logging
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from tqdm import tqdm
+
+from repix.models import create_model
+from repix.weights import find_card, list_cards, read_weights
+
+
+def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
+    """`"name:key=literal,key=literal"` -> name and arguments."""
+    name, _, rest = text.partition(":")
+    call = ast.parse(f"f({rest})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+
+
+def exported(net: torch.nn.Module, size: int) -> bytes:
+    """ONNX bytes of a network at one size."""
+    buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a line for each operator of an absent torchvision
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.export's own
+        program = torch.onnx.export(net.eval(), (torch.rand(1, 3, size, size),), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(buffer)
+    return buffer.getvalue()
+
+
+def session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512, help="height and width of the picture")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--arch", action="append", default=[], help="a network to measure untrained; may be repeated")
+    parser.add_argument("--csv", type=Path, help="also write the table there")
+    args = parser.parse_args()
+
+    models: dict[str, bytes] = {"PReNet": exported(create_model("prenet"), args.size)}
+    parameters = {"PReNet": count(create_model("prenet"))}
+    for card in list_cards():
+        _, folder = find_card(card.name)
+        models[card.name] = read_weights(card, folder, "model.onnx")
+        parameters[card.name] = count(create_model(card.arch, **card.args))
+    for text in args.arch:
+        name, arguments = parse_arch(text)
+        net = create_model(name, **arguments)
+        models[text], parameters[text] = exported(net, args.size), count(net)
+
+    picture = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
+    sessions = {name: session(model) for name, model in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for turn in tqdm(range(args.repeats + 1), desc="turns"):
+        for name, run in sessions.items():
+            start = time.process_time()
+            run.run(None, {run.get_inputs()[0].name: picture})
+            if turn:  # the first is the warm-up
+                seconds[name].append(time.process_time() - start)
+
+    reference = median(seconds["PReNet"])
+    rows = [
+        {
+            "network": name,
+            "parameters": parameters[name],
+            "cpu_seconds": f"{median(values):.4f}",
+            "fastest": f"{min(values):.4f}",
+            "slowest": f"{max(values):.4f}",
+            "ratio": f"{reference / median(values):.1f}",
+        }
+        for name, values in seconds.items()
+    ]
+    width = max(len(name) for name in sessions)
+    print(f"{args.size}×{args.size}, one thread, median of {args.repeats}")
+    print(f"{'network':{width}} {'parameters':>10} {'CPU s':>8} {'fastest':>8} {'slowest':>8} {'ratio':>6}")
+    for row in rows:
+        print(
+            f"{row['network']:{width}} {row['parameters']:10} {row['cpu_seconds']:>8} {row['fastest']:>8} "
+            f"{row['slowest']:>8} {row['ratio']:>6}"
+        )
+    if args.csv:
+        with args.csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def count(net: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+if __name__ == "__main__":
+    main()
