@@ -1,0 +1,155 @@
+"""What runs the network: ONNX Runtime for users, torch for training's validation. Both see (N, 3, H, W) float32."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repix.errors import BackendError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""Devices, best first, and ONNX Runtime's names for them."""
+
+_WHEELS = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+
+DEVICES = ("auto", *_PROVIDERS)
+
+
+class Backend(Protocol):
+    """Runs a network.
+
+    Attributes:
+        device: where it runs, as in `DEVICES` but `auto`; torch's own name for a torch network.
+    """
+
+    device: str
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3, H, W) float32 in [0, 1] -> the same shape, not clamped.
+
+        Raises:
+            BackendError: out of memory, or the network does not take this size.
+        """
+        ...
+
+
+class OnnxBackend:
+    """ONNX Runtime with the best provider that is there.
+
+    Args:
+        model: the ONNX file's bytes.
+        device: `auto`, `cpu`, `cuda`, `coreml` or `directml`; `auto` takes the best that works.
+        threads: threads on the CPU; None takes OMP_NUM_THREADS where it is set, and the physical cores that the
+            process may use where not.
+
+    Raises:
+        BackendError: unknown device, a device that is not there, or a model that ONNX Runtime cannot load.
+    """
+
+    def __init__(self, model: bytes, *, device: str = "auto", threads: int | None = None) -> None:
+        import onnxruntime as ort
+
+        if device not in DEVICES:
+            raise BackendError(f"unknown device {device!r}; choose one of {', '.join(DEVICES)}")
+        ort.set_default_logger_severity(4)  # what matters comes as an exception; the rest is noise on stderr
+        present = ort.get_available_providers()
+        if device == "auto":
+            wanted = [name for name, provider in _PROVIDERS.items() if provider in present]
+        elif _PROVIDERS[device] in present:
+            wanted = [device]
+        else:
+            wheel = _WHEELS.get(device)
+            how = f": pip uninstall onnxruntime && pip install {wheel} (they overwrite each other)" if wheel else ""
+            raise BackendError(f"this ONNX Runtime has no {device} (it has: {_names(present)}){how}")
+        reason = "no provider"
+        for name in wanted:
+            try:
+                session = ort.InferenceSession(model, _options(ort, name, threads), [_PROVIDERS[name]])
+            except Exception as error:
+                reason = _first_line(error)
+                continue
+            # a provider whose libraries are missing gives way to the CPU without an exception
+            if session.get_providers()[0] == _PROVIDERS[name]:
+                self.device = name
+                self._session = session
+                self._input = session.get_inputs()[0].name
+                return
+            reason = f"its libraries (such as CUDA and cuDNN for {name}) cannot be loaded"
+        raise BackendError(f"ONNX Runtime cannot run the network on {' or '.join(wanted)}: {reason}; try --device cpu")
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend.run`."""
+        try:
+            (y,) = self._session.run(None, {self._input: x})
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime failed on {self.device} at {x.shape}: {_first_line(error)}") from error
+        return np.asarray(y)
+
+
+class TorchBackend:
+    """A torch network behind the same interface, so that training and evaluation measure what users run.
+
+    Args:
+        net: (N, 3, H, W) in [0, 1] -> the same; runs where its parameters are. It is put into evaluation mode for
+            each run and back into its own afterwards.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+
+    @property
+    def device(self) -> str:
+        """torch's name of the device that holds the network's parameters."""
+        parameter = next(self._net.parameters(), None)
+        return "cpu" if parameter is None else str(parameter.device)
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend.run`."""
+        import torch
+
+        training = self._net.training
+        self._net.eval()
+        try:
+            with torch.inference_mode():
+                y = self._net(torch.from_numpy(x).to(self.device))
+        except RuntimeError as error:
+            raise BackendError(f"torch failed on {self.device} at {x.shape}: {_first_line(error)}") from error
+        finally:
+            self._net.train(training)
+        result: NDArray[np.float32] = y.float().cpu().numpy()
+        return result
+
+
+def _options(ort: Any, device: str, threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    if device == "directml":
+        options.enable_mem_pattern = False  # DirectML does not support it
+    if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        threads = int(os.environ["OMP_NUM_THREADS"])
+    if threads is None and hasattr(os, "sched_getaffinity"):
+        # ONNX Runtime counts the machine's cores, not those that a container or taskset leaves
+        allowed = len(os.sched_getaffinity(0))
+        threads = allowed if allowed < (os.cpu_count() or 1) else None
+    if threads:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _names(present: list[str]) -> str:
+    return ", ".join(name for name, provider in _PROVIDERS.items() if provider in present) or "none of ours"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

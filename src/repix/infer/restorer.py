@@ -1,0 +1,103 @@
+"""Picture in, picture out: the one object that users, evaluation and training's validation run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from repix.errors import InputError
+from repix.infer.backend import Backend, OnnxBackend
+from repix.infer.tiling import Pixels, apply_tiled
+from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
+
+
+class Restorer:
+    """A network that takes pictures of any size, 8 or 16 bit, and gives back the same size and type.
+
+    Args:
+        backend: what runs the network.
+        multiple_of: H and W given to the network are padded to multiples of this.
+        tiling: how to tile; None runs every picture in one piece.
+        card: what the network is, where it came with a card.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        multiple_of: int = 1,
+        tiling: Tiling | None = None,
+        card: ModelCard | None = None,
+    ) -> None:
+        self.backend = backend
+        self.multiple_of = multiple_of
+        self.tiling = tiling
+        self.card = card
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+        device: str = "auto",
+        *,
+        threads: int | None = None,
+    ) -> Restorer:
+        """Load a weight, after checking its sha256.
+
+        Args:
+            name_or_path: name of a shipped weight (`repix models` lists them), or the path of a weight's folder.
+            device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
+            threads: threads on the CPU; None takes what the process may use.
+
+        Raises:
+            WeightsError: no such weight, or damaged.
+            BackendError: the device is not there.
+        """
+        card, folder = find_card(name_or_path)
+        backend = OnnxBackend(read_weights(card, folder, "model.onnx"), device=device, threads=threads)
+        return cls(backend, multiple_of=card.multiple_of, tiling=card.tiling, card=card)
+
+    def __call__(
+        self,
+        image: Pixels,
+        *,
+        strength: float = 1.0,
+        out: Pixels | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Pixels:
+        """Restore one picture.
+
+        Args:
+            image: (H, W, 3), uint8 or uint16, RGB, upright.
+            strength: 0 (the input) to 1 (the network's output); between, the two are blended.
+            out: where to write, of the same shape and type; may be `image` itself, which saves memory.
+            progress: called with fractions of the work that add up to 1.
+
+        Returns:
+            (H, W, 3) of the same type; `out` where that was given.
+
+        Raises:
+            InputError: another shape or type, or a strength outside [0, 1].
+            BackendError: the network failed, for example out of memory.
+        """
+        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            got = getattr(image, "shape", type(image).__name__)
+            raise InputError(f"a picture must be an (H, W, 3) RGB array, got {got}")
+        if image.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"a picture must be uint8 or uint16, got {image.dtype}; scale it to 0…255 and cast it")
+        if not 0 <= strength <= 1:
+            raise InputError(f"strength must be between 0 and 1, got {strength}")
+        if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
+            raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
+        return apply_tiled(
+            self.backend.run,
+            image,
+            multiple_of=self.multiple_of,
+            tile=self.tiling.tile if self.tiling is not None else None,
+            overlap=self.tiling.overlap if self.tiling is not None else 0,
+            strength=strength,
+            out=out,
+            progress=progress,
+        )

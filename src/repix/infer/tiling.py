@@ -1,0 +1,130 @@
+"""Pictures of any size through a network: padding, overlapped feathered tiles, one conversion each way. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repix.errors import BackendError
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Floats = NDArray[np.float32]
+
+
+def apply_tiled(
+    run: Callable[[Floats], Floats],
+    image: Pixels,
+    *,
+    multiple_of: int = 1,
+    tile: int | None = None,
+    overlap: int = 0,
+    strength: float = 1.0,
+    out: Pixels | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Pixels:
+    """Run a network over a picture, in memory that grows with the picture's shorter side only.
+
+    The picture is padded below and on the right to multiples of `multiple_of` (reflected, then edge where it is too
+    small to reflect), cut into equal tiles along that grid, and the results are blended where tiles overlap. The
+    outer quarter of an overlap, where a tile lacks context, gets no weight. Finished rows are blended with the input
+    by `strength`, rounded half to even and clipped.
+
+    Args:
+        run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
+        image: (H, W, 3), uint8 or uint16.
+        multiple_of: what h and w must be multiples of.
+        tile: longest side of a tile in pixels; None runs the picture in one piece.
+        overlap: pixels that neighbouring tiles share.
+        strength: 0 gives the input, 1 the network's output.
+        out: where to write, of `image`'s shape and type; may be `image` itself. None makes a new array.
+        progress: called with the fraction of the work done since the last call; the fractions add up to 1.
+
+    Returns:
+        `out`, (H, W, 3) of `image`'s type.
+
+    Raises:
+        BackendError: the network's output has another shape or is not finite.
+    """
+    if out is None:
+        out = np.empty_like(image)
+    if tile is not None:
+        tile = max(tile // multiple_of, 1) * multiple_of
+        overlap = min(-(-overlap // multiple_of), tile // multiple_of // 2) * multiple_of
+    # bands run across the shorter side, so that what is held does not grow with the longer one
+    turned = image.shape[1] > image.shape[0]
+    source, result = (image.swapaxes(0, 1), out.swapaxes(0, 1)) if turned else (image, out)
+    scale = np.float32(np.iinfo(image.dtype).max)
+    size = source.shape[:2]
+    (rows, height), (columns, width) = (_cut(n, multiple_of, tile, overlap) for n in size)
+    down, across = _weights(rows, height, overlap), _weights(columns, width, overlap)
+    padded = columns[-1] + width
+    held = np.zeros((height, padded, 3), np.float32)
+    for i, row in enumerate(rows):
+        ys = _reflected(row, height, size[0])
+        for j, column in enumerate(columns):
+            piece = source[ys][:, _reflected(column, width, size[1])]
+            given = np.ascontiguousarray(piece.transpose(2, 1, 0) if turned else piece.transpose(2, 0, 1), np.float32)
+            given /= scale
+            got = run(given[None])
+            if got.shape != (1, *given.shape):
+                raise BackendError(f"the network made {got.shape} from {(1, *given.shape)}; it must keep the shape")
+            got = got[0].transpose(2, 1, 0) if turned else got[0].transpose(1, 2, 0)
+            held[:, column : column + width] += got * (down[i][:, None, None] * across[j][None, :, None])
+            if progress is not None:
+                progress(1 / (len(rows) * len(columns)))
+        # rows above the next band are finished, and no later band reads them: `out` may be `image`
+        done = (rows[i + 1] if i + 1 < len(rows) else size[0]) - row
+        ready = held[:done, : size[1]]
+        if not np.isfinite(ready).all():
+            raise BackendError("the network's output is not finite; run it on another --device, or train it again")
+        ready *= scale * np.float32(strength)
+        if strength != 1.0:
+            ready += source[row : row + done] * np.float32(1 - strength)
+        np.rint(ready, out=ready)
+        np.clip(ready, 0, scale, out=ready)
+        result[row : row + done] = ready
+        if i + 1 < len(rows):
+            held[: height - done] = held[done:].copy()
+            held[height - done :] = 0
+    return out
+
+
+def _cut(length: int, multiple_of: int, tile: int | None, overlap: int) -> tuple[list[int], int]:
+    """Where equal pieces start along one side, and their length. All sizes are on the grid of `multiple_of`."""
+    padded = -(-length // multiple_of) * multiple_of
+    if tile is None or padded <= tile:
+        return [0], padded
+    count = -(-(padded - overlap) // (tile - overlap))
+    # no larger than needed, so that the last tile does not repeat its neighbour
+    piece = -(-(padded + (count - 1) * overlap) // count // multiple_of) * multiple_of
+    units = (padded - piece) // multiple_of
+    return [i * units // (count - 1) * multiple_of for i in range(count)], piece
+
+
+def _weights(starts: list[int], length: int, overlap: int) -> list[Floats]:
+    """For each piece along one side its (length,) weights; over any pixel they add up to 1."""
+    centres = np.arange(length) + 0.5
+    raw = []
+    for i in range(len(starts)):
+        inside = np.full(length, np.inf)  # distance to the nearest cut that is not the picture's border
+        if i > 0:
+            inside = np.minimum(inside, centres)
+        if i + 1 < len(starts):
+            inside = np.minimum(inside, length - centres)
+        raw.append(np.clip((inside - overlap / 4) / (overlap / 2), 0, 1) if overlap else np.ones(length))
+    total = np.zeros(starts[-1] + length)
+    for start, weight in zip(starts, raw, strict=True):
+        total[start : start + length] += weight
+    return [
+        (weight / total[start : start + length]).astype(np.float32) for start, weight in zip(starts, raw, strict=True)
+    ]
+
+
+def _reflected(start: int, length: int, size: int) -> slice | NDArray[np.intp]:
+    """Indices of one piece: reflected beyond the last pixel, then held at the first."""
+    if start + length <= size:
+        return slice(start, start + length)
+    index = np.arange(start, start + length)
+    return np.maximum(np.where(index < size, index, 2 * (size - 1) - index), 0)

@@ -1,0 +1,239 @@
+"""Which files go where: inputs listed, folders mirrored, names that collide reported, files written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repix.errors import InputError
+
+READABLE = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif"}
+)
+"""File name extensions that are taken for pictures, in lower case."""
+
+WRITABLE = READABLE - {".heic", ".heif", ".gif"}
+"""Extensions that a picture can be written as."""
+
+_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"}
+_CASE_BLIND = sys.platform in ("win32", "darwin")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to read and what is written for it.
+
+    Attributes:
+        src: the picture.
+        dst: the result.
+        compare: the before|after picture, or None.
+    """
+
+    src: Path
+    dst: Path
+    compare: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        jobs: in the order in which they run; no two write the same file.
+        failed: inputs that can be refused by their name, with the reason.
+    """
+
+    jobs: list[Job]
+    failed: list[tuple[Path, str]]
+
+
+def plan(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    *,
+    format: str | None = None,
+    compare: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Decide every output name before any work is done.
+
+    Args:
+        inputs: files, folders (searched recursively; names that start with a dot are left out) and patterns that the
+            shell did not expand.
+        output: a folder, in which a folder given as input is mirrored; or a file name, for one input file; or None:
+            `NAME_dry.EXT` beside a file, and a folder `DIR_dry` beside a folder.
+        format: extension to write, such as `png`; None keeps each picture's own (`.heic` becomes `.jpg`).
+        compare: plan `NAME_compare.EXT` beside each result too.
+        overwrite: whether a result may take the place of an input.
+
+    Returns:
+        The plan. A file that two inputs name, or that is another input's result, is taken once or not at all.
+
+    Raises:
+        InputError: two inputs would share an output name, a result would overwrite an input unasked, an unknown
+            format, no picture at all, or an output that cannot be written.
+    """
+    suffix = _checked_suffix(format)
+    out = Path(output) if output is not None else None
+    out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in READABLE else None
+    if out_file is not None:
+        named_suffix = _checked_suffix(out_file.suffix)
+        if suffix not in (None, named_suffix):
+            raise InputError(f"{out_file} and --format {format} contradict each other; leave one out")
+        suffix = named_suffix
+    jobs: dict[str, Job] = {}
+    failed: list[tuple[Path, str]] = []
+    named = [path for name in inputs for path in _expand(name)]
+    if out_file is not None and (len(named) != 1 or named[0].is_dir()):
+        raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
+    for path in named:
+        if path.is_dir():
+            target = out if out is not None else _beside(path)
+            found = [(file, target / file.relative_to(path)) for file in _walk(path, leave_out=target)]
+            if not found and len(named) == 1:
+                raise InputError(f"no pictures in {path} (looked for {_listed(READABLE)})")
+        elif not path.is_file():
+            failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
+            continue
+        elif out_file is not None:
+            found = [(path, out_file)]
+        elif out is not None:
+            found = [(path, out / path.name)]
+        else:
+            found = [(path, path.with_name(f"{path.stem}_dry{path.suffix}"))]
+        for src, dst in found:
+            own = dst.suffix.lower()
+            if src.suffix.lower() not in READABLE and suffix is None:
+                failed.append((src, f"not a picture that repix knows by its extension ({_listed(READABLE)})"))
+                continue
+            if suffix is not None and out_file is None:
+                dst = dst.with_suffix(suffix)
+            elif own in _WRITTEN_AS:
+                dst = dst.with_suffix(_WRITTEN_AS[own])
+            beside = dst.with_name(f"{dst.stem}_compare{dst.suffix}") if compare else None
+            jobs.setdefault(_key(src), Job(src, dst, beside))
+    kept = _without_collisions(list(jobs.values()), overwrite=overwrite)
+    _check_writable(kept)
+    return Plan(kept, failed)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Args:
+        path: the file to write; folders above it are made.
+
+    Yields:
+        A name beside it to write to. It takes `path`'s place when the block ends, and is removed when it fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".repix-{secrets.token_hex(6)}.tmp"
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:  # a result must not vanish in a power cut after its input was replaced
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _checked_suffix(format: str | None) -> str | None:
+    if format is None:
+        return None
+    suffix = "." + format.lower().lstrip(".")
+    if suffix not in WRITABLE:
+        raise InputError(f"cannot write {format!r} pictures; choose one of {_listed(WRITABLE)}")
+    return suffix
+
+
+def _expand(name: str | os.PathLike[str]) -> list[Path]:
+    """A path as it is, or what an unexpanded pattern matches (Windows shells leave that to the program)."""
+    path = Path(name)
+    if path.exists() or not glob.has_magic(str(name)):
+        return [path]
+    return [Path(match) for match in sorted(glob.glob(str(name), recursive=True))] or [path]
+
+
+def _walk(folder: Path, *, leave_out: Path) -> Iterator[Path]:
+    """Pictures below a folder, in the order of their names, without an output folder that lies inside it."""
+    out = leave_out.resolve()
+    same = out == folder.resolve()
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
+        for name in sorted(files):
+            # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no picture
+            if Path(name).suffix.lower() in READABLE and not name.startswith("."):
+                yield here / name
+
+
+def _beside(folder: Path) -> Path:
+    whole = folder.resolve()
+    if not whole.name:
+        raise InputError(f"{folder} has no folder above it to write to; say where with -o")
+    named = folder if folder.name not in ("", "..") else whole  # as the user wrote it, where that has a name
+    return named.with_name(f"{named.name}_dry")
+
+
+def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
+    inputs = {_key(job.src): job.src for job in jobs}
+    results = {_key(path): job.src for job in jobs for path in (job.dst, job.compare) if path is not None}
+    # what this run makes from another input is no input: `repix derain *.jpg` a second time
+    kept = [job for job in jobs if results.get(_key(job.src), job.src) == job.src]
+    taken: dict[str, Path] = {}
+    for job in kept:
+        for path in (job.dst, job.compare):
+            if path is None:
+                continue
+            other = taken.setdefault(_key(path), job.src)
+            if other != job.src:
+                raise InputError(
+                    f"{other} and {job.src} would both be written to {path}; rename one, run them apart, or choose "
+                    "another --format; nothing was done"
+                )
+            if path == job.compare and path == job.dst:
+                raise InputError(f"{job.src}: result and comparison would share the name {path}; nothing was done")
+            if _key(path) in inputs and not overwrite:
+                raise InputError(
+                    f"{path} is an input and would be overwritten; choose another -o, or say --overwrite; "
+                    "nothing was done"
+                )
+    return kept
+
+
+def _check_writable(jobs: list[Job]) -> None:
+    """Try the nearest existing folder above every result: an hour's work must not end in "permission denied"."""
+    tried: set[Path] = set()
+    for folder in dict.fromkeys(job.dst.parent for job in jobs):
+        existing = folder
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if existing in tried:
+            continue
+        tried.add(existing)
+        if not existing.is_dir():
+            raise InputError(f"cannot write to {folder}: {existing} is a file, not a folder; choose another -o")
+        probe = existing / f".repix-{secrets.token_hex(6)}.tmp"
+        try:
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        except OSError as error:
+            raise InputError(f"cannot write to {existing}: {error.strerror}; choose another folder with -o") from error
+
+
+def _key(path: Path) -> str:
+    """One text for one file, however it is spelled."""
+    whole = os.path.realpath(path)
+    return whole.casefold() if _CASE_BLIND else whole
+
+
+def _listed(suffixes: frozenset[str]) -> str:
+    return ", ".join(sorted(suffixes))

@@ -1,0 +1,49 @@
+"""Fixtures that several test folders share. Pictures are made here; nothing is read from outside the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+@pytest.fixture
+def photo() -> NDArray[np.uint8]:
+    """A 61x83 picture with smooth ground, edges and colour: odd sizes on purpose, (H, W, 3) uint8."""
+    y, x = np.mgrid[0:61, 0:83]
+    ground = np.stack([x * 2.5, y * 3.5, 200 - x - y], axis=2)
+    ground[20:40, 30:60] = (250, 40, 90)
+    return np.clip(ground, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def darkening_weight(tmp_path: Path) -> Path:
+    """A weight folder (card.json, model.onnx) whose network multiplies every value by 0.4: exact and instant."""
+    import onnx
+
+    from repix.weights import ModelCard, Tiling, save_card
+
+    shape = ["n", 3, "h", "w"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Mul", ["x", "factor"], ["y"])],
+        "darken",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [0.4])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    folder = tmp_path / "weights" / "darken"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    card = ModelCard(
+        name="darken",
+        task="derain",
+        arch="none",
+        multiple_of=8,
+        tiling=Tiling(tile=48, overlap=8),
+        licence="Apache-2.0",
+    )
+    save_card(card, folder)
+    return folder

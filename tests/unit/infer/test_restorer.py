@@ -1,0 +1,104 @@
+"""`Restorer` over both backends: the same picture out, odd sizes, clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from repix.errors import BackendError, InputError, WeightsError
+from repix.infer.backend import OnnxBackend, TorchBackend
+from repix.infer.restorer import Restorer
+from repix.weights import Tiling
+
+
+def test_from_pretrained_knows_its_card(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
+    restorer = Restorer.from_pretrained(darkening_weight, device="cpu")
+    assert restorer.card is not None
+    assert restorer.multiple_of == 8
+    assert restorer.backend.device == "cpu"
+    np.testing.assert_array_equal(restorer(photo), np.rint(photo * 0.4))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 3), (100, 133)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_size_and_depth(darkening_weight: Path, size: tuple[int, int], dtype: type) -> None:
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (*size, 3), dtype=dtype)
+    result = Restorer.from_pretrained(darkening_weight)(image)
+    assert (result.shape, result.dtype) == (image.shape, dtype)
+    assert np.abs(result - image * 0.4).max() <= 0.51
+
+
+def test_torch_and_onnx_give_the_same_picture(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
+    import torch
+
+    class Darken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 0.4
+
+    net = Darken()
+    net.train()
+    restorer = Restorer(TorchBackend(net), multiple_of=8, tiling=Tiling(tile=32, overlap=8))
+    np.testing.assert_array_equal(restorer(photo), Restorer.from_pretrained(darkening_weight)(photo))
+    assert net.training  # as it was
+    assert restorer.backend.device == "cpu"
+
+
+def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
+    restorer = Restorer.from_pretrained(darkening_weight)
+    for bad in (photo[..., 0], photo.astype(np.float32), photo[:0], "photo.jpg"):
+        with pytest.raises(InputError, match="a picture must be"):
+            restorer(bad)
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            restorer(photo, strength=strength)
+    with pytest.raises(InputError, match="out must be"):
+        restorer(photo, out=photo[:5])
+
+
+def test_changed_byte_is_refused(darkening_weight: Path) -> None:
+    data = bytearray((darkening_weight / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (darkening_weight / "model.onnx").write_bytes(bytes(data))
+    with pytest.raises(WeightsError, match="damaged or was changed"):
+        Restorer.from_pretrained(darkening_weight)
+
+
+def test_devices(darkening_weight: Path) -> None:
+    model = (darkening_weight / "model.onnx").read_bytes()
+    assert OnnxBackend(model, device="cpu").device == "cpu"
+    with pytest.raises(BackendError, match=r"unknown device 'gpu'; choose one of auto, cuda"):
+        OnnxBackend(model, device="gpu")
+    with pytest.raises(BackendError, match=r"has no directml.*onnxruntime-directml"):
+        OnnxBackend(model, device="directml")
+    with pytest.raises(BackendError, match="cannot run the network"):
+        OnnxBackend(b"not a model")
+
+
+@pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("", 0), ("four", 0)])
+def test_threads_follow_the_environment(
+    darkening_weight: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: int
+) -> None:
+    import os
+
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "cpu_count", lambda: len(os.sched_getaffinity(0)))
+    backend = OnnxBackend((darkening_weight / "model.onnx").read_bytes(), device="cpu")
+    assert backend._session.get_session_options().intra_op_num_threads == expected
+
+
+def test_a_network_that_fails_says_so(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    fixed = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 16, 16])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [fixed],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(BackendError, match=r"failed on cpu at \(1, 3, 61, 83\)"):
+        Restorer(OnnxBackend(model.SerializeToString()))(photo)

@@ -1,0 +1,394 @@
+"""Pictures survive reading and writing, checked with an independent reader (Pillow)."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
+
+from repix.errors import InputError
+from repix.io.image import Picture, read_image, write_image
+
+XMP = (
+    b"<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?><x:xmpmeta xmlns:x='adobe:ns:meta/'>"
+    b"<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description "
+    b"xmlns:tiff='http://ns.adobe.com/tiff/1.0/' tiff:Orientation='6' tiff:Artist='A. Uthor'/></rdf:RDF>"
+    b"</x:xmpmeta><?xpacket end='w'?>"
+)
+MAKER_NOTE = b"Maker\0\1\2\3 private bytes"
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x010E] = "a rainy street"
+    tags[0x0112] = orientation
+    tags.get_ifd(0x8769).update({0x829A: TiffImagePlugin.IFDRational(1, 250), 0x927C: MAKER_NOTE})
+    tags.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 3.0)})
+    return tags
+
+
+def icc() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def save_with_metadata(path: Path, array: NDArray[np.uint8], orientation: int = 1) -> None:
+    image = Image.fromarray(array)
+    if path.suffix == ".png":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        info.add_text("Comment", "kept")
+        image.save(path, exif=exif(orientation), icc_profile=icc(), pnginfo=info)
+    elif path.suffix == ".webp":
+        image.save(path, exif=exif(orientation), icc_profile=icc(), xmp=XMP, lossless=True)
+    else:
+        subsampling = "4:4:4" if path.suffix == ".avif" else 0
+        image.save(path, exif=exif(orientation), icc_profile=icc(), xmp=XMP, quality=95, subsampling=subsampling)
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    mse = float(np.mean((a.astype(np.float64) - b) ** 2))
+    return 99.0 if mse == 0 else 10 * np.log10(255**2 / mse)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_lossless_formats_give_the_same_pixels(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    assert write_image(tmp_path / f"a{suffix}", Picture(photo)) == ()
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"a{suffix}")), photo)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").pixels, photo)
+
+
+@pytest.mark.parametrize(("suffix", "least"), [(".jpg", 38.0), (".JPEG", 38.0), (".avif", 38.0)])
+def test_lossy_formats_are_close(tmp_path: Path, photo: NDArray[np.uint8], suffix: str, least: float) -> None:
+    write_image(tmp_path / f"a{suffix}", Picture(photo))
+    assert psnr(np.asarray(Image.open(tmp_path / f"a{suffix}").convert("RGB")), photo) > least
+    assert psnr(read_image(tmp_path / f"a{suffix}").pixels, photo) > least
+
+
+def test_jpeg_has_full_chroma_and_high_quality(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "a.jpg", Picture(photo))
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+        assert max(image.quantization[0]) <= 12  # quality 95 of the standard table
+
+
+@pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".avif"])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".avif", ".tif"])
+def test_metadata_is_carried_over(tmp_path: Path, photo: NDArray[np.uint8], source: str, target: str) -> None:
+    save_with_metadata(tmp_path / f"in{source}", photo)
+    write_image(tmp_path / f"out{target}", read_image(tmp_path / f"in{source}"))
+    image = Image.open(tmp_path / f"out{target}")
+    image.load()
+    assert image.info["icc_profile"] == icc()
+    tags = image.getexif()
+    assert tags[0x010E] == "a rainy street"
+    assert tags.get_ifd(0x8769)[0x829A] == 1 / 250
+    assert tags.get_ifd(0x8769)[0x927C] == MAKER_NOTE
+    assert tags.get_ifd(0x8825)[2] == (48.0, 12.0, 3.0)
+    xmp = image.info.get("xmp", image.info.get("XML:com.adobe.xmp", b""))
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    assert b"A. Uthor" in xmp
+    assert b"tiff:Orientation='1'" in xmp
+    if source == target == ".png":
+        assert image.info["Comment"] == "kept"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path: Path, photo: NDArray[np.uint8], suffix: str, orientation: int) -> None:
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".tif":
+        Image.fromarray(photo).save(path, tiffinfo={0x0112: orientation})
+    else:
+        save_with_metadata(path, photo, orientation)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    picture = read_image(path)
+    assert picture.pixels.shape == expected.shape == (photo.shape if orientation < 5 else (83, 61, 3))
+    assert psnr(picture.pixels, expected) > 35
+    for target in (".jpg", ".png", ".webp", ".tif", ".avif"):
+        write_image(tmp_path / f"out{target}", picture)
+        image = Image.open(tmp_path / f"out{target}")
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.size == expected.shape[1::-1]
+        assert psnr(np.asarray(ImageOps.exif_transpose(image).convert("RGB")), expected) > 35
+        np.testing.assert_array_equal(read_image(tmp_path / f"out{target}").pixels.shape, expected.shape)
+
+
+def test_thumbnail_of_the_rainy_picture_is_dropped(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    thumbnail = io.BytesIO()
+    Image.fromarray(photo[:16, :16]).save(thumbnail, "jpeg")
+    data = thumbnail.getvalue()
+    # IFD0 with one tag, IFD1 with the thumbnail's place and length
+    ifd0 = struct.pack(">HHHIIHHI", 1, 0x0112, 3, 1, 1, 0, 0, 0)[:14] + struct.pack(">I", 26)
+    ifd1 = struct.pack(">HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(data), 0)
+    blob = b"Exif\0\0MM\0*\0\0\0\x08" + ifd0 + ifd1 + data
+    Image.fromarray(photo).save(tmp_path / "in.jpg", exif=blob)
+    assert data in (tmp_path / "in.jpg").read_bytes()
+    write_image(tmp_path / "out.jpg", read_image(tmp_path / "in.jpg"))
+    assert (tmp_path / "out.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_stay_16_bits(tmp_path: Path, suffix: str) -> None:
+    rgb = np.random.default_rng(1).integers(0, 65536, (13, 17, 3), dtype=np.uint16)
+    alpha = np.random.default_rng(2).integers(0, 65536, (13, 17), dtype=np.uint16)
+    write_image(tmp_path / f"a{suffix}", Picture(rgb, alpha, bits=16))
+    back = read_image(tmp_path / f"a{suffix}")
+    assert back.bits == 16
+    assert back.alpha is not None
+    np.testing.assert_array_equal(back.pixels, rgb)
+    np.testing.assert_array_equal(back.alpha, alpha)
+
+
+def test_16_bits_to_8_says_so_and_rounds(tmp_path: Path) -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    notes = write_image(tmp_path / "a.webp", Picture(np.stack([ramp] * 3, axis=2), bits=16))
+    assert notes == ("16 bit reduced to 8, WEBP holds no more",)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.webp").pixels[..., 0], np.rint(ramp / 257))
+
+
+def test_16_bit_avif_keeps_its_depth(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    write_image(tmp_path / "a.avif", Picture(np.stack([ramp] * 3, axis=2), bits=10))
+    back = read_image(tmp_path / "a.avif")
+    assert back.bits == 10
+    assert back.pixels.dtype == np.uint16
+    assert np.abs(back.pixels[..., 1].astype(int) - ramp).max() < 1000
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "1"])
+def test_grey_stays_grey(tmp_path: Path, photo: NDArray[np.uint8], mode: str) -> None:
+    grey = photo[..., 0]
+    array = {"L": grey, "I;16": grey.astype(np.uint16) * 257, "1": grey > 128}[mode]
+    Image.fromarray(array).save(tmp_path / "in.png")
+    picture = read_image(tmp_path / "in.png")
+    assert picture.grey
+    assert picture.pixels.shape == (*grey.shape, 3)
+    write_image(tmp_path / "out.png", picture)
+    image = Image.open(tmp_path / "out.png")
+    assert image.mode == ("I;16" if mode == "I;16" else "L")
+    np.testing.assert_array_equal(np.asarray(image), array * np.uint8(255) if mode == "1" else array)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".avif"])
+def test_alpha_is_untouched(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    alpha = np.random.default_rng(3).integers(0, 256, photo.shape[:2], dtype=np.uint8)
+    Image.fromarray(np.dstack([photo, alpha])).save(tmp_path / "in.png")
+    picture = read_image(tmp_path / "in.png")
+    write_image(tmp_path / f"out{suffix}", picture)
+    out = np.asarray(Image.open(tmp_path / f"out{suffix}"))
+    if suffix == ".avif":
+        assert psnr(out[..., 3], alpha) > 30
+    else:
+        np.testing.assert_array_equal(out, np.dstack([photo, alpha]))
+
+
+def test_transparency_is_not_lost_in_jpeg(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    alpha = np.full(photo.shape[:2], 255, np.uint8)
+    write_image(tmp_path / "opaque.jpg", Picture(photo, alpha))
+    alpha[3, 4] = 254
+    with pytest.raises(InputError, match="cannot hold the picture's transparency"):
+        write_image(tmp_path / "a.jpg", Picture(photo, alpha))
+    assert os.listdir(tmp_path) == ["opaque.jpg"]
+
+
+def test_grey_with_alpha(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    both = np.dstack([photo[..., 0], photo[..., 1]])
+    Image.fromarray(both).save(tmp_path / "in.png")
+    write_image(tmp_path / "out.png", read_image(tmp_path / "in.png"))
+    image = Image.open(tmp_path / "out.png")
+    assert image.mode == "LA"
+    np.testing.assert_array_equal(np.asarray(image), both)
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    image = Image.fromarray((np.arange(64) % 4).astype(np.uint8).reshape(8, 8)).convert("P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    image.save(tmp_path / "in.png", transparency=bytes([0, 128, 255, 255]))
+    write_image(tmp_path / "out.png", read_image(tmp_path / "in.png"))
+    expected = np.asarray(Image.open(tmp_path / "in.png").convert("RGBA"))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png").convert("RGBA")), expected)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_becomes_srgb_with_a_note(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    Image.fromarray(photo).convert("CMYK").save(tmp_path / f"in{suffix}", quality=95)
+    picture = read_image(tmp_path / f"in{suffix}")
+    assert picture.notes == ("CMYK converted to sRGB",)
+    assert picture.pixels.shape == photo.shape
+    write_image(tmp_path / f"out{suffix}", picture)
+    image = Image.open(tmp_path / f"out{suffix}")
+    assert image.mode == "RGB"
+    # a press cannot print these colours, but red must stay red
+    red = np.asarray(image)[30, 45].astype(int)
+    assert red[0] > 200 > 120 > red[1]
+    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 2)])
+def test_tiny_pictures(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    array = np.full((*size, 3), 100, np.uint8)
+    write_image(tmp_path / f"a{suffix}", Picture(array))
+    back = read_image(tmp_path / f"a{suffix}").pixels
+    assert back.shape == array.shape
+    assert np.abs(back.astype(int) - 100).max() <= 2
+
+
+def test_too_long_for_the_format_says_which_to_take(tmp_path: Path) -> None:
+    long = Picture(np.zeros((2, 70000, 3), np.uint8))
+    for suffix, most in ((".webp", "16383"), (".jpg", "65535")):
+        with pytest.raises(InputError, match=f"ends at {most} pixels"):
+            write_image(tmp_path / f"a{suffix}", long)
+    write_image(tmp_path / "a.png", long)
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif", ".avif"])
+def test_animated_is_one_clear_line(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    frames = [Image.fromarray(np.roll(photo, k, axis=0)) for k in range(3)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"animated|several-page") as error:
+        read_image(tmp_path / f"a{suffix}")
+    assert "\n" not in str(error.value)
+
+
+def test_still_gif_is_read(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    Image.fromarray(photo).save(tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as image:
+        expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.gif").pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_is_read_upright_and_written_as_jpeg(tmp_path: Path, photo: NDArray[np.uint8], orientation: int) -> None:
+    pillow_heif.from_pillow(Image.fromarray(photo)).save(tmp_path / "a.heic", quality=90, exif=exif(orientation))
+    expected = np.asarray(pillow_heif.open_heif(tmp_path / "a.heic"))
+    picture = read_image(tmp_path / "a.heic")
+    assert picture.format == "heic"
+    np.testing.assert_array_equal(picture.pixels, expected)
+    write_image(tmp_path / "a.jpg", picture)
+    image = Image.open(tmp_path / "a.jpg")
+    assert image.getexif()[0x0112] == 1
+    assert image.getexif()[0x010E] == "a rainy street"
+    assert psnr(np.asarray(image), expected) > 35
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.jpg", b"", "empty"),
+        ("a.jpg", b"hello, this is text", "not a picture"),
+        ("a.png", b"\x89PNG\r\n\x1a\n rest is rubbish", "damaged"),
+        ("a.webp", b"RIFF\x00\x00\x00\x00WEBPVP8 rubbish", "damaged"),
+        ("a.tif", b"II*\0\x08\0\0\0 rubbish", "damaged"),
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic rubbish", "damaged"),
+        ("a.avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif rubbish", "damaged"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not a picture"),
+    ],
+)
+def test_rubbish_is_one_clear_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=said) as error:
+        read_image(tmp_path / name)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_truncated_is_refused(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    noisy = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_image(path, Picture(noisy))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read_image(path)
+
+
+def test_bomb_is_refused_from_the_header(tmp_path: Path) -> None:
+    # a PNG that claims 100,000 x 100,000 and holds nothing: decoding would fail with another message
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10)) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(InputError, match=r"10,000 million pixels, more than the 400 million allowed.*--max-pixels"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_max_pixels_is_inclusive(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "a.png", Picture(photo))
+    read_image(tmp_path / "a.png", max_pixels=61 * 83)
+    with pytest.raises(InputError, match="million pixels"):
+        read_image(tmp_path / "a.png", max_pixels=61 * 83 - 1)
+
+
+def test_float_tiff_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 5), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="8 and 16 bit"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_replaced_file_is_read_again(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    write_image(tmp_path / "a.png", Picture(photo))
+    read_image(tmp_path / "a.png")
+    write_image(tmp_path / "a.png", Picture(255 - photo))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, 255 - photo)
+
+
+@pytest.mark.parametrize("name", ["a b[1].png", "ü日本.png", "x[page=2]", "%s{}.jpg"])
+def test_odd_file_names(tmp_path: Path, photo: NDArray[np.uint8], name: str) -> None:
+    path = tmp_path / (name if "." in name else name + ".png")
+    write_image(path, Picture(photo))
+    assert read_image(path).pixels.shape == photo.shape
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_wrong_arrays_are_refused(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    for bad in (photo[..., 0], photo.astype(np.float32), photo[:0]):
+        with pytest.raises(InputError, match="must be"):
+            write_image(tmp_path / "a.png", Picture(bad))
+    with pytest.raises(InputError, match="alpha must be"):
+        write_image(tmp_path / "a.png", Picture(photo, photo[:5, :5, 0]))
+    with pytest.raises(InputError, match=r"cannot write \.bmp"):
+        write_image(tmp_path / "a.bmp", Picture(photo))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_image(path, Picture(np.zeros((8, 8, 3), np.uint8)))
+    before = path.read_bytes()
+    script = f"""
+import resource, numpy as np
+from repix.errors import InputError
+from repix.io.image import Picture, write_image
+noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    write_image({str(path)!r}, Picture(noise))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "cannot be written" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
