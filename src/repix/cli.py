@@ -2,19 +2,232 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from repix import __version__
-from repix.errors import RepixError
+from repix.errors import InputError, RepixError, WeightsError
+
+if TYPE_CHECKING:
+    from repix.infer.batch import Result, Summary
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="repix")
 def app() -> None:
     """Take the rain out of photos and videos, translate pictures, blend them without a seam."""
+
+
+# ---- derain, models: running shipped weights -------------------------------------------------------------------
+
+
+@app.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("-o", "--output", metavar="OUT", help="Folder (or file name, for one file). [NAME_dry.EXT, DIR_dry/]")
+@click.option("-m", "--model", default="repixnet", show_default=True, help="Shipped weight, or a weight's folder.")
+@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0 leaves the rain.")
+@click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too: before | after.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
+@click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]")
+@click.option("--format", metavar="EXT", help="Write jpg, png, webp, tiff or avif. [as each picture is]")
+@click.option("--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger ones.")
+@click.option("--overwrite", is_flag=True, help="Write results that are already there again.")
+def derain(
+    paths: tuple[str, ...],
+    output: str | None,
+    model: str,
+    strength: float,
+    compare: bool,
+    device: str,
+    threads: int | None,
+    format: str | None,
+    max_pixels: int,
+    overwrite: bool,
+) -> None:
+    """Take the rain out of photos.
+
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about a picture
+    stays: size, depth, transparency, EXIF, colour profile. Inputs are never changed, unless OUT says so and
+    --overwrite is given.
+    """
+    import signal
+    import time
+
+    from repix.infer.batch import restore_path
+    from repix.infer.restorer import Restorer
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
+    start = time.perf_counter()
+    restorer = Restorer.from_pretrained(model, device, threads=threads)
+    if restorer.card is not None and restorer.card.task != "derain":
+        raise WeightsError(f"model {model!r} is made to {restorer.card.task}, not to derain; see: repix models")
+    summary = restore_path(
+        restorer,
+        paths,
+        output,
+        strength=strength,
+        compare=compare,
+        format=format,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        progress=True,
+        on_result=_say_failure,
+    )
+    _say_summary(summary, time.perf_counter() - start)
+    if summary.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _say_failure(result: Result) -> None:
+    if result.status == "failed":
+        from tqdm import tqdm
+
+        tqdm.write(f"repix: {result.message}", file=sys.stderr)  # above the bar, not through it
+
+
+def _say_summary(summary: Summary, seconds: float) -> None:
+    """One line that says how many, and where they are; then what could not be kept."""
+    counts = []
+    written = [path for result in summary.done for path in result.written]
+    if len(summary.done) == 1:
+        counts.append(f"derained {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
+    elif summary.done:
+        where = os.path.commonpath([path.parent for path in written]) or "."
+        counts.append(f"derained {len(summary.done)} pictures in {seconds:.1f} s → {where}{os.sep}")
+    if summary.skipped:
+        counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
+    if summary.failed:
+        counts.append(f"{len(summary.failed)} failed")
+    click.echo("; ".join(counts) or "nothing to do")
+    notes = Counter(note for result in summary.done for note in result.notes)
+    for note, count in notes.items():
+        click.echo(f"note: {note}" + (f" ({count} pictures)" if count > 1 else ""))
+
+
+@app.command()
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """List the weights that are there, or tell everything about one (NAME, or the path of a weight's folder)."""
+    from repix.weights import find_card, list_cards, verify
+
+    if name is None:
+        cards = list_cards()
+        for card in cards:
+            figures = "; ".join(
+                f"{row.data}: " + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
+                for row in card.metrics
+            )
+            click.echo(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
+            if figures:
+                click.echo(f"    {figures}")
+        click.echo(f"{len(cards)} weights; `repix models NAME` tells more" if cards else "no weights are installed")
+        return
+    card, folder = find_card(name)
+    verify(card, folder)
+    click.echo(f"{card.name}: {card.description}")
+    rows = {
+        "task": card.task,
+        "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
+        "licence": card.licence,
+        "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole picture only",
+        "sizes": f"any; padded to multiples of {card.multiple_of}",
+        "ONNX parity": ", ".join(f"{size}: {value:.1e}" for size, value in card.onnx_parity.items()),
+        "folder": folder,
+    }
+    for key, value in rows.items():
+        if value:
+            click.echo(f"  {key:<12}{value}")
+    for title, lines in (
+        (
+            "figures",
+            [
+                f"{row.data} ({row.pictures} pictures): "
+                + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
+                + f"  [{row.protocol}]"
+                for row in card.metrics
+            ],
+        ),
+        ("limits", card.limits),
+        ("training", [f"{key}: {value}" for key, value in card.training.items()]),
+        ("files, sha256 verified", [f"{file}  {digest}" for file, digest in card.files.items()]),
+    ):
+        if lines:
+            click.echo(f"  {title}:")
+            for line in lines:
+                click.echo(f"    {line}")
+
+
+# ---- end of derain, models --------------------------------------------------------------------------------------
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped weight or a folder; repeatable.")
+@click.option("--data", "data", multiple=True, type=click.Path(path_type=Path), help="Folder of pairs; repeatable.")
+@click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
+@click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded pictures; --gt has their truth.")
+@click.option("--gt", type=click.Path(path_type=Path), help="Folder of the truth of --lq.")
+@click.option("--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
+@click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the table there as JSON.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table there as CSV.")
+@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the table there as Markdown.")
+def evaluate(
+    models: tuple[str, ...],
+    data: tuple[Path, ...],
+    layout: str,
+    lq: Path | None,
+    gt: Path | None,
+    protocol: Literal["default", "paper"],
+    device: str,
+    per_picture: bool,
+    json_file: Path | None,
+    csv_file: Path | None,
+    markdown_file: Path | None,
+) -> None:
+    """Measure weights on pairs: PSNR, SSIM and time, means over pictures.
+
+    \b
+    repix evaluate --data Rain100L
+    repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
+    """
+    from repix.data.pairs import find_pairs, find_pairs_in
+    from repix.engine.evaluate import evaluate as measure
+    from repix.infer.restorer import Restorer
+    from repix.io.paths import atomic
+    from repix.weights import DEFAULT_MODEL
+
+    if (lq is None) != (gt is None):
+        raise click.UsageError("--lq and --gt belong together")
+    if lq is None and not data:
+        raise click.UsageError("give pairs: --data DIR, or --lq DIR and --gt DIR")
+    short = len({folder.resolve().name for folder in data}) == len(data)
+    pairs = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
+    if lq is not None and gt is not None:
+        pairs["/".join(lq.resolve().parts[-2:])] = find_pairs_in(lq, gt)
+    restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
+    table = measure(restorers, pairs, protocol=protocol, progress=True)
+    click.echo(table.to_text(per_picture=per_picture), nl=False)
+    for file, text in (
+        (json_file, table.to_json(per_picture=per_picture)),
+        (csv_file, table.to_csv(per_picture=per_picture)),
+        (markdown_file, table.to_markdown(per_picture=per_picture)),
+    ):
+        if file is not None:
+            try:
+                with atomic(file) as temporary:
+                    temporary.write_text(text, encoding="utf-8", newline="\n")
+            except OSError as error:
+                raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,0 +1,213 @@
+"""One table over sets, models and pictures; averages over pictures; both protocols."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from repix.cli import main
+from repix.data.pairs import Pair, find_pairs
+from repix.engine.evaluate import EvalTable, evaluate
+from repix.errors import InputError
+from repix.io.image import Picture, write_image
+from repix.metrics import psnr_y
+from repix.weights import ModelCard, Tiling, save_card
+
+Image = np.ndarray
+
+
+def darker(image: Image) -> Image:
+    """Subtracts 10 (of 255) in the picture's own type."""
+    unit = np.iinfo(image.dtype).max // 255
+    return np.maximum(image.astype(np.int64) - 10 * unit, 0).astype(image.dtype)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three pairs of unequal sizes: rain is +10 and noise on the truth."""
+    rng = np.random.default_rng(3)
+    for number, side in enumerate((16, 20, 40)):
+        gt = rng.integers(40, 200, (side, side + 4, 3), dtype=np.uint8)
+        lq = gt + 10 + rng.integers(0, 1 + 3 * number, gt.shape, dtype=np.uint8)
+        write_image(tmp_path / "set" / "input" / f"{number}.png", Picture(lq))
+        write_image(tmp_path / "set" / "target" / f"{number}.png", Picture(gt))
+    return tmp_path / "set"
+
+
+def by(table: EvalTable, model: str) -> dict[str | None, dict[str, float]]:
+    return {row.picture: dict(row.values) for row in (*table.pictures, *table.means) if row.model == model}
+
+
+def test_means_over_pictures(data: Path) -> None:
+    table = evaluate({"darker": darker}, find_pairs(data))
+    assert [(row.model, row.pictures) for row in table.means] == [("input", 3), ("darker", 3)]
+    rows = by(table, "input")
+    assert rows[None]["psnr_y"] == pytest.approx(fmean(rows[name]["psnr_y"] for name in "012"))
+    assert by(table, "darker")["0"]["psnr_y"] == math.inf  # the first picture has no noise
+    assert by(table, "darker")["2"]["psnr_rgb"] > rows["2"]["psnr_rgb"]
+    assert rows["1"].keys() == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+    for row in table.means:
+        assert (row.seconds_per_megapixel is None) == (row.model == "input")
+
+
+def test_each_model_sees_the_file(data: Path) -> None:
+    seen: list[tuple[tuple[int, ...], np.dtype]] = []
+
+    def note(image: Image) -> Image:
+        seen.append((image.shape, image.dtype))
+        return image
+
+    evaluate({"note": note}, find_pairs(data), metrics=["psnr_y"])
+    assert seen == [((16, 20, 3), np.uint8)] * 2 + [((20, 24, 3), np.uint8), ((40, 44, 3), np.uint8)]  # a warm-up first
+
+
+def test_paper_protocol_truncates(tmp_path: Path) -> None:
+    """A restorer that is .7 of a grey level too bright: rounding is one level off, truncation right."""
+    gt = np.full((16, 16, 3), 100, np.uint8)
+    write_image(tmp_path / "input" / "a.png", Picture(gt))
+    write_image(tmp_path / "target" / "a.png", Picture(gt))
+
+    def brighter(image: Image) -> Image:
+        scale = np.iinfo(image.dtype).max
+        return np.round((image / scale + 0.7 / 255) * scale).astype(image.dtype)
+
+    pairs = find_pairs(tmp_path)
+    rounded = evaluate({"brighter": brighter}, pairs, metrics=["psnr_y"])
+    truncated = evaluate({"brighter": brighter}, pairs, metrics=["psnr_y"], protocol="paper")
+    assert by(rounded, "brighter")["a"]["psnr_y"] == pytest.approx(psnr_y(gt + 1, gt))
+    assert by(truncated, "brighter")["a"]["psnr_y"] == math.inf
+    assert "truncated to 8 bits" in truncated.note
+
+
+def test_whole_levels_survive_truncation(tmp_path: Path) -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    write_image(tmp_path / "input" / "a.png", Picture(every))
+    write_image(tmp_path / "target" / "a.png", Picture(every))
+    table = evaluate({"same": lambda image: image}, find_pairs(tmp_path), metrics=["psnr_rgb"], protocol="paper")
+    assert table.means[1].values["psnr_rgb"] == math.inf
+
+
+def test_several_sets_and_halves(data: Path, tmp_path: Path) -> None:
+    both = np.hstack([np.full((16, 16, 3), 110, np.uint8), np.full((16, 16, 3), 100, np.uint8)])
+    write_image(tmp_path / "sides" / "1.png", Picture(both))
+    sets = {"files": find_pairs(data), "halves": find_pairs(tmp_path / "sides")}
+    table = evaluate({"darker": darker}, sets, metrics=["psnr_rgb"])
+    assert [(row.data, row.model) for row in table.means] == [
+        ("files", "input"),
+        ("files", "darker"),
+        ("halves", "input"),
+        ("halves", "darker"),
+    ]
+    assert table.means[2].values["psnr_rgb"] == pytest.approx(20 * math.log10(25.5))
+    assert table.means[3].values["psnr_rgb"] == math.inf
+
+
+def test_formats(data: Path) -> None:
+    table = evaluate({"a|b": darker}, {"set": find_pairs(data)}, metrics=["psnr_y", "ssim_y"])
+    rows = list(csv.DictReader(io.StringIO(table.to_csv(per_picture=True))))
+    assert len(rows) == 3 * 2 + 2
+    assert rows[-1]["picture"] == "mean"
+    assert rows[-1]["protocol"] == "default"
+    assert float(rows[-2]["psnr_y"]) == pytest.approx(by(table, "input")[None]["psnr_y"], abs=0.005)
+    report = json.loads(table.to_json())
+    assert report["means"][0]["pictures"] == 3
+    assert report["means"][0]["ssim_y"] == by(table, "input")[None]["ssim_y"]
+    assert report["means"][1]["psnr_y"] is None  # infinite
+    assert "pictures" not in report
+    assert len(json.loads(table.to_json(per_picture=True))["pictures"]) == 6
+    header, rule, *body = table.to_markdown().splitlines()
+    assert header == "| data | model | pictures | psnr_y | ssim_y | s_per_mp |"
+    assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
+    assert body[1].startswith("| set | a\\|b | 3 | inf |")
+    lines = table.to_text().splitlines()
+    assert lines[0].split() == ["data", "model", "pictures", "psnr_y", "ssim_y", "s_per_mp"]
+    assert lines[-1] == table.note
+
+
+def test_wrong_arguments(data: Path) -> None:
+    pairs = find_pairs(data)
+    with pytest.raises(InputError, match="unknown metric 'psnr'"):
+        evaluate({}, pairs, metrics=["psnr"])
+    with pytest.raises(InputError, match="unknown protocol"):
+        evaluate({}, pairs, protocol="other")
+    with pytest.raises(InputError, match="no pairs in data"):
+        evaluate({}, [])
+    with pytest.raises(InputError, match="cannot be called 'input'"):
+        evaluate({"input": darker}, pairs)
+    (data / "input" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    with pytest.raises(InputError, match=r"1\.png"):
+        evaluate({}, [Pair("1", data / "input" / "1.png", data / "target" / "1.png")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lq", "."], "--lq and --gt belong together"),
+        ([], "give pairs"),
+        (["--data", "nowhere"], "nowhere is missing"),
+    ],
+)
+def test_command_line_errors(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def weight(tmp_path: Path) -> Path:
+    """A weight that subtracts 10/255."""
+    picture = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, "H", "W"]) for name in ("x", "y")]
+    ten = numpy_helper.from_array(np.float32(10 / 255), "ten")
+    graph = helper.make_graph([helper.make_node("Sub", ["x", "ten"], ["y"])], "darker", picture[:1], picture[1:], [ten])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    folder = tmp_path / "darker"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    save_card(ModelCard(name="darker", task="derain", arch="none", tiling=Tiling(), licence="CC0-1.0"), folder)
+    return folder
+
+
+def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [f"--{name}={tmp_path / 'out' / f'table.{name}'}" for name in ("json", "csv", "markdown")]
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            ["evaluate", "--model", str(weight), "--data", str(data), "--protocol", "paper", "--device", "cpu", *files]
+        )
+    assert stopped.value.code == 0
+    report = json.loads((tmp_path / "out" / "table.json").read_text())
+    expected = evaluate({str(weight): darker}, {"set": find_pairs(data)}, protocol="paper")
+    for row, mean in zip(report["means"], expected.means, strict=True):
+        assert (row["data"], row["model"], row["pictures"]) == (mean.data, mean.model, mean.pictures)
+        assert row["psnr_rgb"] == (None if mean.values["psnr_rgb"] == math.inf else mean.values["psnr_rgb"])
+    assert "Protocol paper" in capsys.readouterr().out
+    assert "Protocol paper" in (tmp_path / "out" / "table.markdown").read_text()
+    assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 3
+
+
+def test_unwritable_table(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    lq, gt = str(data / "input"), str(data / "target")
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            ["evaluate", "--model", str(weight), "--lq", lq, "--gt", gt, "--csv", str(tmp_path / "file" / "table.csv")]
+        )
+    assert stopped.value.code == 2
+    out = capsys.readouterr()
+    assert "set/input" in out.out  # the figures are not lost
+    assert "table.csv cannot be written" in out.err
