@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from repix.errors import InputError
@@ -224,3 +225,43 @@ def cut(picture: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edg
     if margins == [(0, 0), (0, 0)]:
         return inner
     return np.pad(inner, [*margins, *[(0, 0)] * (picture.ndim - 2)], mode=beyond)
+
+
+def scale_and_rotate(
+    picture: NDArray[Any], selection: NDArray[np.bool_], scale: float, degrees: float
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A picture and a selection in it, scaled and turned together about the centre, in a frame that just holds them.
+
+    Args:
+        picture: `(H, W, C)`, integers or floats; sampled by cubic splines, after smoothing where it shrinks.
+        selection: `(H, W)`.
+        scale: factor on lengths, above 0.
+        degrees: counter-clockwise.
+
+    Raises:
+        InputError: a scale or an angle that cannot be used.
+    """
+    if not (math.isfinite(scale) and scale > 0 and math.isfinite(degrees)):
+        raise InputError(f"scale is {scale:g} and the angle {degrees:g}; expected a scale above 0 and a finite angle")
+    size = np.array(picture.shape[:2])
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    extent = np.array([[abs(cos), abs(sin)], [abs(sin), abs(cos)]]) @ size * scale
+    new_size = np.maximum(1, np.rint(extent)).astype(int)
+    if new_size.prod() > 400_000_000:
+        raise InputError(f"scaled by {scale:g} the source would be {new_size[1]} x {new_size[0]} pixels; scale it less")
+    matrix = np.array([[cos, sin], [-sin, cos]]) / scale  # from the new frame back to the old one, in (y, x)
+    offset = (size - 1) / 2 - matrix @ ((new_size - 1) / 2)
+
+    def sample(plane: NDArray[Any], order: int, mode: str) -> NDArray[Any]:
+        plane = plane.astype(np.float32)
+        if scale < 1:
+            plane = scipy.ndimage.gaussian_filter(plane, (1 / scale - 1) / 2, mode="nearest")
+        sampled: NDArray[Any] = scipy.ndimage.affine_transform(
+            plane, matrix, offset, tuple(new_size), order=order, mode=mode
+        )
+        return sampled
+
+    planes = np.stack([sample(picture[..., c], 3, "nearest") for c in range(picture.shape[2])], axis=2)
+    if picture.dtype.kind == "u":
+        planes = np.clip(np.rint(planes), 0, np.iinfo(picture.dtype).max)
+    return planes.astype(picture.dtype), sample(selection, 1, "grid-constant") >= 0.5
