@@ -1,0 +1,180 @@
+"""The data of a run for Lightning: streams for training, held-out pictures for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import lightning
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from repix.data.dataset import (
+    PairedDataset,
+    RainyDataset,
+    Sample,
+    Span,
+    StreamBatches,
+    _Cache,
+    _float,
+    _tensor,
+    load_pair,
+)
+from repix.data.pairs import Pair, find_pairs
+from repix.data.rain import FloatArray, RainParams, add_rain
+from repix.errors import InputError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif")
+T = TypeVar("T")
+# Validation pictures are cut to multiples of this, enough for every network, so that none is padded.
+_CUT = 32
+
+
+def list_photos(folders: Sequence[Path]) -> list[Path]:
+    """Every picture below some folders, in order of name.
+
+    Raises:
+        InputError: not a folder, or nothing in it.
+    """
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder.resolve()}: no such folder; expected a folder of pictures")
+        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+        if not here:
+            raise InputError(f"{folder.resolve()}: no pictures in it (known: {' '.join(PICTURES)})")
+        found += here
+    return found
+
+
+class ValidationDataset(Dataset[Sample]):
+    """Whole pictures, the same at every validation: held-out pairs, held-out photos in drawn rain, and dry ones.
+
+    Args:
+        pairs: pairs by the name of their set.
+        photos: clean pictures, each given light rain, heavy lines and no rain at all.
+        seed: of the rain.
+
+    `dataset[i]` is `{"lq": (3, H, W), "gt": (3, H, W), "name", "set"}`.
+    """
+
+    def __init__(self, pairs: Mapping[str, Sequence[Pair]], photos: Sequence[Path], *, seed: int = 0) -> None:
+        self._items: list[tuple[str, Pair | Path]] = [(name, pair) for name in pairs for pair in pairs[name]]
+        self._items += [(kind, photo) for kind in ("drawn", "lines", "dry") for photo in photos]
+        self._cache = _Cache()
+        self._seed = seed
+        self.sets = list(dict.fromkeys(name for name, _ in self._items))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        kind, item = self._items[index]
+        if isinstance(item, Pair):
+            lq, gt = (_float(picture) for picture in load_pair(self._cache, item))
+            name = item.name
+        else:
+            gt, name = _float(self._cache.load(item, longest=640)), item.stem
+            lq = self._rainy(kind, gt, np.random.default_rng((self._seed, 2, index)))
+        height, width = (size // _CUT * _CUT for size in gt.shape[:2])
+        lq, gt = lq[:height, :width], gt[:height, :width]
+        return {"lq": _tensor(lq), "gt": _tensor(gt), "name": name, "set": kind}
+
+    @staticmethod
+    def _rainy(kind: str, gt: FloatArray, rng: np.random.Generator) -> FloatArray:
+        if kind == "dry":
+            return gt
+        if kind == "lines":
+            params = RainParams.sharp_lines(rng)
+        else:
+            params = RainParams.from_severity(float(rng.uniform(0.2, 0.8)), rng)
+        return add_rain(gt, params, rng)[0].astype(np.float32)
+
+
+class RestorationData(lightning.LightningDataModule):
+    """Loaders for `repix.engine.task.RestorationTask`.
+
+    Args:
+        photos, pairs, masks, validation: folders.
+        mixture: weight of each kind of sample; empty uses the pairs as they are, or drawn rain where there are none.
+        hold_out: so many photos and pairs are kept for validation.
+        stages: (steps, batch) of each stage.
+        spans: patch and severity by global sample index.
+        longest: larger photos are shrunk to this longer side.
+        workers: processes that make data.
+        seed: of everything.
+
+    Raises:
+        InputError: a folder that is missing or holds nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        photos: Sequence[Path],
+        pairs: Sequence[Path],
+        masks: Sequence[Path],
+        validation: Sequence[Path],
+        mixture: Mapping[str, float],
+        hold_out: int,
+        stages: Sequence[tuple[int, int]],
+        spans: Sequence[Span],
+        longest: int,
+        workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if not mixture and photos:
+            mixture = {"drawn": 0.6, "lines": 0.25, "dry": 0.15}
+        all_photos = list_photos(photos)
+        all_pairs = [pair for folder in pairs for pair in find_pairs(folder)]
+        rng = np.random.default_rng((seed, 3))
+        kept_photos, held_photos = _split(all_photos, hold_out, rng)
+        kept_pairs, held_pairs = _split(all_pairs, hold_out, rng)
+        self._stages, self._workers = list(stages), workers
+        sets = {"pairs": held_pairs} | {folder.name: find_pairs(folder) for folder in validation}
+        self._validation = ValidationDataset(sets, held_photos, seed=seed)
+        self._train: PairedDataset | RainyDataset
+        if mixture:
+            self._train = RainyDataset(
+                kept_photos,
+                pairs=kept_pairs,
+                masks=list_photos(masks),
+                mixture=mixture,
+                spans=spans,
+                seed=seed,
+                longest=longest,
+            )
+        else:
+            self._train = PairedDataset(kept_pairs, spans=spans, seed=seed)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the validation sets; empty where nothing was held out."""
+        return self._validation.sets
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The stream from the step that the trainer is at."""
+        start, rank, world = 0, 0, 1
+        if self.trainer is not None:
+            start, rank, world = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
+        batches = StreamBatches(self._stages, start=start, rank=rank, world=world)
+        return DataLoader(
+            self._train,
+            batch_sampler=batches,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
+            prefetch_factor=8 if self._workers else None,
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole pictures, one by one."""
+        return DataLoader(self._validation, batch_size=1)
+
+
+def _split(items: Sequence[T], hold_out: int, rng: np.random.Generator) -> tuple[list[T], list[T]]:
+    """Keep and hold out, drawn once; at least half always stays for training."""
+    hold_out = min(hold_out, len(items) // 2)
+    held = set(rng.permutation(len(items))[:hold_out].tolist())
+    return [item for i, item in enumerate(items) if i not in held], [items[i] for i in sorted(held)]

@@ -1,0 +1,326 @@
+"""Training samples: pairs from disk and rainy pictures made on the fly. torch starts here.
+
+A sample is a function of the seed and its global index alone: however the work is split over processes and
+machines, and wherever a run is taken up again, the same pictures come in the same order.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from repix.data.pairs import Pair
+from repix.data.rain import (
+    FloatArray,
+    RainParams,
+    add_mist,
+    add_noise,
+    add_rain,
+    blend_rain,
+    compress_jpeg,
+    warp_mask,
+    without_camera,
+)
+from repix.errors import InputError
+
+KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry")
+# Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
+CACHE_BYTES = 1_500_000_000
+
+Sample = dict[str, Tensor | str]
+
+
+class Span(NamedTuple):
+    """What a stage asks of its samples, from the global index `first` on."""
+
+    first: int
+    patch: int
+    severity: tuple[float, float]
+
+
+@dataclass
+class _Cache:
+    """Decoded pictures by path, up to a number of bytes."""
+
+    budget: int = CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        self._held: dict[tuple[Path, int | None], npt.NDArray[np.uint8]] = {}
+
+    def load(self, path: Path, *, longest: int | None = None) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `longest`."""
+        key = (path, longest)
+        if key not in self._held:
+            try:
+                if longest is None:
+                    image = pyvips.Image.new_from_file(str(path), access="sequential").autorot()
+                else:
+                    image = pyvips.Image.thumbnail(str(path), longest, size="down")
+                if image.hasalpha():
+                    image = image.flatten()
+                pixels: npt.NDArray[np.uint8] = image.colourspace("srgb").cast("uchar").numpy()
+            except pyvips.Error as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise InputError(f"{path}: cannot be read as a picture ({reason}); remove it from the data") from None
+            if pixels.nbytes > self.budget:
+                return pixels
+            self.budget -= pixels.nbytes
+            self._held[key] = pixels
+        return self._held[key]
+
+
+def _float(pixels: npt.NDArray[np.uint8]) -> FloatArray:
+    return np.asarray(pixels, np.float32) / np.float32(255)
+
+
+def _tensor(picture: FloatArray) -> Tensor:
+    """(H, W, 3) to (3, H, W), through the 256 levels that a picture file has."""
+    levels = np.rint(np.clip(picture, 0, 1) * 255) / 255
+    return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1), np.float32))
+
+
+def _window(shape: tuple[int, ...], patch: int, rng: np.random.Generator, name: str) -> tuple[slice, slice]:
+    height, width = shape[:2]
+    if min(height, width) < patch:
+        raise InputError(f"{name}: {width}x{height} is smaller than the patch of {patch}; remove it or train smaller")
+    top, left = int(rng.integers(height - patch + 1)), int(rng.integers(width - patch + 1))
+    return slice(top, top + patch), slice(left, left + patch)
+
+
+def paired_crop(
+    lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], patch: int, rng: np.random.Generator, *, name: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """The same random window and flip of both pictures: one draw, both pictures.
+
+    Args:
+        lq, gt: (H, W, 3) of equal size.
+        patch: side of the square window.
+        rng: source of all randomness.
+        name: for the error message.
+
+    Raises:
+        InputError: smaller than the patch, or of unequal sizes.
+    """
+    if lq.shape != gt.shape:
+        raise InputError(f"{name}: rainy is {lq.shape[1]}x{lq.shape[0]}, clean is {gt.shape[1]}x{gt.shape[0]}")
+    window = _window(lq.shape, patch, rng, name)
+    flip = (slice(None, None, -1 if rng.random() < 0.5 else 1), slice(None, None, -1 if rng.random() < 0.5 else 1))
+    return lq[window][flip], gt[window][flip]
+
+
+def load_pair(cache: _Cache, pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Both pictures of a pair, cut out of one where they lie side by side."""
+    lq, gt = cache.load(pair.lq), cache.load(pair.gt)
+    if pair.lq_half is not None:
+        half = lq.shape[1] // 2
+        left, right = lq[:, :half], lq[:, half : 2 * half]
+        return (left, right) if pair.lq_half == "left" else (right, left)
+    return lq, gt
+
+
+class _Spans:
+    """Looks up the stage of a sample by its global index."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = list(spans)
+        self._firsts = [span.first for span in spans]
+
+    def at(self, index: int) -> Span:
+        return self._spans[bisect.bisect_right(self._firsts, index) - 1]
+
+
+class PairedDataset(Dataset[Sample]):
+    """Crops of pairs on disk, every pair once per round in an order of its own.
+
+    Args:
+        pairs: rainy and clean files.
+        spans: patch size by global index.
+        seed: of order, windows and flips.
+
+    `dataset[i]` is `{"lq": (3, P, P), "gt": (3, P, P), "name"}`, float32 in [0, 1], for any i ≥ 0.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], *, spans: Sequence[Span], seed: int = 0) -> None:
+        if not pairs:
+            raise InputError("no training pairs were found; see docs/data.md for the layouts that are known")
+        self._pairs = list(pairs)
+        self._spans = _Spans(spans)
+        self._seed = seed
+        self._cache = _Cache()
+        self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
+
+    def __getitem__(self, index: int) -> Sample:
+        lap, place = divmod(index, len(self._pairs))
+        if self._order[0] != lap:
+            self._order = (lap, np.random.default_rng((self._seed, 1, lap)).permutation(len(self._pairs)))
+        pair = self._pairs[int(self._order[1][place])]
+        rng = np.random.default_rng((self._seed, 0, index))
+        lq, gt = paired_crop(*load_pair(self._cache, pair), self._spans.at(index).patch, rng, name=pair.name)
+        return {"lq": _tensor(_float(lq)), "gt": _tensor(_float(gt)), "name": pair.name}
+
+
+class RainyDataset(Dataset[Sample]):
+    """Rain made on the fly on crops of clean photos, of several kinds in a mixture.
+
+    Args:
+        photos: clean pictures; the clean sides of `pairs` join them.
+        pairs: known pairs, for `pairs` (as they are) and `layers` (their rain, rainy minus clean, on other photos).
+        masks: streak masks, white on black, for `masks` (one to six, turned by ±30°, scaled by 0.6 to 1.8, summed).
+        mixture: weight of each of `KINDS`: `drawn` by the physical model at the stage's severity, `lines` sharp
+            lines, `dry` a clean picture that must come back as it is.
+        spans: patch size and severity by global index.
+        seed: of everything.
+        longest: larger photos are shrunk to this longer side, which also hides their noise and blur.
+
+    `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Path],
+        *,
+        pairs: Sequence[Pair] = (),
+        masks: Sequence[Path] = (),
+        mixture: Mapping[str, float],
+        spans: Sequence[Span],
+        seed: int = 0,
+        longest: int = 1280,
+    ) -> None:
+        needs = {"masks": masks, "layers": pairs, "pairs": pairs}
+        for kind, weight in mixture.items():
+            if weight > 0 and not needs.get(kind, True):
+                source = "masks" if kind == "masks" else "pairs"
+                raise InputError(
+                    f"the mixture has {kind!r}, but data.{source} names no files; give them or set it to 0"
+                )
+        if not photos and not pairs:
+            raise InputError("no clean photos were found; give a folder of dry pictures as data.photos")
+        self._photos = list(photos)
+        self._pairs = list(pairs)
+        self._masks = list(masks)
+        self._kinds = [kind for kind, weight in mixture.items() if weight > 0]
+        weights = np.array([mixture[kind] for kind in self._kinds], float)
+        self._shares = np.cumsum(weights / weights.sum())
+        self._spans = _Spans(spans)
+        self._seed = seed
+        self._longest = longest
+        self._cache = _Cache()
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng((self._seed, 0, index))
+        kind = self._kinds[min(int(np.searchsorted(self._shares, rng.random())), len(self._kinds) - 1)]
+        lq, gt, name = self.make(kind, self._spans.at(index), rng)
+        return {"lq": _tensor(lq), "gt": _tensor(gt), "name": f"{kind}:{name}"}
+
+    def make(self, kind: str, span: Span, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, str]:
+        """One sample of a kind: rainy, clean (both (P, P, 3) float32 in [0, 1]) and the picture's name."""
+        if kind == "pairs":
+            pair = self._pairs[int(rng.integers(len(self._pairs)))]
+            lq8, gt8 = paired_crop(*load_pair(self._cache, pair), span.patch, rng, name=pair.name)
+            return _float(lq8), _float(gt8), pair.name
+        gt, name = self._clean(span.patch, rng)
+        if kind == "dry":
+            return gt, gt, name
+        if kind == "drawn":
+            focal = float(np.exp(rng.uniform(np.log(350), np.log(1800))))
+            params = without_camera(RainParams.from_severity(rng.uniform(*span.severity), rng, focal=focal))
+            lq = add_rain(gt, params, rng)[0].astype(np.float32)
+        elif kind == "lines":
+            focal = float(np.exp(rng.uniform(np.log(400), np.log(900))))
+            lq = add_rain(gt, RainParams.sharp_lines(rng, focal=focal), rng)[0].astype(np.float32)
+        elif kind == "masks":
+            lq = blend_rain(gt, self._mask_layer(span.patch, rng), "add" if rng.random() < 0.8 else "screen")
+        else:
+            lq = blend_rain(gt, self._pair_layer(span.patch, rng), "add")
+        if rng.random() < 0.1:
+            lq = compress_jpeg(lq, int(rng.integers(80, 98)))
+        return lq, gt, name
+
+    def _clean(self, patch: int, rng: np.random.Generator) -> tuple[FloatArray, str]:
+        """A crop of a clean picture, with what cameras add to rainy and dry pictures alike."""
+        choice = int(rng.integers(len(self._photos) + len(self._pairs)))
+        if choice < len(self._photos):
+            path = self._photos[choice]
+            pixels = self._cache.load(path, longest=self._longest)
+            name = path.stem
+        else:
+            pair = self._pairs[choice - len(self._photos)]
+            pixels, name = load_pair(self._cache, pair)[1], pair.name
+        shrink = 2 if rng.random() < 0.2 and min(pixels.shape[:2]) >= 2 * patch else 1
+        crop = _float(pixels[_window(pixels.shape, patch * shrink, rng, name)])
+        if shrink == 2:  # finer texture and sharper edges than the camera's own pixels show
+            crop = crop.reshape(patch, 2, patch, 2, 3).mean((1, 3), dtype=np.float32)
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        if rng.random() < 0.2:
+            crop = crop[::-1]
+        if rng.random() < 0.2:
+            crop = crop.transpose(1, 0, 2)
+        if rng.random() < 0.3:  # darker and lighter scenes: rain at dusk, at noon
+            crop = np.asarray(crop ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.0), np.float32)
+        if rng.random() < 0.15:
+            crop = add_mist(crop, float(rng.uniform(0, 0.5)), rng)
+        if rng.random() < 0.2:
+            crop = add_noise(crop, float(rng.uniform(0, 0.02)), rng)
+        if rng.random() < 0.1:
+            crop = compress_jpeg(crop, int(rng.integers(70, 96)))
+        return np.ascontiguousarray(crop, np.float32), name
+
+    def _mask_layer(self, patch: int, rng: np.random.Generator) -> FloatArray:
+        count = 1 if rng.random() < 0.45 else int(rng.integers(2, 7))
+        layer = np.zeros((patch, patch), np.float32)
+        for _ in range(count):
+            mask = self._cache.load(self._masks[int(rng.integers(len(self._masks)))])[..., 0]
+            layer += warp_mask(mask, (patch, patch), rng, turn=30, scale=(0.6, 1.8)) * np.float32(
+                rng.uniform(0.3, 1.0) / 255
+            )
+        return layer
+
+    def _pair_layer(self, patch: int, rng: np.random.Generator) -> FloatArray:
+        layer = np.zeros((patch, patch, 3), np.float32)
+        for _ in range(1 if rng.random() < 0.7 else int(rng.integers(2, 5))):
+            pair = self._pairs[int(rng.integers(len(self._pairs)))]
+            lq, gt = paired_crop(*load_pair(self._cache, pair), patch, rng, name=pair.name)
+            # rain only brightens; what is darker is the data set's own JPEG noise
+            layer += np.maximum(_float(lq) - _float(gt), 0) * np.float32(rng.uniform(0.7, 1.3))
+        # near white the layer was cut off at 255 in one or two channels: give all three the largest
+        return np.broadcast_to(layer.max(2, keepdims=True), layer.shape)
+
+
+class StreamBatches(Sampler[list[int]]):
+    """Batches of global indices from any step of a run on, this process's share of each.
+
+    Args:
+        stages: (steps, batch size) of each stage; a batch size is over all processes.
+        start: first step to give, for a resumed run.
+        rank, world: this process and how many there are.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, int]], *, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        for _, batch in stages:
+            if batch % world:
+                raise InputError(f"a batch of {batch} does not divide among {world} processes; take a multiple")
+        self._stages = list(stages)
+        self._start = start
+        self._rank, self._world = rank, world
+
+    def __len__(self) -> int:
+        return sum(steps for steps, _ in self._stages)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = first = 0
+        for steps, batch in self._stages:
+            for _ in range(steps):
+                if step >= self._start:
+                    yield list(range(first + self._rank, first + batch, self._world))
+                step, first = step + 1, first + batch

@@ -1,0 +1,384 @@
+"""Rain on dry pictures: a small physical model of falling drops, seeded, in NumPy.
+
+Drops of a rain rate R have diameters D after Marshall & Palmer (1948), fall at Atlas et al.'s (1973) terminal
+velocity v(D), and during an exposure T draw streaks that a camera of focal length f (pixels) sees at depth z with
+
+    length = f·v·T / z,    width = f·D / z,    defocus = f·A·|1/z - 1/z_focus|      (thin lens, aperture A)
+
+A drop that passes a pixel in a fraction of the exposure adds that fraction of its own radiance, which is that of the
+whole scene behind it, brighter than the local background (Garg & Nayar 2007, "Vision and rain", sec. 4). Layers at
+several depths share one main angle, the wind's; single streaks jitter around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from repix.errors import InputError
+
+FloatArray = npt.NDArray[np.float32]
+
+# Different streaks drawn for each depth layer, of which every drop picks one; a training patch shows few of them.
+_KERNELS = 10
+_PATCH_KERNELS = 4
+# A drawn layer never holds more streaks than this per megapixel: beyond it they merge into mist anyway.
+_MOST_STREAKS = 40_000
+
+
+@dataclass(frozen=True)
+class RainParams:
+    """What the rain and the camera are like. `RainParams.from_severity` draws a plausible set.
+
+    Attributes:
+        rate: rain rate in mm/h; 1 is drizzle, 10 rain, 100 a cloudburst. Sets how large and how many drops are.
+        angle: lean of the streaks in degrees from the vertical, positive towards the right at the bottom.
+        angle_jitter: standard deviation of single streaks around it, degrees.
+        spread: each depth layer's own angle differs from the main one by up to this, degrees.
+        exposure: seconds.
+        focal: focal length in pixels (image width / (2·tan(half the horizontal field of view))).
+        layers: number of depth layers.
+        near, far: depth of the first and last layer in metres.
+        focus, aperture: focused depth in metres; diameter of the aperture in metres.
+        density: factor on the number of streaks.
+        brightness: factor on the drops' radiance.
+        blending: `screen` never exceeds white; `add` is what most research data sets do.
+        mist: share of the scene that is replaced by the veil of unresolved drops, [0, 1).
+        noise: standard deviation of the sensor's noise, as a share of full scale.
+        jpeg: quality of a final JPEG compression, or None.
+    """
+
+    rate: float = 15.0
+    angle: float = 5.0
+    angle_jitter: float = 1.5
+    spread: float = 2.0
+    exposure: float = 1 / 100
+    focal: float = 700.0
+    layers: int = 3
+    near: float = 1.0
+    far: float = 8.0
+    focus: float = 8.0
+    aperture: float = 0.002
+    density: float = 1.0
+    brightness: float = 1.0
+    blending: Literal["screen", "add"] = "screen"
+    mist: float = 0.0
+    noise: float = 0.0
+    jpeg: int | None = None
+
+    def __post_init__(self) -> None:
+        bounds: list[tuple[str, float, float]] = [
+            ("rate", 0, 1000), ("angle", -90, 90), ("angle_jitter", 0, 90), ("spread", 0, 90), ("exposure", 1e-5, 1),
+            ("focal", 1, 1e6), ("layers", 1, 32), ("near", 0.05, 1e3), ("far", self.near, 1e4), ("focus", 0.05, 1e9),
+            ("aperture", 0, 1), ("density", 0, 100), ("brightness", 0, 100), ("mist", 0, 0.99), ("noise", 0, 1),
+        ]  # fmt: skip
+        for name, low, high in bounds:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"RainParams.{name}: got {value}, expected {low} to {high}")
+        if self.blending not in ("screen", "add"):
+            raise InputError(f"RainParams.blending: got {self.blending!r}, expected 'screen' or 'add'")
+        if self.jpeg is not None and not 1 <= self.jpeg <= 100:
+            raise InputError(f"RainParams.jpeg: got {self.jpeg}, expected 1 to 100, or None")
+
+    @classmethod
+    def from_severity(cls, severity: float, rng: np.random.Generator, *, focal: float = 700.0) -> RainParams:
+        """A plausible rain of a severity, everything else drawn at random.
+
+        Args:
+            severity: 0 is drizzle, 0.5 steady rain, 1 a storm.
+            rng: source of all randomness.
+            focal: focal length in pixels; 1.1 times the picture's longer side suits most cameras.
+
+        Raises:
+            InputError: severity outside [0, 1].
+        """
+        if not 0 <= severity <= 1:
+            raise InputError(f"severity: got {severity}, expected 0 (drizzle) to 1 (storm)")
+        near = float(rng.uniform(0.5, 2.0))
+        return cls(
+            rate=float(1.0 * 100**severity * np.exp(rng.normal(0, 0.25))),
+            angle=float(np.clip(rng.normal(0, 6 + 14 * severity), -60, 60)),
+            angle_jitter=float(rng.uniform(0.5, 1.5 + 2 * severity)),
+            spread=float(rng.uniform(0, 2 + 4 * severity)),
+            exposure=float(np.exp(rng.uniform(math.log(1 / 400), math.log(1 / 40)))),
+            focal=focal,
+            layers=int(rng.integers(2, 5)),
+            near=near,
+            far=near * float(rng.uniform(4, 10)),
+            focus=float(rng.uniform(3, 30)),
+            aperture=float(rng.uniform(0.0005, 0.004)),
+            density=float(rng.uniform(0.6, 1.6)),
+            brightness=float(rng.uniform(0.6, 1.5)),
+            blending="screen" if rng.random() < 0.6 else "add",
+            mist=float(rng.uniform(0, 0.35) * severity if rng.random() < 0.5 else 0.0),
+            noise=float(rng.uniform(0, 0.012)),
+            jpeg=int(rng.integers(75, 98)) if rng.random() < 0.3 else None,
+        )
+
+    @classmethod
+    def sharp_lines(cls, rng: np.random.Generator, *, focal: float = 600.0) -> RainParams:
+        """Dense, bright, sharp lines in up to five directions, the second kind of rain of Yang et al. (2017, sec. 3).
+
+        Nearer and better lit than falling drops are, but heavy-rain data sets are made of it.
+
+        Args:
+            rng: source of all randomness.
+            focal: focal length in pixels; fixes the size of the streaks.
+        """
+        near = float(rng.uniform(0.35, 0.9))
+        return cls(
+            rate=float(rng.uniform(20, 100)),
+            angle=float(rng.uniform(-25, 25)),
+            angle_jitter=float(rng.uniform(0, 2)),
+            spread=float(rng.uniform(0, 30)),
+            exposure=float(np.exp(rng.uniform(math.log(1 / 400), math.log(1 / 90)))),
+            focal=focal,
+            layers=int(rng.integers(1, 6)),
+            near=near,
+            far=near * float(rng.uniform(1.2, 2.5)),
+            aperture=float(rng.uniform(0, 0.0008)),
+            density=float(rng.uniform(0.3, 1.6)),
+            brightness=float(rng.uniform(0.3, 1.3)),
+            blending="add",
+        )
+
+
+def _diameters(rate: float, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Drop diameters in mm: Marshall & Palmer's N(D) ~ exp(-Λ·D), Λ = 4.1·R^-0.21 per mm, those that leave a streak."""
+    return np.clip(0.8 + rng.exponential(rate**0.21 / 4.1, count), 0.8, 6.0)
+
+
+def _velocity(diameter: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Terminal velocity in m/s of a drop of so many mm: 9.65 - 10.3·exp(-0.6·D) (Atlas, Srivastava & Sekhon 1973)."""
+    return 9.65 - 10.3 * np.exp(-0.6 * diameter)
+
+
+def _streak(length: float, width: float, softness: float, angle: float, rng: np.random.Generator) -> FloatArray:
+    """One streak of peak about 1 at a random sub-pixel place, in a box just large enough.
+
+    The cross-section is a box of `width` with edges `softness` wide (one pixel where in focus: the pixel's own
+    area), the ends fade over a few widths, and large near drops swing while they fall, which shows as beads.
+    """
+    lean = math.radians(angle)
+    along_x, along_y = math.sin(lean), math.cos(lean)
+    reach = length / 2 + width / 2 + softness
+    half_h = math.ceil(reach * abs(along_y) + (width + softness) * abs(along_x)) + 1
+    half_w = math.ceil(reach * abs(along_x) + (width + softness) * abs(along_y)) + 1
+    off_y, off_x = rng.uniform(-0.5, 0.5, 2)
+    y = np.arange(-half_h, half_h + 1, dtype=np.float32)[:, None] - np.float32(off_y)
+    x = np.arange(-half_w, half_w + 1, dtype=np.float32)[None, :] - np.float32(off_x)
+    across = np.abs(x * np.float32(along_y) - y * np.float32(along_x))
+    along = x * np.float32(along_x) + y * np.float32(along_y)
+    # a line thinner than a pixel covers only part of it; fainter ones than this nobody would call rain
+    cover = min(1.0, max(0.35, width / softness))
+    profile = np.clip((width / 2 - across) / softness + 0.5, 0, cover)
+    fade = float(max(softness, min(length / 2, width * rng.uniform(0.5, 4))))
+    ends = np.clip((length / 2 - np.abs(along)) / fade + 0.5, 0, 1)
+    kernel = profile * ends
+    if width > 2 and rng.random() < 0.5:
+        period, phase = rng.uniform(3, 8) * width, rng.uniform(0, 2 * math.pi)
+        kernel *= 1 - np.float32(rng.uniform(0, 0.5)) * (0.5 + 0.5 * np.sin(along * (2 * math.pi / period) + phase))
+    return kernel.astype(np.float32)
+
+
+def _stamp(layer: FloatArray, kernel: FloatArray, y: int, x: int, gain: float) -> None:
+    """Add `gain·kernel` centred at (y, x), clipped to the layer."""
+    top, left = y - kernel.shape[0] // 2, x - kernel.shape[1] // 2
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + kernel.shape[0], layer.shape[0]), min(left + kernel.shape[1], layer.shape[1])
+    if y0 < y1 and x0 < x1:
+        layer[y0:y1, x0:x1] += gain * kernel[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Generator) -> FloatArray:
+    """The rain alone: how much of each pixel's exposure drops have passed, as drawn by the physical model.
+
+    Args:
+        shape: (height, width).
+        params: rain and camera.
+        rng: source of all randomness.
+
+    Returns:
+        (H, W) float32, at least 0, mostly below 1 (streaks that cross add up).
+    """
+    height, width = shape
+    layer = np.zeros(shape, np.float32)
+    variety = _KERNELS if height * width > 1 << 16 else _PATCH_KERNELS
+    depths = np.geomspace(params.near, params.far, params.layers)
+    ratio = (params.far / params.near) ** (1 / max(params.layers, 2))
+    weights = depths**0.5 / (depths**0.5).sum()
+    for depth, weight in zip(depths.tolist(), weights.tolist(), strict=True):
+        z = float(depth * ratio ** rng.uniform(-0.5, 0.5))
+        lean = params.angle + rng.uniform(-params.spread, params.spread)
+        diameters = _diameters(params.rate, variety, rng)
+        lengths = params.focal * _velocity(diameters) * params.exposure / z
+        widths = params.focal * diameters * 1e-3 / z
+        defocus = params.focal * params.aperture * abs(1 / z - 1 / params.focus)
+        # n drops per m³ in a slab dz thick cover the share n·D·v·T·dz of the picture whatever its depth; the share
+        # grows with the rain rate as n·D·v does, about R^0.65. Few near streaks, many far ones follow by themselves.
+        margin = int(min(lengths.max() / 2, 400)) + 2
+        cover = 0.2 * (params.rate / 10) ** 0.65 * params.density * weight
+        area = float((lengths * np.maximum(widths, 1)).mean())
+        per_pixel = min(cover / max(area, 4.0), _MOST_STREAKS / 1e6)
+        count = int(rng.poisson(per_pixel * (height + 2 * margin) * (width + 2 * margin)))
+        if not count:
+            continue
+        kernels = [
+            _streak(float(n), float(w), 1.0 + defocus, lean + float(rng.normal(0, params.angle_jitter)), rng)
+            for n, w in zip(np.clip(lengths, 2, 800), widths, strict=True)
+        ]
+        # Share of the exposure a drop spends over a pixel, D/(v·T), spread by defocus. The drop shows the whole sky
+        # and is much brighter than what is behind it, hence the factor.
+        share = 12.0 * diameters * 1e-3 / (_velocity(diameters) * params.exposure)
+        share = np.clip(share, 0.15, 0.9) * params.brightness / (1 + 0.3 * defocus)
+        which = rng.integers(0, variety, count)
+        ys = rng.integers(-margin, height + margin, count)
+        xs = rng.integers(-margin, width + margin, count)
+        gains = share[which] * rng.uniform(0.4, 1.2, count)
+        for k, y, x, gain in zip(which.tolist(), ys.tolist(), xs.tolist(), gains.tolist(), strict=True):
+            _stamp(layer, kernels[k], y, x, gain)
+    return layer
+
+
+def warp_mask(
+    mask: FloatArray, shape: tuple[int, int], rng: np.random.Generator, *, turn: float, scale: tuple[float, float]
+) -> FloatArray:
+    """A random window of a streak mask, turned and scaled, by bilinear interpolation; the mask repeats mirrored.
+
+    Args:
+        mask: (H, W) float32 or uint8.
+        shape: (height, width) of the window.
+        rng: source of all randomness.
+        turn: at most so many degrees either way.
+        scale: smallest and largest magnification of the streaks.
+    """
+    angle = math.radians(rng.uniform(-turn, turn))
+    step = 1 / float(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]))))
+    cos, sin = np.float32(step * math.cos(angle)), np.float32(step * math.sin(angle))
+    y = np.arange(shape[0], dtype=np.float32)[:, None] - shape[0] / 2
+    x = np.arange(shape[1], dtype=np.float32)[None, :] - shape[1] / 2
+    if rng.random() < 0.5:
+        x = -x
+
+    def mirrored(at: FloatArray, size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
+        period = 2 * (size - 1)
+        at = np.mod(at, period)
+        at = np.minimum(at, period - at)
+        low = at.astype(np.intp)
+        return low, np.minimum(low + 1, size - 1), at - low
+
+    y0, y1, fy = mirrored(cos * y + sin * x + np.float32(rng.uniform(0, mask.shape[0])), mask.shape[0])
+    x0, x1, fx = mirrored(cos * x - sin * y + np.float32(rng.uniform(0, mask.shape[1])), mask.shape[1])
+    flat, stride = mask.ravel(), mask.shape[1]
+    y0 *= stride
+    y1 *= stride
+    upper = flat[y0 + x0] * (1 - fx) + flat[y0 + x1] * fx
+    lower = flat[y1 + x0] * (1 - fx) + flat[y1 + x1] * fx
+    return np.asarray(upper * (1 - fy) + lower * fy, np.float32)
+
+
+def blend_rain(picture: FloatArray, layer: FloatArray, blending: Literal["screen", "add"]) -> FloatArray:
+    """Lay a rain layer over a picture; the result is clipped to [0, 1].
+
+    Args:
+        picture: (H, W, 3) float32 in [0, 1].
+        layer: (H, W) or (H, W, 3), radiance added by the drops.
+        blending: `add` is I + S, `screen` is 1 - (1 - I)(1 - S).
+    """
+    if layer.ndim == 2:
+        layer = layer[..., None]
+    if blending == "screen":
+        layer = np.minimum(layer, 1) * (1 - picture)
+    return np.clip(picture + layer, 0, 1)
+
+
+def add_mist(picture: FloatArray, amount: float, rng: np.random.Generator) -> FloatArray:
+    """Veil a picture with unresolved far drops: I·(1 - m) + A·m, m growing towards the horizon at random.
+
+    Koschmieder's law with an airlight A of the scene's own brightness (Narasimhan & Nayar 2002, eq. 1).
+    """
+    if amount <= 0:
+        return picture
+    height = picture.shape[0]
+    airlight = np.clip(picture.mean((0, 1)) * 0.4 + 0.45 + rng.uniform(-0.05, 0.1), 0, 1).astype(np.float32)
+    slope = rng.uniform(-0.3, 0.6)
+    veil = amount * (1 + slope * (0.5 - np.arange(height, dtype=np.float32) / max(height, 1)))
+    veil = np.clip(veil, 0, 0.95).astype(np.float32)[:, None, None]
+    return picture * (1 - veil) + airlight * veil
+
+
+def add_noise(picture: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
+    """Sensor noise: variance growing with the signal from a read-noise floor (Foi et al. 2008, eq. 3)."""
+    if sigma <= 0:
+        return picture
+    deviation = sigma * np.sqrt(0.3 + 0.7 * picture)
+    noisy = picture + deviation * rng.standard_normal(picture.shape, np.float32)
+    return np.clip(noisy, 0, 1)
+
+
+def compress_jpeg(picture: FloatArray, quality: int) -> FloatArray:
+    """(H, W, 3) float32 in [0, 1] through a JPEG file of that quality and back."""
+    import pyvips
+
+    levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    file = pyvips.Image.new_from_array(levels, interpretation="srgb").jpegsave_buffer(Q=quality)
+    return np.asarray(pyvips.Image.new_from_buffer(file, "").numpy(), np.float32) / np.float32(255)
+
+
+def add_rain(
+    image: npt.NDArray[np.generic],
+    params: RainParams,
+    rng: np.random.Generator,
+    *,
+    masks: Sequence[FloatArray] = (),
+) -> tuple[npt.NDArray[np.generic], FloatArray]:
+    """Rain on a dry picture.
+
+    Args:
+        image: (H, W, 3), uint8, uint16, or float32 in [0, 1].
+        params: rain and camera.
+        rng: source of all randomness; the same seed gives the same rain.
+        masks: streak masks (H, W) in [0, 1]; with them one to three, turned and scaled, replace the drawn streaks.
+
+    Returns:
+        The rainy picture, of the same shape and dtype, and the rain layer: (H, W) float32, the radiance added by the
+        drops before blending.
+
+    Raises:
+        InputError: not an (H, W, 3) picture of one of those types.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise InputError(
+            f"add_rain: got {image.dtype} {image.shape}, expected (H, W, 3) of uint8, uint16 or float32 in [0, 1]"
+        )
+    top = 1.0 if image.dtype == np.float32 else float(np.iinfo(image.dtype).max)
+    picture = np.asarray(image, np.float32) / np.float32(top)
+    shape = picture.shape[:2]
+    if masks:
+        layer = np.zeros(shape, np.float32)
+        for _ in range(int(rng.integers(1, 4))):
+            mask = masks[int(rng.integers(len(masks)))]
+            turned = warp_mask(mask, shape, rng, turn=abs(params.angle) + params.spread, scale=(0.6, 1.8))
+            layer += turned * float(params.brightness * rng.uniform(0.5, 1))
+    else:
+        # drops show the scene's own light: a night picture has darker streaks than noon
+        light = 0.35 + 0.65 * float(np.percentile(picture[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))
+        layer = draw_streaks(shape, params, rng) * np.float32(light)
+    rainy = blend_rain(add_mist(picture, params.mist, rng), layer, params.blending)
+    rainy = add_noise(rainy, params.noise, rng)
+    if params.jpeg is not None:
+        rainy = compress_jpeg(rainy, params.jpeg)
+    if image.dtype == np.float32:
+        return rainy.astype(np.float32), layer
+    return np.clip(np.rint(rainy * np.float32(top)), 0, top).astype(image.dtype), layer
+
+
+def without_camera(params: RainParams) -> RainParams:
+    """The same rain without mist, noise and JPEG: for pairs whose clean picture already has them."""
+    return replace(params, mist=0.0, noise=0.0, jpeg=None)

@@ -1,0 +1,228 @@
+"""Recipes: everything a training run is, in one YAML file, checked before anything starts.
+
+A recipe holds a list of stages; each may change patch size, loss terms, rain difficulty, the network's own depth,
+learning rate and length. A plain run is one stage.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from repix.data.dataset import KINDS, Span
+from repix.errors import RecipeError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Strict):
+    """Where pictures come from; paths are relative to the current folder.
+
+    With `photos` or a `mixture` rain is made on the fly; with `pairs` alone the pairs are used as they are.
+    """
+
+    photos: list[Path] = Field([], description="folders of clean photos")
+    pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
+    masks: list[Path] = Field([], description="folders of streak masks, white on black")
+    mixture: dict[str, float] = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
+    hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
+    validation: list[Path] = Field([], description="folders of pairs to validate on as well")
+    longest: PositiveInt = Field(1280, description="larger photos are shrunk to this longer side")
+    workers: int = Field(2, ge=0, description="processes that make data; 0 makes it inline")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, values: Any) -> Any:
+        """One folder may be written without a list around it."""
+        if isinstance(values, dict):
+            for key in ("photos", "pairs", "masks", "validation"):
+                if isinstance(values.get(key), str | Path):
+                    values = {**values, key: [values[key]]}
+        return values
+
+    @model_validator(mode="after")
+    def _kinds(self) -> Data:
+        for kind, weight in self.mixture.items():
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind {kind!r} in the mixture{_nearest(kind, KINDS)}")
+            if weight < 0:
+                raise ValueError(f"mixture.{kind}: got {weight}, expected 0 or more")
+        if self.mixture and sum(self.mixture.values()) <= 0:
+            raise ValueError("the mixture's weights are all 0")
+        if not self.photos and not self.pairs:
+            raise ValueError("nothing to train on: give data.photos (clean pictures) or data.pairs")
+        return self
+
+
+class Stage(_Strict):
+    """A stretch of training with settings of its own."""
+
+    steps: PositiveInt
+    batch: PositiveInt = 8
+    patch: PositiveInt = 96
+    losses: dict[str, float] = {"l1": 1.0}
+    lr: PositiveFloat = 1e-3
+    lr_end: float = Field(1e-6, ge=0, description="where the cosine ends")
+    warmup: int = Field(0, ge=0, description="steps of linear rise")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    severity: tuple[float, float] = Field((0.0, 1.0), description="range of drawn rain: 0 drizzle, 1 storm")
+    network: dict[str, Any] = Field({}, description="attributes of the network to set, e.g. {stages: 3}")
+
+
+class Optimizer(_Strict):
+    name: Literal["adamw", "adam"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Recipe(_Strict):
+    """A training run. `load_recipe` reads one; unknown keys are errors that name the nearest known one."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    task: Literal["derain"] = "derain"
+    model: str
+    args: dict[str, Any] = {}
+    data: Data
+    stages: list[Stage] = Field(min_length=1)
+    optimizer: Optimizer = Optimizer()
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 turns averaging off")
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    channels_last: bool = True
+    validate_every: PositiveInt = Field(2000, description="steps")
+    save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
+    seed: int = 0
+    trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that step (from 0) belongs to, and the step within it; the last stage goes on for ever."""
+        for stage in self.stages[:-1]:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return self.stages[-1], step
+
+    def spans(self) -> list[Span]:
+        """The stages' patch size and severity by global sample index, for the data sets."""
+        spans, first = [], 0
+        for stage in self.stages:
+            spans.append(Span(first, stage.patch, stage.severity))
+            first += stage.steps * stage.batch
+        return spans
+
+
+def _nearest(key: str, known: Any) -> str:
+    near = get_close_matches(key, [str(name) for name in known], n=1)
+    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(str(name) for name in known)})"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Names of the keys that are known where an error lies."""
+    model: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        model = next(
+            (kind for kind in (annotation, *getattr(annotation, "__args__", ())) if _is_model(kind)),
+            None,
+        )
+    return list(model.model_fields) if _is_model(model) else []
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
+    """Check a recipe that was read from YAML or made in Python.
+
+    Raises:
+        RecipeError: every key that is unknown or does not fit, in one message of one line.
+    """
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}: got {type(values).__name__}, expected keys and values (see recipes/)")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "recipe"
+            if item["type"] == "extra_forbidden":
+                known = _fields_at(item["loc"][:-1])
+                problems.append(f"unknown key {where!r}{_nearest(str(item['loc'][-1]), known)}")
+            elif item["type"] == "missing":
+                problems.append(f"{where} is missing")
+            else:
+                problems.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+        raise RecipeError(f"{source}: {'; '.join(problems)}") from None
+
+
+def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+    """Read a recipe and apply `key=value` overrides.
+
+    Args:
+        path: a YAML file.
+        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema=0`: dotted path and a YAML value.
+
+    Raises:
+        RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: {error.strerror or error}; expected a recipe such as recipes/repixnet.yaml"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values, source=str(path))
+
+
+def _override(values: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override!r}: expected key=value, e.g. data.photos=holiday/")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override!r}: the value is not YAML") from None
+    *parents, last = key.split(".")
+    place = values
+    for part in parents:
+        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place = place[int(part)]
+        elif isinstance(place, dict):
+            place = place.setdefault(part, {})
+        else:
+            raise RecipeError(f"--set {override!r}: there is no {part!r} in the recipe")
+    if isinstance(place, list):
+        if not (last.isdigit() and int(last) < len(place)):
+            raise RecipeError(f"--set {override!r}: expected an index below {len(place)}, got {last!r}")
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise RecipeError(f"--set {override!r}: {'.'.join(parents)} holds a value, not keys")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every default spelled out, as YAML that `load_recipe` reads back to an equal one."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,177 @@
+"""Training of one network on pairs, as a LightningModule: losses, schedule, validation figures and pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from repix.engine.recipe import Recipe, Stage
+from repix.errors import RecipeError
+from repix.losses import WeightedLoss
+from repix.metrics import psnr_rgb, psnr_y
+from repix.models import Prediction, create_model
+
+# A picture that comes back bit for bit would average as infinity.
+_MOST_DB = 100.0
+_GRID_ROWS = 6
+
+
+class RestorationTask(lightning.LightningModule):
+    """A network, its losses and its schedule.
+
+    Args:
+        recipe: what to train and how.
+        sets: names of the validation sets, in the order of the data module.
+        pictures: folder for the grids rainy | estimate | clean, or None.
+
+    Logs `loss` and each of its terms, and at validation `val/<set>_psnr_y` (RGB for `dry`) and `val/score`, the mean
+    over sets of at most 45 dB each, by which the best checkpoint is chosen.
+    """
+
+    def __init__(self, recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.net = create_model(recipe.model, **recipe.args)
+        self._losses: dict[tuple[tuple[str, float], ...], WeightedLoss] = {}
+        for stage in recipe.stages:  # all at once, so that an unknown loss fails before the first step
+            self._loss_of(stage)
+            for name in stage.network:
+                if not hasattr(self.net, name):
+                    raise RecipeError(f"stage.network: {recipe.model} has no attribute {name!r}")
+        self._sets = sets or []
+        self._pictures = pictures
+        self._figures: dict[str, list[float]] = {}
+        self._rows: list[npt.NDArray[np.uint8]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        out: Tensor = self.net(x)
+        return out
+
+    def _loss_of(self, stage: Stage) -> WeightedLoss:
+        key = tuple(stage.losses.items())
+        if key not in self._losses:
+            self._losses[key] = WeightedLoss(stage.losses)
+        return self._losses[key].to(self.device)
+
+    def on_fit_start(self) -> None:
+        """Channels-last where asked for: twice as fast on CPUs, and what tensor cores want."""
+        if self.recipe.channels_last:
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1]."""
+        stage, _ = self.recipe.stage_at(self.global_step)
+        for name, value in stage.network.items():
+            setattr(self.net, name, value)
+        lq, gt = batch["lq"], batch["gt"]
+        if self.recipe.channels_last:
+            lq = lq.contiguous(memory_format=torch.channels_last)
+        if hasattr(self.net, "forward_train"):
+            prediction = self.net.forward_train(lq)
+        else:  # a network of the user's own may be any nn.Module
+            prediction = Prediction(self.net(lq))
+        prediction = Prediction(
+            prediction.pred.float(),
+            tuple(one.float() for one in prediction.stages),
+            prediction.mask,
+        )
+        total, parts = self._loss_of(stage)(prediction, gt, lq)
+        if self.global_step % 25 == 0:
+            self.log("loss", total, prog_bar=True)
+            if len(parts) > 1:
+                self.log_dict({f"loss/{name}": part for name, part in parts.items()}, prog_bar=True)
+        loss: Tensor = total
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By norm. Lightning refuses fused optimizers, which unscale by themselves; without a scaler that is moot."""
+        if self.recipe.precision == "16-mixed":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting afresh."""
+        self._figures, self._rows = {}, []
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One whole picture."""
+        lq, gt, kind = batch["lq"], batch["gt"], batch["set"][0]
+        with torch.autocast(self.device.type, enabled=False):
+            pred = self.net(lq).float().clamp(0, 1)
+        shown = [_levels(picture) for picture in (lq, pred, gt)]
+        measure = psnr_rgb if kind == "dry" else psnr_y
+        values = self._figures.setdefault(kind, [])
+        values.append(min(measure(shown[1], shown[2]), _MOST_DB))
+        if len(values) <= max(1, _GRID_ROWS // max(1, len(self._sets))) and len(self._rows) < _GRID_ROWS:
+            self._rows.append(np.concatenate([picture[:320, :320] for picture in shown], axis=1))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means and save the grid."""
+        means = {kind: sum(values) / len(values) for kind, values in self._figures.items()}
+        for kind, mean in means.items():
+            self.log(f"val/{kind}_{'psnr_rgb' if kind == 'dry' else 'psnr_y'}", mean, prog_bar=True, sync_dist=True)
+        if means:
+            score = sum(min(mean, 45.0) for mean in means.values()) / len(means)
+            self.log("val/score", score, sync_dist=True)
+        if self._rows and not self.trainer.sanity_checking and self.trainer.is_global_zero:
+            self._save_grid()
+
+    def _save_grid(self) -> None:
+        import pyvips
+
+        width = max(row.shape[1] for row in self._rows)
+        padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in self._rows]
+        grid = np.concatenate(padded)
+        if self._pictures is not None:
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            path = self._pictures / f"val_{self.global_step:07d}.png"
+            pyvips.Image.new_from_array(grid).write_to_file(str(path))
+        if isinstance(self.logger, TensorBoardLogger):
+            self.logger.experiment.add_image(
+                "rainy | derained | clean", grid, global_step=self.global_step, dataformats="HWC"
+            )
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step: linear warm-up, then half a cosine down to `lr_end` within each stage."""
+        stage, within = self.recipe.stage_at(step)
+        if within < stage.warmup:
+            return stage.lr * (within + 1) / stage.warmup
+        if stage.schedule == "constant":
+            return stage.lr
+        share = min(1.0, (within - stage.warmup) / max(1, stage.steps - stage.warmup))
+        return stage.lr_end + (stage.lr - stage.lr_end) * (1 + math.cos(math.pi * share)) / 2
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW, fused, and the schedule by step."""
+        settings = self.recipe.optimizer
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        optimizer = kind(
+            self.net.parameters(),
+            lr=1.0,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=self.recipe.precision != "16-mixed",
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _levels(picture: Tensor) -> npt.NDArray[np.uint8]:
+    """(1, 3, H, W) in [0, 1] -> (H, W, 3) uint8."""
+    levels = (picture[0].float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return levels.permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,146 @@
+"""Training: a recipe in, a weight folder out; stopped at any moment, it goes on from where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from repix.data.datamodule import RestorationData
+from repix.engine.recipe import Recipe, dump_recipe, load_recipe
+from repix.engine.task import RestorationTask
+from repix.errors import RecipeError
+
+
+def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train a network.
+
+    Args:
+        recipe: what to train and how.
+        out: folder of the run, by default `runs/<name>`; it gets `recipe.yaml`, `last.ckpt`, `best.ckpt` (by
+            `val/score`), TensorBoard's logs and `pictures/` with a grid for each validation.
+        resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
+        progress: show a progress bar.
+
+    Returns:
+        The checkpoint to export: the best by validation, or the last where nothing was held out.
+
+    Raises:
+        RecipeError: the folder holds another run, or there is nothing to resume.
+        InputError: data that is missing or does not fit.
+    """
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    last = folder / "last.ckpt"
+    if resume:
+        if not last.is_file():
+            raise RecipeError(f"{last}: nothing to resume; start without --resume")
+        _check_same(recipe, folder)
+    elif last.exists():
+        raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+
+    lightning.seed_everything(recipe.seed, verbose=False)
+    data = RestorationData(
+        photos=recipe.data.photos,
+        pairs=recipe.data.pairs,
+        masks=recipe.data.masks,
+        validation=recipe.data.validation,
+        mixture=recipe.data.mixture,
+        hold_out=recipe.data.hold_out,
+        stages=[(stage.steps, stage.batch) for stage in recipe.stages],
+        spans=recipe.spans(),
+        longest=recipe.data.longest,
+        workers=recipe.data.workers,
+        seed=recipe.seed,
+    )
+    task = RestorationTask(recipe, sets=data.sets, pictures=folder / "pictures")
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            dirpath=folder,
+            filename="last",
+            train_time_interval=timedelta(minutes=recipe.save_every),
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    ]
+    if data.sets:
+        best = ModelCheckpoint(
+            dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
+        )
+        callbacks.append(best)
+    if recipe.ema:
+        callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=25))
+    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | recipe.trainer
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_steps=recipe.steps,
+            max_epochs=-1,
+            precision=recipe.precision,
+            gradient_clip_val=recipe.clip or None,
+            val_check_interval=recipe.validate_every if data.sets else None,
+            check_val_every_n_epoch=None if data.sets else 1,
+            limit_val_batches=1.0 if data.sets else 0,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(save_dir=folder, name="", version="logs"),
+            log_every_n_steps=25,
+            use_distributed_sampler=False,  # StreamBatches deals the samples out itself
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            **settings,
+        )
+        trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+    found = folder / "best.ckpt"
+    return found if found.is_file() else last
+
+
+def _check_same(recipe: Recipe, folder: Path) -> None:
+    """Only the length, the pace of saving and the machine may change between sittings."""
+    free = {"trainer", "save_every", "validate_every", "description"}
+    before = load_recipe(folder / "recipe.yaml").model_dump(exclude=free)
+    now = recipe.model_dump(exclude=free)
+    before["data"].pop("workers"), now["data"].pop("workers")
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise RecipeError(
+            f"{folder}: the run was started with other settings for {', '.join(changed)}; "
+            "restore them, or start another run with -o"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice about things that repix has decided (workers, mid-epoch resume of its own stream)."""
+    level = logging.getLogger("lightning.pytorch").level
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for text in (
+            ".*does not have many workers.*",
+            ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+            ".*Checkpoint directory .* exists and is not empty.*",
+            ".*number of training batches .* is smaller than the logging interval.*",
+        ):
+            warnings.filterwarnings("ignore", text)
+        try:
+            yield
+        finally:
+            logging.getLogger("lightning.pytorch").setLevel(level)
+
+
+def set_threads(count: int | None) -> None:
+    """Threads of torch's CPU kernels; the default is one for each core that this process may use."""
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or 1)
