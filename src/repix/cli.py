@@ -241,8 +241,12 @@ def evaluate(
 @click.option("--at", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Scale the source and its selection.")
 @click.option("--rotate", type=float, default=0.0, metavar="DEG", help="Turn them, counter-clockwise.")
-@click.option("--mode", type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination",
-    "flatten", "tile"]), default="import", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"]),
+    default="import",
+    show_default=True,
+)
 @click.option("--gain", default="1.5,0.5,0.5", show_default=True, metavar="R,G,B", help="For colour: factors.")
 @click.option("--alpha", type=float, default=0.2, show_default=True, help="For illumination: gradients above shrink.")
 @click.option("--beta", type=float, default=0.2, show_default=True, help="For illumination: by how much.")

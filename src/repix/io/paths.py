@@ -116,7 +116,8 @@ def plan(
                 dst = dst.with_suffix(suffix)
             elif own in _WRITTEN_AS:
                 dst = dst.with_suffix(_WRITTEN_AS[own])
-            beside = dst.with_name(f"{dst.stem}_compare{dst.suffix}") if compare else None
+            stem = src.stem if out is None and not path.is_dir() else dst.stem
+            beside = dst.with_name(f"{stem}_compare{dst.suffix}") if compare else None
             jobs.setdefault(_key(src), Job(src, dst, beside))
     kept = _without_collisions(list(jobs.values()), overwrite=overwrite)
     _check_writable(kept)
@@ -184,27 +185,23 @@ def _beside(folder: Path) -> Path:
 
 
 def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
-    inputs = {_key(job.src): job.src for job in jobs}
-    results = {_key(path): job.src for job in jobs for path in (job.dst, job.compare) if path is not None}
-    # what this run makes from another input is no input: `repix derain *.jpg` a second time
-    kept = [job for job in jobs if results.get(_key(job.src), job.src) == job.src]
-    taken: dict[str, Path] = {}
-    for job in kept:
+    made: dict[str, Path] = {}
+    for job in jobs:
         for path in (job.dst, job.compare):
-            if path is None:
-                continue
-            other = taken.setdefault(_key(path), job.src)
+            other = job.src if path is None else made.setdefault(_key(path), job.src)
             if other != job.src:
                 raise InputError(
                     f"{other} and {job.src} would both be written to {path}; rename one, run them apart, or choose "
                     "another --format; nothing was done"
                 )
-            if path == job.compare and path == job.dst:
-                raise InputError(f"{job.src}: result and comparison would share the name {path}; nothing was done")
-            if _key(path) in inputs and not overwrite:
+    # what this run makes from another input is no input: `repix derain *.jpg` a second time
+    kept = [job for job in jobs if made.get(_key(job.src), job.src) == job.src]
+    inputs = {_key(job.src) for job in kept}
+    for job in kept:
+        for path in (job.dst, job.compare):
+            if path is not None and _key(path) in inputs and not overwrite:
                 raise InputError(
-                    f"{path} is an input and would be overwritten; choose another -o, or say --overwrite; "
-                    "nothing was done"
+                    f"{path} is an input and would be overwritten; choose another -o, or say --overwrite; nothing was done"
                 )
     return kept
 

@@ -1,0 +1,235 @@
+"""Files and folders through a `Restorer`: decoding and encoding overlap the network, one bad file stops nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from repix.errors import InputError, RepixError
+from repix.infer.restorer import Restorer
+from repix.io.image import MAX_PIXELS, Picture, read_image, write_image
+from repix.io.paths import Job, plan
+
+_BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
+_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one input.
+
+    Attributes:
+        src: the input.
+        status: `done`, `skipped` (the result was already there) or `failed`.
+        written: the files written for it.
+        message: why it failed or was skipped, one line that names the file.
+        notes: what could not be kept as it was, one sentence each.
+    """
+
+    src: Path
+    status: Literal["done", "skipped", "failed"]
+    written: tuple[Path, ...] = ()
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Summary:
+    """What a run did, in the order of the inputs.
+
+    Attributes:
+        done: pictures restored and written.
+        skipped: pictures whose result was already there.
+        failed: pictures that could not be read, restored or written.
+    """
+
+    done: list[Result] = field(default_factory=list)
+    skipped: list[Result] = field(default_factory=list)
+    failed: list[Result] = field(default_factory=list)
+
+
+def restore_path(
+    restorer: Restorer,
+    src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    strength: float = 1.0,
+    compare: bool = False,
+    format: str | None = None,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = False,
+    on_result: Callable[[Result], None] | None = None,
+) -> Summary:
+    """Restore files and folders to files and folders.
+
+    Args:
+        restorer: what restores a picture.
+        src: files, folders (mirrored, with all their folders) and patterns.
+        dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder.
+        strength: 0 (as it was) to 1.
+        compare: write `NAME_compare.EXT`, before | after side by side, beside each result too.
+        format: extension to write, such as `png`; None keeps each picture's own.
+        overwrite: write results that are already there again, and inputs where `dst` says so.
+        max_pixels: larger pictures are refused from their header.
+        progress: show one progress bar on stderr, where that is a terminal.
+        on_result: called with each result as it comes, in the caller's thread.
+
+    Returns:
+        What was done, skipped and failed.
+
+    Raises:
+        InputError: nothing can be done as asked (names that collide, an output that cannot be written); raised before
+            any work. What is wrong with single files is in the summary.
+    """
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength must be between 0 and 1, got {strength}")
+    inputs = [src] if isinstance(src, str | os.PathLike) else src
+    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite)
+    summary = Summary()
+
+    def note(result: Result) -> None:
+        getattr(summary, result.status).append(result)
+        if on_result is not None:
+            on_result(result)
+
+    for path, reason in planned.failed:
+        note(Result(path, "failed", message=f"{path}: {reason}"))
+    jobs = []
+    for job in planned.jobs:
+        wanted = [path for path in (job.dst, job.compare) if path is not None and (overwrite or not path.exists())]
+        if wanted:
+            jobs.append((job, wanted))
+        else:
+            note(Result(job.src, "skipped", message=f"{job.dst} is already there; --overwrite writes it again"))
+
+    bar = _Bar(len(jobs), enabled=progress)
+    with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
+        writing: deque[tuple[Future[Result], int]] = deque()
+        try:
+            for (job, wanted), picture in _read_ahead(pool, jobs, max_pixels):
+                bar.start(job.src)
+                if isinstance(picture, Result):
+                    note(picture)
+                    bar.advance(1)
+                    continue
+                try:
+                    restored = _restore(restorer, picture, strength, keep=compare, progress=bar.advance)
+                except Exception as error:
+                    note(_failed(job.src, error))
+                    bar.advance(1)
+                    continue
+                size = restored.pixels.nbytes * (2 if compare else 1)
+                writing.append((pool.submit(_write, job, wanted, picture, restored), size))
+                del picture, restored
+                while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
+                    note(writing.popleft()[0].result())
+            while writing:
+                note(writing.popleft()[0].result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # a file that is being written is finished, no other begun
+            raise
+        finally:
+            bar.close()
+    return summary
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, jobs: list[tuple[Job, list[Path]]], max_pixels: int
+) -> Iterator[tuple[tuple[Job, list[Path]], Picture | Result]]:
+    """Decode the next picture, and no more than that, while the network works on this one."""
+    upcoming = [pool.submit(_read, job.src, max_pixels) for job, _ in jobs[:1]]
+    for index, job in enumerate(jobs):
+        ready = upcoming.pop()
+        picture = ready.result()
+        upcoming += [pool.submit(_read, later.src, max_pixels) for later, _ in jobs[index + 1 : index + 2]]
+        yield job, picture
+
+
+def _read(path: Path, max_pixels: int) -> Picture | Result:
+    try:
+        return read_image(path, max_pixels=max_pixels)
+    except Exception as error:
+        return _failed(path, error)
+
+
+def _restore(
+    restorer: Restorer, picture: Picture, strength: float, *, keep: bool, progress: Callable[[float], None]
+) -> Picture:
+    """The restored picture; in the same memory, unless the rainy one is to be kept."""
+    out = picture.pixels if picture.pixels.flags.writeable and not keep else None
+    return replace(picture, pixels=restorer(picture.pixels, strength=strength, out=out, progress=progress))
+
+
+def _write(job: Job, wanted: list[Path], rainy: Picture, restored: Picture) -> Result:
+    written: list[Path] = []
+    notes = list(restored.notes)
+    if restored.format in ("heic", "gif"):
+        notes.append(f"{restored.format.upper()} written as {job.dst.suffix.lstrip('.').upper()}")
+    try:
+        for path in wanted:
+            picture = restored if path == job.dst else _side_by_side(rainy, restored)
+            notes += [text for text in write_image(path, picture) if text not in notes]
+            written.append(path)
+    except Exception as error:
+        return replace(_failed(job.src, error), written=tuple(written))
+    return Result(job.src, "done", tuple(written), notes=tuple(notes))
+
+
+def _side_by_side(before: Picture, after: Picture) -> Picture:
+    alpha = None if after.alpha is None else np.concatenate([after.alpha, after.alpha], axis=1)
+    return replace(after, pixels=np.concatenate([before.pixels, after.pixels], axis=1), alpha=alpha)
+
+
+def _failed(path: Path, error: Exception) -> Result:
+    """One line for whatever went wrong with one file: the others must go on."""
+    if isinstance(error, RepixError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"out of memory ({error})"
+    else:
+        text = f"unexpected {type(error).__name__}: {error}"
+    text = " ".join(text.split())
+    return Result(path, "failed", message=text if str(path) in text else f"{path}: {text}")
+
+
+class _Bar:
+    """One bar over the files that moves within large ones."""
+
+    def __init__(self, total: int, *, enabled: bool) -> None:
+        self._bar = None
+        self._done = 0.0
+        if enabled and total:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                disable=None,  # only on a terminal
+                leave=False,
+                bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]",
+            )
+
+    def start(self, path: Path) -> None:
+        """Name the picture at work."""
+        self._done = 0.0
+        if self._bar is not None:
+            self._bar.set_description_str(path.name[:40])
+
+    def advance(self, fraction: float) -> None:
+        """Move by a fraction of this picture, never beyond its end."""
+        step = min(fraction, 1 - self._done)
+        self._done += step
+        if self._bar is not None:
+            self._bar.update(step)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
