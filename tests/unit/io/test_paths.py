@@ -1,0 +1,137 @@
+"""Which output names a run plans, and that files are written whole or not at all. `repix derain` tests the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repix.errors import InputError
+from repix.io.paths import atomic, plan
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def planned(*inputs: str, out: str | None = None, **options: object) -> dict[str, str]:
+    return {job.src.as_posix(): job.dst.as_posix() for job in plan(inputs, out, **options).jobs}  # type: ignore[arg-type]
+
+
+def test_names(work: Path) -> None:
+    touch("a.jpg", "b.v2.PNG", "c.HEIC", "d/e.tif", "d/f/g.webp", "d/f/readme.md")
+    assert planned("a.jpg", "b.v2.PNG", "c.HEIC") == {
+        "a.jpg": "a_dry.jpg",
+        "b.v2.PNG": "b.v2_dry.PNG",
+        "c.HEIC": "c_dry.jpg",
+    }
+    assert planned("d") == {"d/e.tif": "d_dry/e.tif", "d/f/g.webp": "d_dry/f/g.webp"}
+    assert planned("d", out="o") == {"d/e.tif": "o/e.tif", "d/f/g.webp": "o/f/g.webp"}
+    assert planned("d", "a.jpg", out="o", format="png")["d/f/g.webp"] == "o/f/g.png"
+    assert planned("a.jpg", out="x.png") == {"a.jpg": "x.png"}
+    assert planned("d/../d", out="o") == {"d/../d/e.tif": "o/e.tif", "d/../d/f/g.webp": "o/f/g.webp"}
+    assert list(planned("d/f/..")) == ["d/f/../e.tif", "d/f/../f/g.webp"]
+    assert [Path(dst).resolve() for dst in planned("d/f/..").values()] == [
+        work / "d_dry" / "e.tif",
+        work / "d_dry" / "f" / "g.webp",
+    ]
+
+
+def test_comparisons_have_their_own_names(work: Path) -> None:
+    touch("a.jpg", "d/b.heic")
+    jobs = plan(["a.jpg", "d"], None, compare=True).jobs
+    assert [job.compare for job in jobs] == [Path("a_compare.jpg"), Path("d_dry/b_compare.jpg")]
+    touch("d/b_compare.jpg")
+    with pytest.raises(InputError, match=r"would both be written to d_dry.b_compare\.jpg"):
+        plan(["d"], None, compare=True)
+
+
+def test_one_file_named_twice_is_done_once(work: Path) -> None:
+    touch("a.jpg", "b.jpg")
+    assert len(planned("a.jpg", "*.jpg", os.path.abspath("a.jpg"), out="o")) == 2
+
+
+def test_heic_and_jpeg_of_one_name(work: Path) -> None:
+    touch("d/IMG_1.HEIC", "d/IMG_1.jpg")
+    with pytest.raises(InputError, match=r"IMG_1\.HEIC and .*IMG_1\.jpg would both be written"):
+        plan(["d"], "o")
+
+
+def test_an_input_is_never_dropped_for_a_collision(work: Path) -> None:
+    touch("d/a.jpg", "d/a.png")
+    with pytest.raises(InputError, match="would both be written"):
+        plan(["d"], "d", format="jpg", overwrite=True)
+
+
+def test_contradictions(work: Path) -> None:
+    touch("a.jpg", "d/b.jpg")
+    for inputs, out, options, said in (
+        (["a.jpg"], "x.png", {"format": "jpg"}, "contradict"),
+        (["a.jpg"], "x.heic", {}, "cannot write"),
+        (["a.jpg"], None, {"format": "bmp"}, "cannot write 'bmp'"),
+        (["d"], "x.png", {}, "names one file"),
+        (["a.jpg"], "a.jpg", {}, "would be overwritten"),
+        ([os.sep + "nowhere*"], None, {}, None),
+    ):
+        if said is None:
+            assert plan(inputs, out).failed == [(Path(inputs[0]), "no such file or folder")]
+            continue
+        with pytest.raises(InputError, match=said):
+            plan(inputs, out, **options)  # type: ignore[arg-type]
+
+
+def test_unknown_extension_needs_a_name_for_the_result(work: Path) -> None:
+    touch("raw.dng")
+    assert plan(["raw.dng"], None).failed[0][0] == Path("raw.dng")
+    assert planned("raw.dng", out="x.png") == {"raw.dng": "x.png"}
+
+
+def test_planning_leaves_nothing_behind(work: Path) -> None:
+    touch("a.jpg")
+    plan(["a.jpg"], "deep/er/out")
+    assert os.listdir(work) == ["a.jpg"]
+
+
+def test_atomic_replaces_at_the_end(work: Path) -> None:
+    Path("a").write_text("old")
+    with atomic(Path("a")) as temporary:
+        temporary.write_text("new")
+        assert Path("a").read_text() == "old"
+        assert temporary.parent == Path()
+    assert Path("a").read_text() == "new"
+    assert os.listdir(work) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_atomic_leaves_the_old_file_on_any_error(work: Path, error: type[BaseException]) -> None:
+    Path("a").write_text("old")
+
+    def fail() -> None:
+        with atomic(Path("a")) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert Path("a").read_text() == "old"
+    assert os.listdir(work) == ["a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_results_have_ordinary_rights(work: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        with atomic(Path("sub") / "a") as temporary:
+            temporary.write_text("x")
+    finally:
+        os.umask(old)
+    assert Path("sub/a").stat().st_mode & 0o777 == 0o644
