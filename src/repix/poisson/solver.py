@@ -23,7 +23,7 @@ rows that stay in a processor's cache.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -358,12 +358,9 @@ def solve_poisson(
     """
     backend = _backend(b)
     x = backend.zeros(*b.shape)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
+    if not mask.any():
         return Solution(x, 0.0, 0, "transform")
-    box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    h, w = mask.shape
-    free = (box[0].start == 0, box[0].stop == h, box[1].start == 0, box[1].stop == w)
+    box, free = _bounding_box(mask)
     mask, b = mask[box], b[(slice(None), *box)]
     if mask.all() and free[0] == free[1] and free[2] == free[3]:
         values, error = _transform(backend.numpy(b), free[0], free[2])
@@ -381,6 +378,36 @@ def solve_poisson(
     values, error = _direct(backend.numpy(b), mask, free)
     x[(slice(None), *box)] = backend.array(values)
     return Solution(x, error, max_iterations, "direct")
+
+
+def v_cycle(mask: np.ndarray[Any, Any], like: Array) -> Callable[[Array], Array]:
+    """One V-cycle as a function: an approximate inverse of the operator, symmetric and positive, linear.
+
+    Args:
+        mask: as in `solve_poisson`; it must leave some pixel of the frame out.
+        like: an array `(C, H, W)` whose type, device and C the later arguments share.
+
+    Returns:
+        A function from b to the approximate x, both `(C, H, W)`.
+    """
+    box, free = _bounding_box(mask)
+    backend = _backend(like)
+    grid = _Grid(backend, backend.array(mask[box]), None, free, like.shape[0])
+
+    def apply(b: Array) -> Array:
+        x = backend.zeros(*b.shape)
+        x[(slice(None), *box)] = grid.cycle(b[(slice(None), *box)])[:, 1:-1, 1:-1]
+        return x
+
+    return apply
+
+
+def _bounding_box(mask: np.ndarray[Any, Any]) -> tuple[tuple[slice, slice], tuple[bool, bool, bool, bool]]:
+    """The box of a mask's pixels, and which of its sides (top, bottom, left, right) are edges of the frame."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    free = (top == 0, bottom == mask.shape[0], left == 0, right == mask.shape[1])
+    return (slice(top, bottom), slice(left, right)), free
 
 
 def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array]]:
