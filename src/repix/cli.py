@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from repix import __version__
-from repix.errors import InputError, RepixError, WeightsError
+from repix.errors import InputError, MissingExtraError, RepixError, WeightsError
 
 if TYPE_CHECKING:
     from repix.infer.batch import Result, Summary
@@ -164,6 +164,116 @@ def models(name: str | None) -> None:
 
 
 # ---- end of derain, models --------------------------------------------------------------------------------------
+
+
+# ---- rain, train, export: making data and weights -----------------------------------------------------------------
+
+
+@app.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the pairs.")
+@click.option("--severity", type=click.FloatRange(0, 1), help="0 drizzle to 1 storm. [drawn for each photo]")
+@click.option("--angle", type=click.FloatRange(-90, 90), help="Lean of the streaks, degrees. [drawn]")
+@click.option("--masks", type=click.Path(path_type=Path), help="Folder of streak masks to use in place of drawn rain.")
+@click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rains for each photo.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
+@click.option("--layer", is_flag=True, help="Write the rain layer too, in DIR/layer.")
+@click.option("--overwrite", is_flag=True, help="Replace pictures that are there already.")
+def rain(
+    photos: tuple[str, ...],
+    output: Path,
+    severity: float | None,
+    angle: float | None,
+    masks: Path | None,
+    copies: int,
+    seed: int,
+    layer: bool,
+    overwrite: bool,
+) -> None:
+    """Make rainy pairs from dry PHOTOS (files, globs, folders): DIR/input/NAME and DIR/target/NAME.
+
+    \b
+    repix rain holiday/ -o pairs --severity 0.6
+    repix train recipes/own-pairs.yaml --set data.pairs=pairs
+    """
+    from repix.data.make import make_pairs
+
+    summary = make_pairs(
+        photos,
+        output,
+        severity=severity,
+        angle=angle,
+        masks=masks,
+        copies=copies,
+        seed=seed,
+        layer=layer,
+        overwrite=overwrite,
+        progress=True,
+    )
+    for message in summary.failed:
+        click.echo(f"repix: {message}", err=True)
+    click.echo(f"{summary.made} pairs → {output}{os.sep}" + (f"; {len(summary.failed)} failed" if summary.failed else ""))
+    if summary.failed:
+        raise click.exceptions.Exit(1)
+
+
+@app.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the run. [runs/NAME]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe: data.photos=DIR.")
+@click.option("--resume", is_flag=True, help="Go on from where the run in that folder was stopped.")
+@click.option("--export/--no-export", "exports", default=True, show_default=True, help="Make a weight at the end.")
+def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume: bool, exports: bool) -> None:
+    """Train a network by a RECIPE; stopped at any moment, --resume continues exactly.
+
+    \b
+    repix train recipes/own-photos.yaml --set data.photos=DIR
+    repix train recipes/repixnet.yaml --resume
+    tensorboard --logdir runs
+    """
+    import importlib.util
+
+    for module in ("torch", "lightning", "yaml"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("train", module)
+    from repix.engine.export import export as make_weight
+    from repix.engine.recipe import load_recipe
+    from repix.engine.train import train as run
+
+    settings = load_recipe(recipe, overrides=overrides)
+    folder = output if output is not None else Path("runs") / settings.name
+    try:
+        checkpoint = run(settings, folder, resume=resume)
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; go on with: repix train {recipe} -o {folder} --resume", err=True)
+        raise click.exceptions.Exit(130) from None
+    if exports:
+        card = make_weight(checkpoint, folder / "weight")
+        click.echo(f"trained {card.name}, {card.training['steps']} steps → {folder / 'weight'}")
+        click.echo(f"try it: repix derain PHOTO --model {folder / 'weight'}")
+    else:
+        click.echo(f"trained {settings.name} → {checkpoint}")
+
+
+@app.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the weight.")
+@click.option("--name", help="Name on the card. [the recipe's]")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
+def export(run: Path, output: Path, name: str | None, licence: str) -> None:
+    """Make a weight (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError("train", "torch")
+    from repix.engine.export import export as make_weight
+
+    card = make_weight(run, output, name=name, licence=licence)
+    worst = max(card.onnx_parity.values())
+    click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {', '.join(card.onnx_parity)})")
+
+
+# ---- end of rain, train, export -----------------------------------------------------------------------------------
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------

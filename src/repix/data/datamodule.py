@@ -12,20 +12,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from repix.data.dataset import (
     PairedDataset,
+    PictureCache,
     RainyDataset,
     Sample,
     Span,
     StreamBatches,
-    _Cache,
-    _float,
-    _tensor,
     load_pair,
+    to_float,
+    to_tensor,
 )
 from repix.data.pairs import Pair, find_pairs
 from repix.data.rain import FloatArray, RainParams, add_rain
 from repix.errors import InputError
+from repix.io.paths import READABLE
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif")
 T = TypeVar("T")
 # Validation pictures are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
@@ -41,9 +41,9 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder.resolve()}: no such folder; expected a folder of pictures")
-        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
         if not here:
-            raise InputError(f"{folder.resolve()}: no pictures in it (known: {' '.join(PICTURES)})")
+            raise InputError(f"{folder.resolve()}: no pictures in it (known: {' '.join(sorted(READABLE))})")
         found += here
     return found
 
@@ -62,7 +62,7 @@ class ValidationDataset(Dataset[Sample]):
     def __init__(self, pairs: Mapping[str, Sequence[Pair]], photos: Sequence[Path], *, seed: int = 0) -> None:
         self._items: list[tuple[str, Pair | Path]] = [(name, pair) for name in pairs for pair in pairs[name]]
         self._items += [(kind, photo) for kind in ("drawn", "lines", "dry") for photo in photos]
-        self._cache = _Cache()
+        self._cache = PictureCache()
         self._seed = seed
         self.sets = list(dict.fromkeys(name for name, _ in self._items))
 
@@ -72,14 +72,14 @@ class ValidationDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         kind, item = self._items[index]
         if isinstance(item, Pair):
-            lq, gt = (_float(picture) for picture in load_pair(self._cache, item))
+            lq, gt = (to_float(picture) for picture in load_pair(self._cache, item))
             name = item.name
         else:
-            gt, name = _float(self._cache.load(item, longest=640)), item.stem
+            gt, name = to_float(self._cache.load(item, longest=640)), item.stem
             lq = self._rainy(kind, gt, np.random.default_rng((self._seed, 2, index)))
         height, width = (size // _CUT * _CUT for size in gt.shape[:2])
         lq, gt = lq[:height, :width], gt[:height, :width]
-        return {"lq": _tensor(lq), "gt": _tensor(gt), "name": name, "set": kind}
+        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": name, "set": kind}
 
     @staticmethod
     def _rainy(kind: str, gt: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -32,6 +32,7 @@ from repix.data.rain import (
     without_camera,
 )
 from repix.errors import InputError
+from repix.io.image import read_image
 
 KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry")
 # Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
@@ -49,7 +50,7 @@ class Span(NamedTuple):
 
 
 @dataclass
-class _Cache:
+class PictureCache:
     """Decoded pictures by path, up to a number of bytes."""
 
     budget: int = CACHE_BYTES
@@ -61,17 +62,10 @@ class _Cache:
         """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `longest`."""
         key = (path, longest)
         if key not in self._held:
-            try:
-                if longest is None:
-                    image = pyvips.Image.new_from_file(str(path), access="sequential").autorot()
-                else:
-                    image = pyvips.Image.thumbnail(str(path), longest, size="down")
-                if image.hasalpha():
-                    image = image.flatten()
-                pixels: npt.NDArray[np.uint8] = image.colourspace("srgb").cast("uchar").numpy()
-            except pyvips.Error as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise InputError(f"{path}: cannot be read as a picture ({reason}); remove it from the data") from None
+            read = read_image(path).pixels
+            pixels = np.rint(read / 257).astype(np.uint8) if read.dtype == np.uint16 else read.astype(np.uint8)
+            if longest is not None and max(pixels.shape[:2]) > longest:
+                pixels = pyvips.Image.new_from_array(pixels).thumbnail_image(longest, height=longest).numpy()
             if pixels.nbytes > self.budget:
                 return pixels
             self.budget -= pixels.nbytes
@@ -79,11 +73,11 @@ class _Cache:
         return self._held[key]
 
 
-def _float(pixels: npt.NDArray[np.uint8]) -> FloatArray:
+def to_float(pixels: npt.NDArray[np.uint8]) -> FloatArray:
     return np.asarray(pixels, np.float32) / np.float32(255)
 
 
-def _tensor(picture: FloatArray) -> Tensor:
+def to_tensor(picture: FloatArray) -> Tensor:
     """(H, W, 3) to (3, H, W), through the 256 levels that a picture file has."""
     levels = np.rint(np.clip(picture, 0, 1) * 255) / 255
     return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1), np.float32))
@@ -118,7 +112,7 @@ def paired_crop(
     return lq[window][flip], gt[window][flip]
 
 
-def load_pair(cache: _Cache, pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def load_pair(cache: PictureCache, pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Both pictures of a pair, cut out of one where they lie side by side."""
     lq, gt = cache.load(pair.lq), cache.load(pair.gt)
     if pair.lq_half is not None:
@@ -156,7 +150,7 @@ class PairedDataset(Dataset[Sample]):
         self._pairs = list(pairs)
         self._spans = _Spans(spans)
         self._seed = seed
-        self._cache = _Cache()
+        self._cache = PictureCache()
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __getitem__(self, index: int) -> Sample:
@@ -166,7 +160,7 @@ class PairedDataset(Dataset[Sample]):
         pair = self._pairs[int(self._order[1][place])]
         rng = np.random.default_rng((self._seed, 0, index))
         lq, gt = paired_crop(*load_pair(self._cache, pair), self._spans.at(index).patch, rng, name=pair.name)
-        return {"lq": _tensor(_float(lq)), "gt": _tensor(_float(gt)), "name": pair.name}
+        return {"lq": to_tensor(to_float(lq)), "gt": to_tensor(to_float(gt)), "name": pair.name}
 
 
 class RainyDataset(Dataset[Sample]):
@@ -214,20 +208,20 @@ class RainyDataset(Dataset[Sample]):
         self._spans = _Spans(spans)
         self._seed = seed
         self._longest = longest
-        self._cache = _Cache()
+        self._cache = PictureCache()
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index))
         kind = self._kinds[min(int(np.searchsorted(self._shares, rng.random())), len(self._kinds) - 1)]
         lq, gt, name = self.make(kind, self._spans.at(index), rng)
-        return {"lq": _tensor(lq), "gt": _tensor(gt), "name": f"{kind}:{name}"}
+        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
     def make(self, kind: str, span: Span, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, str]:
         """One sample of a kind: rainy, clean (both (P, P, 3) float32 in [0, 1]) and the picture's name."""
         if kind == "pairs":
             pair = self._pairs[int(rng.integers(len(self._pairs)))]
             lq8, gt8 = paired_crop(*load_pair(self._cache, pair), span.patch, rng, name=pair.name)
-            return _float(lq8), _float(gt8), pair.name
+            return to_float(lq8), to_float(gt8), pair.name
         gt, name = self._clean(span.patch, rng)
         if kind == "dry":
             return gt, gt, name
@@ -257,7 +251,7 @@ class RainyDataset(Dataset[Sample]):
             pair = self._pairs[choice - len(self._photos)]
             pixels, name = load_pair(self._cache, pair)[1], pair.name
         shrink = 2 if rng.random() < 0.2 and min(pixels.shape[:2]) >= 2 * patch else 1
-        crop = _float(pixels[_window(pixels.shape, patch * shrink, rng, name)])
+        crop = to_float(pixels[_window(pixels.shape, patch * shrink, rng, name)])
         if shrink == 2:  # finer texture and sharper edges than the camera's own pixels show
             crop = crop.reshape(patch, 2, patch, 2, 3).mean((1, 3), dtype=np.float32)
         if rng.random() < 0.5:
@@ -281,9 +275,8 @@ class RainyDataset(Dataset[Sample]):
         layer = np.zeros((patch, patch), np.float32)
         for _ in range(count):
             mask = self._cache.load(self._masks[int(rng.integers(len(self._masks)))])[..., 0]
-            layer += warp_mask(mask, (patch, patch), rng, turn=30, scale=(0.6, 1.8)) * np.float32(
-                rng.uniform(0.3, 1.0) / 255
-            )
+            warped = warp_mask(mask, (patch, patch), rng, turn=30, scale=(0.6, 1.8))
+            layer += warped * np.float32(rng.uniform(0.3, 1.0) / 255)
         return layer
 
     def _pair_layer(self, patch: int, rng: np.random.Generator) -> FloatArray:
@@ -292,7 +285,7 @@ class RainyDataset(Dataset[Sample]):
             pair = self._pairs[int(rng.integers(len(self._pairs)))]
             lq, gt = paired_crop(*load_pair(self._cache, pair), patch, rng, name=pair.name)
             # rain only brightens; what is darker is the data set's own JPEG noise
-            layer += np.maximum(_float(lq) - _float(gt), 0) * np.float32(rng.uniform(0.7, 1.3))
+            layer += np.maximum(to_float(lq) - to_float(gt), 0) * np.float32(rng.uniform(0.7, 1.3))
         # near white the layer was cut off at 255 in one or two channels: give all three the largest
         return np.broadcast_to(layer.max(2, keepdims=True), layer.shape)
 

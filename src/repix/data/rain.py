@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -247,7 +247,12 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
 
 
 def warp_mask(
-    mask: FloatArray, shape: tuple[int, int], rng: np.random.Generator, *, turn: float, scale: tuple[float, float]
+    mask: FloatArray | npt.NDArray[np.uint8],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    turn: float,
+    scale: tuple[float, float],
 ) -> FloatArray:
     """A random window of a streak mask, turned and scaled, by bilinear interpolation; the mask repeats mirrored.
 
@@ -295,7 +300,7 @@ def blend_rain(picture: FloatArray, layer: FloatArray, blending: Literal["screen
         layer = layer[..., None]
     if blending == "screen":
         layer = np.minimum(layer, 1) * (1 - picture)
-    return np.clip(picture + layer, 0, 1)
+    return np.asarray(np.clip(picture + layer, 0, 1), np.float32)
 
 
 def add_mist(picture: FloatArray, amount: float, rng: np.random.Generator) -> FloatArray:
@@ -310,7 +315,7 @@ def add_mist(picture: FloatArray, amount: float, rng: np.random.Generator) -> Fl
     slope = rng.uniform(-0.3, 0.6)
     veil = amount * (1 + slope * (0.5 - np.arange(height, dtype=np.float32) / max(height, 1)))
     veil = np.clip(veil, 0, 0.95).astype(np.float32)[:, None, None]
-    return picture * (1 - veil) + airlight * veil
+    return np.asarray(picture * (1 - veil) + airlight * veil, np.float32)
 
 
 def add_noise(picture: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
@@ -319,7 +324,7 @@ def add_noise(picture: FloatArray, sigma: float, rng: np.random.Generator) -> Fl
         return picture
     deviation = sigma * np.sqrt(0.3 + 0.7 * picture)
     noisy = picture + deviation * rng.standard_normal(picture.shape, np.float32)
-    return np.clip(noisy, 0, 1)
+    return np.asarray(np.clip(noisy, 0, 1), np.float32)
 
 
 def compress_jpeg(picture: FloatArray, quality: int) -> FloatArray:
@@ -332,12 +337,12 @@ def compress_jpeg(picture: FloatArray, quality: int) -> FloatArray:
 
 
 def add_rain(
-    image: npt.NDArray[np.generic],
+    image: npt.NDArray[Any],
     params: RainParams,
     rng: np.random.Generator,
     *,
     masks: Sequence[FloatArray] = (),
-) -> tuple[npt.NDArray[np.generic], FloatArray]:
+) -> tuple[npt.NDArray[Any], FloatArray]:
     """Rain on a dry picture.
 
     Args:

@@ -78,7 +78,7 @@ class Stage(_Strict):
 class Optimizer(_Strict):
     name: Literal["adamw", "adam"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class Recipe(_Strict):
@@ -91,7 +91,7 @@ class Recipe(_Strict):
     args: dict[str, Any] = {}
     data: Data
     stages: list[Stage] = Field(min_length=1)
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = Field(default_factory=Optimizer)
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 turns averaging off")
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,9 @@ class RestorationTask(lightning.LightningModule):
         lq, gt = batch["lq"], batch["gt"]
         if self.recipe.channels_last:
             lq = lq.contiguous(memory_format=torch.channels_last)
-        if hasattr(self.net, "forward_train"):
-            prediction = self.net.forward_train(lq)
-        else:  # a network of the user's own may be any nn.Module
-            prediction = Prediction(self.net(lq))
+        # a network of the user's own may be any nn.Module
+        learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
+        prediction = learn(lq) if learn is not None else Prediction(self.net(lq))
         prediction = Prediction(
             prediction.pred.float(),
             tuple(one.float() for one in prediction.stages),

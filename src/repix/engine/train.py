@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -81,7 +79,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         )
         callbacks.append(best)
     if recipe.ema:
-        callbacks.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)))
+        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+        callbacks.append(WeightAveraging(multi_avg_fn=average))
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=25))
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | recipe.trainer
@@ -139,8 +138,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.getLogger("lightning.pytorch").setLevel(level)
-
-
-def set_threads(count: int | None) -> None:
-    """Threads of torch's CPU kernels; the default is one for each core that this process may use."""
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or 1)

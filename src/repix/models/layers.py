@@ -26,4 +26,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return x + self.body(x)
+        out: Tensor = x + self.body(x)
+        return out

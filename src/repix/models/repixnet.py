@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -56,7 +57,7 @@ class RepixNet(Network):
         def blocks(width: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
 
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(itertools.pairwise(channels))
         self.stem = nn.Sequential(nn.PixelUnshuffle(unshuffle), nn.Conv2d(folded, channels[0], 3, padding=1))
         self.encoders = nn.ModuleList(blocks(width, n) for (width, _), n in zip(pairs, encoder, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
