@@ -25,7 +25,7 @@ Protocol = Literal["default", "paper"]
 
 PROTOCOLS: Mapping[Protocol, str] = {
     "default": "estimates rounded to the truth's bit depth",
-    "paper": "estimates truncated to 8 bits, as the scripts of PReNet and JORDER save them",
+    "paper": "estimates truncated to the truth's bit depth, as the scripts of PReNet and JORDER save them",
 }
 _FIGURES = (
     "Y is MATLAB's luma (16..235) in double precision; SSIM has a Gaussian window 11x11, sigma 1.5, inside the "
@@ -136,7 +136,7 @@ class EvalTable:
 
 
 def evaluate(
-    restorers: Mapping[str, Callable[[Image], Image]],
+    restorers: Mapping[str, Callable[..., Image]],
     pairs: Mapping[str, Sequence[Pair]] | Sequence[Pair],
     *,
     metrics: Sequence[str] = tuple(METRICS),
@@ -147,7 +147,7 @@ def evaluate(
 
     Args:
         restorers: name -> `Restorer`, or any function from an (H, W, 3) picture, uint8 or uint16, to one of the same
-            shape and type.
+            shape and type; with the paper's protocol it must take `rounding="down"` as `Restorer` does.
         pairs: the pairs of one set, or name of the set -> its pairs.
         metrics: keys of `repix.metrics.METRICS`.
         protocol: key of `PROTOCOLS`.
@@ -184,18 +184,12 @@ def evaluate(
                         restorer(lq)
                         cold.remove(model)
                     start = time.perf_counter()
-                    pred = _truncated(restorer, lq) if protocol == "paper" else restorer(lq)
+                    pred = restorer(lq, rounding="down") if protocol == "paper" else restorer(lq)
                     seconds = (time.perf_counter() - start) / megapixels
                 values = {name: METRICS[name](pred, gt) for name in metrics}
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
     return EvalTable(protocol, tuple(metrics), tuple(_means(rows, metrics)), tuple(rows))
-
-
-def _truncated(restorer: Callable[[Image], Image], lq: Image) -> Image:
-    """The restorer's result truncated to 8 bits; asked of it in 16, since it rounds to the bits that it gets."""
-    fine = lq if lq.dtype == np.uint16 else lq.astype(np.uint16) * 257
-    return (restorer(fine) // 257).astype(np.uint8)
 
 
 def _read(pair: Pair) -> tuple[Image, Image]:

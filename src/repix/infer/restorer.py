@@ -9,7 +9,7 @@ import numpy as np
 
 from repix.errors import InputError
 from repix.infer.backend import Backend, OnnxBackend
-from repix.infer.tiling import Pixels, apply_tiled
+from repix.infer.tiling import Pixels, Rounding, apply_tiled
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
 
 
@@ -64,6 +64,7 @@ class Restorer:
         image: Pixels,
         *,
         strength: float = 1.0,
+        rounding: Rounding = "nearest",
         out: Pixels | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Pixels:
@@ -72,6 +73,7 @@ class Restorer:
         Args:
             image: (H, W, 3), uint8 or uint16, RGB, upright.
             strength: 0 (the input) to 1 (the network's output); between, the two are blended.
+            rounding: `nearest`, or `down` for the protocol of papers whose scripts truncated.
             out: where to write, of the same shape and type; may be `image` itself, which saves memory.
             progress: called with fractions of the work that add up to 1.
 
@@ -98,6 +100,7 @@ class Restorer:
             tile=self.tiling.tile if self.tiling is not None else None,
             overlap=self.tiling.overlap if self.tiling is not None else 0,
             strength=strength,
+            rounding=rounding,
             out=out,
             progress=progress,
         )

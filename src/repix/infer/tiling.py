@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from repix.errors import BackendError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Floats = NDArray[np.float32]
+Rounding = Literal["nearest", "down"]
 
 
 def apply_tiled(
@@ -21,6 +23,7 @@ def apply_tiled(
     tile: int | None = None,
     overlap: int = 0,
     strength: float = 1.0,
+    rounding: Rounding = "nearest",
     out: Pixels | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Pixels:
@@ -29,7 +32,7 @@ def apply_tiled(
     The picture is padded below and on the right to multiples of `multiple_of` (reflected, then edge where it is too
     small to reflect), cut into equal tiles along that grid, and the results are blended where tiles overlap. The
     outer quarter of an overlap, where a tile lacks context, gets no weight. Finished rows are blended with the input
-    by `strength`, rounded half to even and clipped.
+    by `strength`, rounded and clipped.
 
     Args:
         run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
@@ -38,6 +41,7 @@ def apply_tiled(
         tile: longest side of a tile in pixels; None runs the picture in one piece.
         overlap: pixels that neighbouring tiles share.
         strength: 0 gives the input, 1 the network's output.
+        rounding: `nearest` (half to even), or `down`, as some papers' scripts saved their results.
         out: where to write, of `image`'s shape and type; may be `image` itself. None makes a new array.
         progress: called with the fraction of the work done since the last call; the fractions add up to 1.
 
@@ -82,7 +86,7 @@ def apply_tiled(
         ready *= scale * np.float32(strength)
         if strength != 1.0:
             ready += source[row : row + done] * np.float32(1 - strength)
-        np.rint(ready, out=ready)
+        (np.rint if rounding == "nearest" else np.floor)(ready, out=ready)
         np.clip(ready, 0, scale, out=ready)
         result[row : row + done] = ready
         if i + 1 < len(rows):
