@@ -6,10 +6,12 @@ The benchmark measures all pictures whole and without `Restorer`; here it is the
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
 
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.engine.evaluate import evaluate
@@ -44,6 +46,16 @@ def corners(pairs: list[Pair], folder: Path) -> list[Pair]:
     return find_pairs(folder)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tests run side by side; threads that wait for each other's cores would take minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not (DATA / "peers" / "PReNet").is_dir(), reason="../shared/data/peers/PReNet is absent")
 @pytest.mark.parametrize("name", ["Rain100L", "Rain100H"])
 def test_five_pictures(name: str, tmp_path: Path) -> None:
