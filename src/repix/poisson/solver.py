@@ -420,7 +420,7 @@ def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array]]
     backend, xp = grid.backend, grid.backend.xp
     inner = (slice(None), slice(1, -1), slice(1, -1))
     r, (c, h, w) = b + 0, b.shape
-    x, p = backend.zeros(c, h, w), backend.zeros(c, h + 2, w + 2)
+    x, q, p = backend.zeros(c, h, w), backend.zeros(c, h, w), backend.zeros(c, h + 2, w + 2)
     rz_before = None
     while True:
         z = grid.cycle(r)[inner]
@@ -431,14 +431,13 @@ def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array]]
         xp.multiply(p[inner], beta[:, None, None], out=p[inner])
         xp.add(p[inner], z, out=p[inner])
         for top, bottom in grid.strips:
-            pq -= xp.einsum("chw,chw->c", p[inner][:, top:bottom], grid.minus_a(p, top, bottom))
+            q[:, top:bottom] = grid.minus_a(p, top, bottom)
+            pq -= xp.einsum("chw,chw->c", p[inner][:, top:bottom], q[:, top:bottom])
         alpha = _ratio(rz, pq)[:, None, None]
-        for top, bottom in grid.strips:
-            t = grid.minus_a(p, top, bottom)
-            xp.multiply(t, alpha, out=t)
-            xp.add(r[:, top:bottom], t, out=r[:, top:bottom])
-            xp.multiply(p[inner][:, top:bottom], alpha, out=t)
-            xp.add(x[:, top:bottom], t, out=x[:, top:bottom])
+        xp.multiply(q, alpha, out=q)
+        xp.add(r, q, out=r)
+        xp.multiply(p[inner], alpha, out=q)
+        xp.add(x, q, out=x)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
