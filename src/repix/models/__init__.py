@@ -24,9 +24,13 @@ from torch import Tensor, nn
 from repix.errors import RecipeError
 
 MODELS: dict[str, str] = {
+    "derainnet": "repix.models.derainnet:DerainNet",
     "prenet": "repix.models.prenet:PReNet",
+    "progressive_spanet": "repix.models.progressive_spanet:ProgressiveSPANet",
     "repixnet": "repix.models.repixnet:RepixNet",
     "resnet": "repix.models.resnet:ResNet",
+    "spanet": "repix.models.spanet:SPANet",
+    "unet": "repix.models.unet:UNet",
 }
 
 
