@@ -233,7 +233,8 @@ def test_palette_with_transparency(derain: Run, work: Path) -> None:
     image.putpalette([250, 0, 0, 0, 250, 0, 0, 0, 250, 10, 10, 10])
     image.save(work / "a.png", transparency=bytes([0, 128, 255, 255]))
     assert derain("a.png")[::2] == (0, "")
-    expected = np.asarray(Image.open(work / "a.png").convert("RGBA")).copy()
+    with Image.open(work / "a.png") as image:
+        expected = np.asarray(image.convert("RGBA")).copy()
     expected[..., :3] = dark(expected[..., :3])
     np.testing.assert_array_equal(load(work / "a_dry.png"), expected)
 

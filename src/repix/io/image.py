@@ -18,6 +18,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from repix.errors import InputError
+from repix.io import tiff
 from repix.io.paths import WRITABLE, atomic
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -157,6 +158,12 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> tuple[str, ..
         image = _to_vips(pixels, alpha, picture)
         with atomic(path) as temporary:
             getattr(image, operation)(os.fsencode(temporary), **options)
+            exif = picture.metadata.get("exif-data")
+            if format == "tiff" and isinstance(exif, bytes):
+                try:
+                    tiff.add_exif(temporary, exif)
+                except InputError:
+                    notes.append("EXIF left out")
     except pyvips.Error as error:
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
     except OSError as error:
@@ -213,6 +220,8 @@ def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
         )
     names = image.get_fields()
     metadata = {name: image.get(name) for name in names if name in _CARRIED or name.startswith(_CARRIED_PREFIX)}
+    if format == "tiff" and (exif := tiff.read_exif(path)) is not None:
+        metadata["exif-data"] = exif
     resolution = (image.xres, image.yres)
     orientation = _field(image, "orientation", 1)
     if orientation > 1:

@@ -200,9 +200,7 @@ def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
     for job in kept:
         for path in (job.dst, job.compare):
             if path is not None and _key(path) in inputs and not overwrite:
-                raise InputError(
-                    f"{path} is an input and would be overwritten; choose another -o, or say --overwrite"
-                )
+                raise InputError(f"{path} is an input and would be overwritten; choose another -o, or say --overwrite")
     return kept
 
 
