@@ -69,7 +69,6 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             dirpath=folder,
             filename="last",
             train_time_interval=timedelta(minutes=recipe.save_every),
-            save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
     ]
@@ -78,6 +77,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
         )
         callbacks.append(best)
+    callbacks.append(_SaveLast(last))
     if recipe.ema:
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
@@ -107,6 +107,16 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     return found if found.is_file() else last
 
 
+class _SaveLast(Callback):
+    """Saves the end of a run, which no interval need hit; ahead of averaging, which then replaces the weights."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self._path)
+
+
 def _check_same(recipe: Recipe, folder: Path) -> None:
     """Only the length, the pace of saving and the machine may change between sittings."""
     free = {"trainer", "save_every", "validate_every", "description"}
@@ -128,6 +138,7 @@ def _quiet() -> Iterator[None]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for text in (
+            ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
             ".*does not have many workers.*",
             ".*You're resuming from a checkpoint that ended before the epoch ended.*",
             ".*Checkpoint directory .* exists and is not empty.*",

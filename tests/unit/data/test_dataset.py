@@ -1,0 +1,177 @@
+"""Samples: one draw for both pictures, the same for a seed and an index wherever they are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+
+from repix.data.datamodule import RestorationData, ValidationDataset, list_photos
+from repix.data.dataset import KINDS, PairedDataset, RainyDataset, Span, StreamBatches, paired_crop
+from repix.data.pairs import Pair
+from repix.errors import InputError
+
+SPANS = [Span(0, 32, (0.0, 1.0))]
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyvips.Image.new_from_array(pixels).write_to_file(str(path))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six photos, six pairs whose rainy side is the clean one plus 7 levels, two masks."""
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        base = rng.integers(0, 60, (12, 16, 3)).repeat(6, 0).repeat(6, 1).astype(np.uint8) * 4
+        save(tmp_path / "photos" / f"{i}.png", base)
+        save(tmp_path / "pairs" / "input" / f"{i}.png", base + 7)
+        save(tmp_path / "pairs" / "target" / f"{i}.png", base)
+    for i in range(2):
+        streaks = np.zeros((64, 64), np.uint8)
+        streaks[8:40, 10 + i :: 16] = 200
+        save(tmp_path / "masks" / f"{i}.png", streaks)
+    return tmp_path
+
+
+def pairs_of(folder: Path) -> list[Pair]:
+    return [
+        Pair(str(i), folder / "pairs" / "input" / f"{i}.png", folder / "pairs" / "target" / f"{i}.png")
+        for i in range(6)
+    ]
+
+
+def rainy_dataset(folder: Path, seed: int = 3, **mixture: float) -> RainyDataset:
+    return RainyDataset(
+        list_photos([folder / "photos"]),
+        pairs=pairs_of(folder),
+        masks=list_photos([folder / "masks"]),
+        mixture=mixture or dict.fromkeys(KINDS, 1.0),
+        spans=SPANS,
+        seed=seed,
+    )
+
+
+def test_crops_and_flips_are_drawn_once_for_both() -> None:
+    gt = np.arange(50 * 70 * 3, dtype=np.int64).reshape(50, 70, 3)
+    lq = gt + 1_000_000  # any misalignment changes the difference
+    seen = set()
+    for seed in range(60):
+        a, b = paired_crop(lq, gt, 16, np.random.default_rng(seed), name="x")  # type: ignore[arg-type]
+        assert np.array_equal(a, b + 1_000_000)
+        seen.add((b[0, 0, 0] < b[-1, 0, 0], b[0, 0, 0] < b[0, -1, 0]))
+    assert len(seen) == 4  # both flips happen
+
+
+def test_pairs_stay_aligned_through_the_data_set(folder: Path) -> None:
+    dataset = PairedDataset(pairs_of(folder), spans=SPANS, seed=1)
+    for index in range(30):
+        sample = dataset[index]
+        assert torch.allclose(sample["lq"] * 255, sample["gt"] * 255 + 7, atol=1e-3)
+        assert sample["lq"].shape == (3, 32, 32)
+
+
+def test_every_pair_once_in_a_round_in_another_order(folder: Path) -> None:
+    dataset = PairedDataset(pairs_of(folder), spans=SPANS, seed=1)
+    rounds = [[dataset[lap * 6 + i]["name"] for i in range(6)] for lap in range(4)]
+    assert all(sorted(names) == list("012345") for names in rounds)
+    assert len({tuple(names) for names in rounds}) > 1
+
+
+def test_a_sample_is_a_function_of_seed_and_index_alone(folder: Path) -> None:
+    forwards, backwards = rainy_dataset(folder), rainy_dataset(folder)
+    ahead = [forwards[i] for i in range(20)]
+    behind = [backwards[i] for i in reversed(range(20))][::-1]
+    for one, other in zip(ahead, behind, strict=True):
+        assert torch.equal(one["lq"], other["lq"])
+        assert torch.equal(one["gt"], other["gt"])
+    assert not torch.equal(ahead[0]["lq"], rainy_dataset(folder, seed=4)[0]["lq"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_pictures_in_range(folder: Path, kind: str) -> None:
+    dataset = rainy_dataset(folder, **{kind: 1.0})
+    changed = 0
+    for index in range(12):
+        sample = dataset[index]
+        for side in ("lq", "gt"):
+            assert sample[side].dtype == torch.float32
+            assert sample[side].shape == (3, 32, 32)
+            assert 0 <= sample[side].min() <= sample[side].max() <= 1
+        changed += not torch.equal(sample["lq"], sample["gt"])
+        assert sample["name"].startswith(kind)
+    assert changed == 0 if kind == "dry" else changed >= 6
+
+
+def test_stages_change_the_patch(folder: Path) -> None:
+    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 16, (0, 1)), Span(10, 48, (0, 1))], seed=0)
+    assert [dataset[i]["lq"].shape[-1] for i in (0, 9, 10, 99)] == [16, 16, 48, 48]
+
+
+def test_a_photo_smaller_than_the_patch_is_named(folder: Path) -> None:
+    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 500, (0, 1))], seed=0)
+    with pytest.raises(InputError, match="smaller than the patch"):
+        dataset[0]
+
+
+def test_a_mixture_without_its_source_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"'masks'.*data\.masks"):
+        RainyDataset(list_photos([folder / "photos"]), mixture={"masks": 1}, spans=SPANS)
+
+
+def test_an_empty_or_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        list_photos([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        list_photos([tmp_path / "empty"])
+
+
+def test_batches_resume_and_divide_without_gap_or_repeat() -> None:
+    stages = [(3, 4), (2, 6)]
+    whole = list(StreamBatches(stages))
+    assert [len(batch) for batch in whole] == [4, 4, 4, 6, 6]
+    assert [index for batch in whole for index in batch] == list(range(24))
+    assert list(StreamBatches(stages, start=2)) == whole[2:]
+    halves = [list(StreamBatches(stages, rank=rank, world=2)) for rank in (0, 1)]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == whole
+    with pytest.raises(InputError, match="divide"):
+        StreamBatches([(1, 5)], world=2)
+
+
+def test_held_out_pictures_are_never_trained_on(folder: Path) -> None:
+    data = RestorationData(
+        photos=[folder / "photos"],
+        pairs=[folder / "pairs"],
+        masks=[folder / "masks"],
+        validation=[],
+        mixture=dict.fromkeys(KINDS, 1.0),
+        hold_out=2,
+        stages=[(1, 1)],
+        spans=SPANS,
+        longest=1280,
+        workers=0,
+        seed=0,
+    )
+    held = data._validation
+    assert held.sets == ["pairs", "drawn", "lines", "dry"]
+    assert len(held) == 2 + 3 * 2
+    held_photos = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "dry"}
+    held_pairs = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "pairs"}
+    assert isinstance(data._train, RainyDataset)
+    assert held_photos.isdisjoint(path.stem for path in data._train._photos)
+    assert held_pairs.isdisjoint(pair.name for pair in data._train._pairs)
+    assert len(data._train._photos) == len(data._train._pairs) == 4
+
+
+def test_validation_is_the_same_every_time(folder: Path) -> None:
+    photos = list_photos([folder / "photos"])
+    first, second = ValidationDataset({}, photos, seed=1), ValidationDataset({}, photos, seed=1)
+    for i in range(len(first)):
+        assert torch.equal(first[i]["lq"], second[i]["lq"])
+        assert first[i]["lq"].shape[-1] % 32 == 0
