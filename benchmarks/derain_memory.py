@@ -10,7 +10,6 @@ difference in grey levels.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -62,13 +61,10 @@ def main() -> None:
         write_image(source, Picture(picture(side, side)))
         arguments = ["derain", str(source), "-o", str(Path(folder) / "dry.tif"), "--model", options.model]
         start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, env={**os.environ}, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
         peak, cpu = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
-        print(
-            f"{side}×{side} 8-bit TIFF: peak {peak / 1e9:.2f} GB, {time.perf_counter() - start:.0f} s wall, {cpu:.0f} s CPU"
-        )
+        wall = time.perf_counter() - start
+        print(f"{side}×{side} 8-bit TIFF: peak {peak / 1e9:.2f} GB, {wall:.0f} s wall, {cpu:.0f} s CPU")
 
     side = round((options.whole * 1e6) ** 0.5)
     image = picture(side, side)
