@@ -212,7 +212,8 @@ def rain(
     )
     for message in summary.failed:
         click.echo(f"repix: {message}", err=True)
-    click.echo(f"{summary.made} pairs → {output}{os.sep}" + (f"; {len(summary.failed)} failed" if summary.failed else ""))
+    failed = f"; {len(summary.failed)} failed" if summary.failed else ""
+    click.echo(f"{summary.made} pairs → {output}{os.sep}{failed}")
     if summary.failed:
         raise click.exceptions.Exit(1)
 
@@ -285,6 +286,7 @@ def export(run: Path, output: Path, name: str | None, licence: str) -> None:
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
 @click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded pictures; --gt has their truth.")
 @click.option("--gt", type=click.Path(path_type=Path), help="Folder of the truth of --lq.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, psnr_rgb, ssim_rgb, lpips.")
 @click.option("--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
@@ -297,6 +299,7 @@ def evaluate(
     layout: str,
     lq: Path | None,
     gt: Path | None,
+    metrics: tuple[str, ...],
     protocol: Literal["default", "paper"],
     device: str,
     per_picture: bool,
@@ -314,6 +317,7 @@ def evaluate(
     from repix.engine.evaluate import evaluate as measure
     from repix.infer.restorer import Restorer
     from repix.io.paths import atomic
+    from repix.metrics import DEFAULT_METRICS
     from repix.weights import DEFAULT_MODEL
 
     if (lq is None) != (gt is None):
@@ -325,7 +329,7 @@ def evaluate(
     if lq is not None and gt is not None:
         pairs["/".join(lq.resolve().parts[-2:])] = find_pairs_in(lq, gt)
     restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
-    table = measure(restorers, pairs, protocol=protocol, progress=True)
+    table = measure(restorers, pairs, metrics=metrics or DEFAULT_METRICS, protocol=protocol, progress=True)
     click.echo(table.to_text(per_picture=per_picture), nl=False)
     for file, text in (
         (json_file, table.to_json(per_picture=per_picture)),

@@ -7,11 +7,15 @@ limited range alone is worth +1.32 dB over full-range luma. `_rgb` measures the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from repix.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from repix.features import Lpips
 
 Image = np.ndarray[Any, np.dtype[Any]]
 
@@ -19,6 +23,7 @@ Image = np.ndarray[Any, np.dtype[Any]]
 _LUMA = np.array([65.481, 128.553, 24.966])
 _LUMA_OFFSET = 16.0
 _SSIM_WINDOW = 11
+_LPIPS_SIDE = 31
 
 
 def psnr_y(pred: Image, gt: Image) -> float:
@@ -56,9 +61,44 @@ def ssim_rgb(pred: Image, gt: Image) -> float:
     return _ssim(*_checked(pred, gt))
 
 
+def lpips(pred: Image, gt: Image) -> float:
+    """Learned perceptual distance with AlexNet, version 0.1 (Zhang et al. 2018); lower is more alike.
+
+    Takes what `psnr_y` takes, and needs torch. Its weights come from the torch hub's cache or are downloaded; for
+    files elsewhere see `repix.features.Lpips`.
+
+    Raises:
+        InputError: as `psnr_y`, also where a side is shorter than 31 pixels, which AlexNet cannot take.
+        WeightsError: no weights.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise MissingExtraError("train", "torch") from None
+    pair = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 for image in _checked(pred, gt)]
+    if min(pred.shape[:2]) < _LPIPS_SIDE:
+        raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 31x31 for LPIPS")
+    with torch.inference_mode():
+        return float(_lpips_network()(*pair))
+
+
+@lru_cache(maxsize=1)
+def _lpips_network() -> Lpips:
+    from repix.features import Lpips
+
+    return Lpips()
+
+
 Metric = Callable[[Image, Image], float]
 
-METRICS: Mapping[str, Metric] = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ssim_rgb": ssim_rgb}
+METRICS: Mapping[str, Metric] = {
+    "psnr_y": psnr_y,
+    "ssim_y": ssim_y,
+    "psnr_rgb": psnr_rgb,
+    "ssim_rgb": ssim_rgb,
+    "lpips": lpips,
+}
+DEFAULT_METRICS = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
 
 
 def _checked(pred: Image, gt: Image) -> tuple[Image, Image]:

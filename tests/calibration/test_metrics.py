@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
 from repix.errors import InputError
-from repix.metrics import METRICS, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from repix.io.image import read_image
+from repix.metrics import DEFAULT_METRICS, METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 
 RNG = np.random.default_rng(7)
 
@@ -76,7 +79,7 @@ def test_known_values() -> None:
     assert psnr_y(grey, white) - psnr_rgb(grey, white) == pytest.approx(1.322, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", DEFAULT_METRICS)
 def test_types_agree(name: str) -> None:
     pred, gt = pictures("noisy")
     figure = METRICS[name](pred, gt)
@@ -85,7 +88,7 @@ def test_types_agree(name: str) -> None:
     assert METRICS[name](gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", DEFAULT_METRICS)
 def test_bad_input(name: str) -> None:
     pred, gt = pictures("noisy")
     with pytest.raises(InputError, match=r"shapes \(45, 38, 3\) and \(44, 38, 3\)"):
@@ -95,3 +98,24 @@ def test_bad_input(name: str) -> None:
     if name.startswith("ssim"):
         with pytest.raises(InputError, match="at least 11x11"):
             METRICS[name](pred[:10], gt[:10])
+
+
+BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"
+
+
+@pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
+def test_lpips_on_the_authors_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures that LPIPS' readme gives for its three pictures; the weights come from the torch hub's cache."""
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    shutil.copy(BACKBONES / "alexnet_features.pth", checkpoints / "alexnet-owt-7be5be79.pth")
+    shutil.copy(BACKBONES / "lpips_alex.pth", checkpoints / "lpips_alex.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    ref, far, near = (
+        read_image(BACKBONES / "lpips_reference" / f"{name}.png").pixels for name in ("ex_ref", "ex_p0", "ex_p1")
+    )
+    assert lpips(far, ref) == pytest.approx(0.722, abs=0.002)
+    assert lpips(near, ref) == pytest.approx(0.138, abs=0.002)
+    assert lpips(ref, ref) == 0
+    with pytest.raises(InputError, match="at least 31x31"):
+        lpips(ref[:30], ref[:30])

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from repix.data.pairs import Pair
 from repix.errors import InputError
 from repix.io.image import read_image
-from repix.metrics import METRICS
+from repix.metrics import DEFAULT_METRICS, METRICS
 
 Image = np.ndarray[Any, np.dtype[Any]]
 Protocol = Literal["default", "paper"]
@@ -139,7 +139,7 @@ def evaluate(
     restorers: Mapping[str, Callable[..., Image]],
     pairs: Mapping[str, Sequence[Pair]] | Sequence[Pair],
     *,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     protocol: Protocol = "default",
     progress: bool = False,
 ) -> EvalTable:

@@ -150,6 +150,7 @@ def test_wrong_arguments(data: Path) -> None:
         (["--lq", "."], "--lq and --gt belong together"),
         ([], "give pairs"),
         (["--data", "nowhere"], "nowhere is missing"),
+        (["--lq", "a", "--gt", "b"], "a is missing"),
     ],
 )
 def test_command_line_errors(
