@@ -23,6 +23,8 @@ from repix.models import Prediction, create_model
 # A picture that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
 _GRID_ROWS = 6
+# Steps between two points of the loss curves; must be Lightning's own interval, or it drops them.
+LOG_EVERY = 10
 
 
 class RestorationTask(lightning.LightningModule):
@@ -85,7 +87,7 @@ class RestorationTask(lightning.LightningModule):
             prediction.mask,
         )
         total, parts = self._loss_of(stage)(prediction, gt, lq)
-        if self.global_step % 25 == 0:
+        if (self.global_step + 1) % LOG_EVERY == 0:
             self.log("loss", total, prog_bar=True)
             if len(parts) > 1:
                 self.log_dict({f"loss/{name}": part for name, part in parts.items()}, prog_bar=True)

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix.data.datamodule import RestorationData
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
-from repix.engine.task import RestorationTask
+from repix.engine.task import LOG_EVERY, RestorationTask
 from repix.errors import RecipeError
 
 
@@ -96,7 +96,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             num_sanity_val_steps=0,
             callbacks=callbacks,
             logger=TensorBoardLogger(save_dir=folder, name="", version="logs"),
-            log_every_n_steps=25,
+            log_every_n_steps=LOG_EVERY,
             use_distributed_sampler=False,  # StreamBatches deals the samples out itself
             enable_progress_bar=progress,
             enable_model_summary=False,
