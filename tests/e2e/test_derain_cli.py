@@ -425,16 +425,19 @@ except SystemExit:
     assert done.stderr.count("\n") == 1
     assert "cannot write to locked: Permission denied" in done.stderr
     assert sorted(tree(work)) == ["in/a.png"]
-    if os.geteuid() != 0:
-        (work / "in" / "a.png").chmod(0)
-    else:
-        os.chmod(work / "in" / "a.png", 0o600)
-        (work / "out").mkdir()
+    (work / "in" / "a.png").chmod(0)
+    save(work / "in" / "private" / "b.png", photo)
+    (work / "in" / "private").chmod(0)
+    (work / "out").mkdir()
+    if os.geteuid() == 0:
         os.chown(work / "out", 65534, 65534)
     done = process(["derain", "in", "-o", "out", "--model", str(darkening_weight)], work, prelude)
+    (work / "in" / "private").chmod(0o755)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "cannot be read: Permission denied" in done.stderr
+    assert sorted(done.stderr.splitlines()) == [
+        f"repix: {Path('in', 'a.png')}: cannot be read: Permission denied",
+        f"repix: {Path('in', 'private')}: cannot be read: Permission denied",
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")

@@ -134,6 +134,8 @@ class TorchBackend:
 def _options(ort: Any, device: str, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    # threads that wait busily cost half as much CPU again on a machine that does other things too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML does not support it
     if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():

@@ -165,7 +165,7 @@ def _restore(
 ) -> Picture:
     """The restored picture; in the same memory, unless the rainy one is to be kept."""
     out = picture.pixels if picture.pixels.flags.writeable and not keep else None
-    return replace(picture, pixels=restorer(picture.pixels, strength=strength, out=out, progress=progress))
+    return picture.with_pixels(restorer(picture.pixels, strength=strength, out=out, progress=progress))
 
 
 def _write(job: Job, wanted: list[Path], rainy: Picture, restored: Picture) -> Result:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class Picture:
     metadata: dict[str, bytes | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def with_pixels(self, pixels: Pixels) -> Picture:
+        """The same picture, everything about its file included, with other (H, W, 3) pixels."""
+        return replace(self, pixels=pixels)
+
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture upright, with its metadata.
@@ -111,7 +115,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         raise InputError(f"{path}: damaged or truncated {format.upper()}: {_reason(error)}") from error
 
 
-def write_image(path: str | os.PathLike[str], picture: Picture) -> tuple[str, ...]:
+def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tuple[str, ...]:
     """Write a picture atomically: the whole file, or none and whatever was there before.
 
     JPEG at quality 95 without chroma subsampling, WebP lossless, AVIF at quality 95, TIFF and PNG compressed without
@@ -119,7 +123,7 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> tuple[str, ..
 
     Args:
         path: the extension says the format.
-        picture: what to write.
+        picture: what to write; an array alone, (H, W, 3) uint8 or uint16, has no metadata.
 
     Returns:
         What the format could not keep, one sentence each.
@@ -129,6 +133,8 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> tuple[str, ..
             cannot be written (rights, full disk).
     """
     path = Path(path)
+    if isinstance(picture, np.ndarray):
+        picture = Picture(picture)
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         known = ", ".join(sorted(WRITABLE))

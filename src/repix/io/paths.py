@@ -95,8 +95,9 @@ def plan(
     for path in named:
         if path.is_dir():
             target = out if out is not None else _beside(path)
-            found = [(file, target / file.relative_to(path)) for file in _walk(path, leave_out=target)]
-            if not found and len(named) == 1:
+            files = _walk(path, leave_out=target, failed=failed)
+            found = [(file, target / file.relative_to(path)) for file in files]
+            if not found and len(named) == 1 and not failed:
                 raise InputError(f"no pictures in {path} (looked for {_listed(READABLE)})")
         elif not path.is_file():
             failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
@@ -163,11 +164,15 @@ def _expand(name: str | os.PathLike[str]) -> list[Path]:
     return [Path(match) for match in sorted(glob.glob(str(name), recursive=True))] or [path]
 
 
-def _walk(folder: Path, *, leave_out: Path) -> Iterator[Path]:
+def _walk(folder: Path, *, leave_out: Path, failed: list[tuple[Path, str]]) -> Iterator[Path]:
     """Pictures below a folder, in the order of their names, without an output folder that lies inside it."""
     out = leave_out.resolve()
     same = out == folder.resolve()
-    for root, folders, files in os.walk(folder):
+
+    def cannot(error: OSError) -> None:
+        failed.append((Path(error.filename), f"cannot be read: {error.strerror}"))
+
+    for root, folders, files in os.walk(folder, onerror=cannot):
         here = Path(root)
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
         for name in sorted(files):

@@ -75,7 +75,7 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_lossless_formats_give_the_same_pixels(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
-    assert write_image(tmp_path / f"a{suffix}", Picture(photo)) == ()
+    assert write_image(tmp_path / f"a{suffix}", photo) == ()
     np.testing.assert_array_equal(np.asarray(opened(tmp_path / f"a{suffix}")), photo)
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").pixels, photo)
 
@@ -367,6 +367,14 @@ def test_max_pixels_is_inclusive(tmp_path: Path, photo: NDArray[np.uint8]) -> No
     read_image(tmp_path / "a.png", max_pixels=61 * 83)
     with pytest.raises(InputError, match="million pixels"):
         read_image(tmp_path / "a.png", max_pixels=61 * 83 - 1)
+
+
+def test_other_pixels_keep_everything_else(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    save_with_metadata(tmp_path / "in.png", photo)
+    write_image(tmp_path / "out.png", read_image(tmp_path / "in.png").with_pixels(255 - photo))
+    image = opened(tmp_path / "out.png")
+    np.testing.assert_array_equal(np.asarray(image), 255 - photo)
+    assert image.getexif()[0x010E] == "a rainy street"
 
 
 def test_float_tiff_is_refused(tmp_path: Path) -> None:
