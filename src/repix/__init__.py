@@ -17,6 +17,10 @@ _PUBLIC = {
     "find_pairs": "repix.data.pairs",
     "read_image": "repix.io.image",
     "write_image": "repix.io.image",
+    "BlendReport": "repix.poisson.blend",
+    "blend": "repix.poisson.blend",
+    "edit_selection": "repix.poisson.blend",
+    "create_mask_from_points": "repix.poisson.mask",
     "RepixError": "repix.errors",
 }
 
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
     from repix.infer.restorer import Restorer as Restorer
     from repix.io.image import read_image as read_image
     from repix.io.image import write_image as write_image
+    from repix.poisson.blend import BlendReport as BlendReport
+    from repix.poisson.blend import blend as blend
+    from repix.poisson.blend import edit_selection as edit_selection
+    from repix.poisson.mask import create_mask_from_points as create_mask_from_points
 
 
 def __getattr__(name: str) -> object:

@@ -68,7 +68,7 @@ def with_holes(every: int) -> np.ndarray:
 RADIUS = np.hypot(Y - H / 2, X - W / 2)
 SLIT = box(2, H - 2, 2, W - 2) & ~box(H // 2, H // 2 + 1, 2, W - 12)
 ALL_BUT_ONE = ~box(30, 31, 41, 42)
-WAVY = RADIUS < 30 + 6 * np.cos(7 * np.arctan2(Y - H / 2, X - W / 2))
+WAVY = 30 + 6 * np.cos(7 * np.arctan2(Y - H / 2, X - W / 2)) > RADIUS
 MASKS = {
     "wavy": WAVY,
     "spiral": spiral(),
