@@ -346,4 +346,7 @@ def _without_thumbnail(exif: bytes) -> bytes:
 
 def _reason(error: Any) -> str:
     lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith("system error: "):
+            return line.removeprefix("system error: ")
     return "; ".join(dict.fromkeys(lines[:2])) or str(error.message)
