@@ -23,6 +23,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "repixnet": {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]},
     "resnet": {"channels": 8, "blocks": 2},
     "prenet": {"stages": 2, "channels": 8, "blocks": 1},
+    "unet": {"channels": [4, 8]},
+    "derainnet": {"channels": 4, "blocks": 1},
+    "spanet": {"channels": 4, "units": 1, "blocks": 1, "last": 1},
+    "progressive_spanet": {"channels": 4, "stages": 2},
 }
 
 

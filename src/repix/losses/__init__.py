@@ -7,8 +7,10 @@ most look at `prediction.pred` and `gt` alone.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,38 +18,69 @@ from repix.errors import RecipeError
 from repix.models import Prediction
 
 LOSSES: dict[str, str] = {
+    "charbonnier": "repix.losses.pixel:Charbonnier",
+    "contrastive": "repix.losses.contrastive:Contrastive",
+    "edge": "repix.losses.pixel:Edge",
+    "fft": "repix.losses.pixel:Fft",
     "l1": "repix.losses.pixel:L1",
+    "l2": "repix.losses.pixel:L2",
+    "laplacian": "repix.losses.pixel:Laplacian",
+    "mask": "repix.losses.pixel:Mask",
+    "perceptual": "repix.losses.perceptual:Perceptual",
+    "ssim": "repix.losses.pixel:Ssim",
+    "stages": "repix.losses.pixel:Stages",
+    "style": "repix.losses.style:Style",
 }
 
 
-def create_loss(name: str) -> nn.Module:
+def create_loss(name: str, **args: Any) -> nn.Module:
     """Build a loss by name.
 
+    Args:
+        name: a key of `LOSSES`.
+        **args: passed to the loss's constructor.
+
     Raises:
-        RecipeError: no such loss.
+        RecipeError: unknown loss or argument.
     """
     if name not in LOSSES:
         near = get_close_matches(name, LOSSES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise RecipeError(f"unknown loss {name!r}{hint} (known: {', '.join(LOSSES)})")
     module, _, attribute = LOSSES[name].partition(":")
-    loss: nn.Module = getattr(importlib.import_module(module), attribute)()
-    return loss
+    cls: type[nn.Module] = getattr(importlib.import_module(module), attribute)
+    known = [] if cls.__init__ is nn.Module.__init__ else list(inspect.signature(cls).parameters)
+    for key in args:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise RecipeError(f"loss {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
+    return cls(**args)
 
 
 class WeightedLoss(nn.Module):
     """Weighted sum of losses.
 
     Args:
-        terms: weight of each loss by name, e.g. `{"l1": 1.0}`.
+        terms: weight of each loss by name, e.g. `{"l1": 1.0}`; or its weight and arguments, e.g.
+            `{"perceptual": {"weight": 0.1, "backbone": "vgg16", "layers": [22]}}`.
+
+    Raises:
+        RecipeError: no term, an unknown one, or one without a weight.
     """
 
-    def __init__(self, terms: Mapping[str, float]) -> None:
+    def __init__(self, terms: Mapping[str, float | Mapping[str, Any]]) -> None:
         super().__init__()
         if not terms:
             raise RecipeError(f"no loss given; expected at least one of {', '.join(LOSSES)}")
-        self._weights = dict(terms)
-        self.terms = nn.ModuleDict({name: create_loss(name) for name in terms})
+        self._weights: dict[str, float] = {}
+        self.terms = nn.ModuleDict()
+        for name, term in terms.items():
+            args = dict(term) if isinstance(term, Mapping) else {"weight": term}
+            if not isinstance(args.get("weight"), int | float):
+                raise RecipeError(f"loss {name!r}: got {term!r}, expected a number or a mapping with `weight`")
+            self._weights[name] = float(args.pop("weight"))
+            self.terms[name] = create_loss(name, **args)
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, and each term before its weight."""

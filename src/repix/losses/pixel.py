@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
+from repix.errors import RecipeError
 from repix.models import Prediction
 
 
@@ -13,3 +18,165 @@ class L1(nn.Module):
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
         """Scalar ≥ 0; 0 at pred = gt."""
         return (prediction.pred - gt).abs().mean()
+
+
+class L2(nn.Module):
+    """Mean squared error (Zhao et al. 2017, eq. 4)."""
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 at pred = gt."""
+        return (prediction.pred - gt).square().mean()
+
+
+class Charbonnier(nn.Module):
+    """sqrt(d² + ε²), an L1 that is smooth at 0 (Lai et al. 2017, "Deep Laplacian pyramid networks", eq. 4).
+
+    Args:
+        epsilon: ε, also the value at d = 0.
+    """
+
+    def __init__(self, *, epsilon: float = 1e-3) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ ε; ε at pred = gt."""
+        return _charbonnier(prediction.pred - gt, self.epsilon)
+
+
+class Ssim(nn.Module):
+    """1 - SSIM (Wang et al. 2004, eq. 13; as a loss Zhao et al. 2017, eq. 7), of R, G and B, 11×11 Gaussian, σ 1.5."""
+
+    _TAPS = 11
+
+    def __init__(self) -> None:
+        super().__init__()
+        window = [math.exp(-((i - self._TAPS // 2) ** 2) / (2 * 1.5**2)) for i in range(self._TAPS)]
+        self._window = [weight / sum(window) for weight in window]
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar in [0, 2]; 0 at pred = gt.
+
+        Raises:
+            RecipeError: a side is shorter than 11 pixels.
+        """
+        pred = prediction.pred
+        if min(pred.shape[2:]) < self._TAPS:
+            raise RecipeError(f"ssim: got patches of {tuple(pred.shape[2:])}, expected at least 11 pixels a side")
+        maps = torch.cat((pred, gt, pred * pred, gt * gt, pred * gt))
+        maps = _filtered(_filtered(maps, self._window).mT, self._window).mT
+        a, b, aa, bb, ab = maps.chunk(5)
+        c1, c2 = 0.01**2, 0.03**2
+        top = (2 * a * b + c1) * (2 * (ab - a * b) + c2)
+        return 1 - (top / ((a * a + b * b + c1) * (aa - a * a + bb - b * b + c2))).mean()
+
+
+class Edge(nn.Module):
+    """Charbonnier distance of the Laplacians (Zamir et al. 2021, MPRNet, eq. 2, with the plain five-point Laplacian).
+
+    Args:
+        epsilon: ε of the Charbonnier distance.
+    """
+
+    def __init__(self, *, epsilon: float = 1e-3) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ ε; ε at pred = gt."""
+        d = prediction.pred - gt
+        # Linear, so the Laplacian of the difference; slices, since one-channel convolutions are slow.
+        inner = d[..., 1:-1, 1:-1]
+        return _charbonnier(
+            4 * inner - d[..., :-2, 1:-1] - d[..., 2:, 1:-1] - d[..., 1:-1, :-2] - d[..., 1:-1, 2:], self.epsilon
+        )
+
+
+class Fft(nn.Module):
+    """Mean absolute difference of the Fourier coefficients, real and imaginary parts, scaled to be orthonormal
+    (Cho et al. 2021, MIMO-UNet, eq. 7)."""
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 at pred = gt."""
+        return torch.view_as_real(torch.fft.rfft2(prediction.pred - gt, norm="ortho")).abs().mean()
+
+
+class Laplacian(nn.Module):
+    """Absolute difference of the levels of a Laplacian pyramid (Burt & Adelson 1983), each by its mean, summed: with
+    means instead of sums this is the weighting of Bojanowski et al. 2018, "Optimizing the latent space", eq. 3.
+
+    Args:
+        levels: levels of detail; the rest below them counts as one more.
+    """
+
+    def __init__(self, *, levels: int = 3) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 at pred = gt.
+
+        Raises:
+            RecipeError: a side is shorter than 2^levels pixels.
+        """
+        d = prediction.pred - gt
+        if min(d.shape[2:]) < 2**self.levels:
+            raise RecipeError(
+                f"laplacian: got patches of {tuple(d.shape[2:])}, expected {2**self.levels} pixels a side"
+            )
+        total = d.new_zeros(())
+        for _ in range(self.levels):  # linear: the pyramid of the difference
+            coarse = _blurred(_blurred(d).mT).mT[..., ::2, ::2]
+            fine = nn.functional.interpolate(coarse, size=d.shape[2:], mode="bilinear", align_corners=False)
+            total = total + (d - fine).abs().mean()
+            d = coarse
+        return total + d.abs().mean()
+
+
+class Mask(nn.Module):
+    """Mean squared error of an attention map against the rain (Wang et al. 2019, eq. 5): |lq - gt| summed over the
+    channels, at most 1.
+
+    Needs a network whose `forward_train` gives a mask.
+    """
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0.
+
+        Raises:
+            RecipeError: the network has no attention map.
+        """
+        if prediction.mask is None:
+            raise RecipeError("mask: this network has no attention map; take the term out, or another network")
+        rain = (lq - gt).abs().sum(1, keepdim=True).clamp(max=1)
+        return (prediction.mask - rain).square().mean()
+
+
+class Stages(nn.Module):
+    """L1 of the estimates of earlier stages, averaged over them: recursive supervision (Ren et al. 2019, eq. 7). 0 for
+    networks without stages."""
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 where every stage = gt."""
+        if not prediction.stages:
+            return gt.new_zeros(())
+        return torch.stack([(stage - gt).abs().mean() for stage in prediction.stages]).mean()
+
+
+def _charbonnier(d: Tensor, epsilon: float) -> Tensor:
+    return (d.square() + epsilon**2).sqrt().mean()
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Binomial filter down the columns; edges are held."""
+    padded = torch.cat((x[..., :1, :], x[..., :1, :], x, x[..., -1:, :], x[..., -1:, :]), dim=-2)
+    return _filtered(padded, [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16])
+
+
+def _filtered(x: Tensor, taps: Sequence[float]) -> Tensor:
+    """Weighted sums down the columns where all taps are inside; slices, since one-channel convolutions are slow."""
+    n = x.shape[-2] - len(taps) + 1
+    out = taps[0] * x[..., :n, :]
+    for k, weight in enumerate(taps[1:], start=1):
+        out = torch.add(out, x[..., k : k + n, :], alpha=weight)
+    return out

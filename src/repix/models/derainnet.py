@@ -26,6 +26,7 @@ class DerainNet(Network):
     """
 
     multiple_of = 4
+    overlap = 128  # sixteen convolutions at a quarter of the resolution see 64 pixels far, and more around them
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -25,9 +26,7 @@ class UNet(Network):
 
     tileable = False  # instance norm averages over the picture
 
-    def __init__(
-        self, *, channels: tuple[int, ...] = (64, 128, 256), predict: Literal["rain", "image"] = "rain"
-    ) -> None:
+    def __init__(self, *, channels: Sequence[int] = (64, 128, 256), predict: Literal["rain", "image"] = "rain") -> None:
         super().__init__()
         if len(channels) < 2:
             raise RecipeError(f"unet: got {len(channels)} level, expected two or more")

@@ -1,0 +1,120 @@
+"""Feature stacks against torchvision's numbering, and the losses on them; VGG16's real weights where they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repix import features
+from repix.errors import InputError, RecipeError, WeightsError
+from repix.features import FeatureStack, Lpips, load_weights
+from repix.losses import create_loss
+from repix.models import Prediction
+
+BACKBONES = Path(__file__).parents[4] / "shared" / "data" / "backbones"
+VGG16 = BACKBONES / "vgg16_features_fp16.pth"
+needs_vgg16 = pytest.mark.skipif(not VGG16.is_file(), reason="../shared/data/backbones is absent")
+
+GT = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+LQ = (GT + 0.3 * torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+
+
+@pytest.fixture
+def random_weights(tmp_path: Path) -> str:
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for number, (out, into) in {0: (64, 3), 2: (64, 64), 5: (128, 64)}.items():
+        state[f"features.{number}.weight"] = torch.randn(out, into, 3, 3, generator=generator) * 0.05
+        state[f"features.{number}.bias"] = torch.randn(out, generator=generator)
+    torch.save(state, tmp_path / "vgg.pth")
+    return str(tmp_path / "vgg.pth")
+
+
+def test_layers_and_normalisation(random_weights: str) -> None:
+    """Against the operations one by one; layers in the order asked for."""
+    state = torch.load(random_weights, weights_only=True)
+    x = (GT - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+
+    def conv(number: int, x: Tensor) -> Tensor:
+        return torch.conv2d(x, state[f"features.{number}.weight"], state[f"features.{number}.bias"], padding=1)
+
+    first = conv(0, x)
+    fifth = conv(5, nn.functional.max_pool2d(conv(2, first.relu()).relu(), 2))
+    stack = FeatureStack("vgg16", layers=[5, 0], weights=random_weights)
+    got = stack(GT)
+    torch.testing.assert_close(got[0], fifth, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(got[1], first, atol=1e-4, rtol=1e-4)
+    assert not any(parameter.requires_grad for parameter in stack.parameters())
+    plain = FeatureStack("vgg16", layers=[0], weights=random_weights, normalize=False)
+    torch.testing.assert_close(plain(GT)[0], conv(0, GT), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "channels", "side"),
+    [("vgg16", 28, 512, 2), ("vgg19", 34, 512, 2), ("alexnet", 10, 256, 1)],
+)
+def test_torchvision_numbers(
+    backbone: str, layer: int, channels: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last convolution of each; its weights would be `features.<layer>`."""
+    full = nn.ModuleDict({"features": nn.Sequential(*features._stack(backbone))}).state_dict()
+    monkeypatch.setattr(features, "load_weights", lambda name, path: full)
+    stack = FeatureStack(backbone, layers=[layer])
+    assert isinstance(stack.features[layer], nn.Conv2d)
+    (got,) = stack(GT)
+    assert got.shape == (2, channels, side, side)
+
+
+def test_wrong_arguments(random_weights: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown backbone 'vgg11'"):
+        FeatureStack("vgg11", layers=[0])
+    with pytest.raises(InputError, match="layers 0 to 30"):
+        FeatureStack("vgg16", layers=[31], weights=random_weights)
+    with pytest.raises(WeightsError, match="not vgg16's weights"):
+        FeatureStack("vgg16", layers=[7], weights=random_weights)
+    with pytest.raises(WeightsError, match="no readable state dict"):
+        load_weights("vgg16", tmp_path / "absent.pth")
+    (tmp_path / "bad.pth").write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match="no readable state dict"):
+        load_weights("vgg16", tmp_path / "bad.pth")
+
+
+@pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
+def test_lpips_with_other_weights(random_weights: str) -> None:
+    with pytest.raises(WeightsError, match="not LPIPS' weights"):
+        Lpips(backbone=BACKBONES / "alexnet_features.pth", head=random_weights)
+
+
+def test_absent_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError) as caught:
+        create_loss("perceptual")
+    message = str(caught.value)
+    assert "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth" in message
+    assert str(tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth") in message
+    assert "\n" not in message
+
+
+@needs_vgg16
+@pytest.mark.parametrize("name", ["perceptual", "style", "contrastive"])
+def test_real_features_tell_clean_from_rainy(name: str) -> None:
+    layers = [1, 6, 11]
+    loss = create_loss(name, backbone="vgg16", layers=layers, weights=str(VGG16))
+    at_clean, near, at_rainy = (float(loss(Prediction(pred), GT, LQ)) for pred in (GT, 0.9 * GT + 0.1 * LQ, LQ))
+    assert at_clean == pytest.approx(0, abs=1e-6)
+    assert at_clean < near < at_rainy
+
+
+@needs_vgg16
+@pytest.mark.parametrize("form", ["cosine", "cosine-layers"])
+def test_cosine_forms(form: str) -> None:
+    """cos(φ(p), φ(g)) is 1 at the clean picture, which leaves the other cosine; at the rainy one it's the reverse."""
+    loss = create_loss("contrastive", form=form, backbone="vgg16", layers=[6, 11], weights=str(VGG16))
+    at_clean, at_rainy = (float(loss(Prediction(pred), GT, LQ)) for pred in (GT, LQ))
+    assert 0 < at_clean < 1 < at_rainy < 2
+    assert at_clean + at_rainy == pytest.approx(2, abs=1e-5)
+    with pytest.raises(RecipeError, match="got form 'cos'"):
+        create_loss("contrastive", form="cos", weights=str(VGG16))
