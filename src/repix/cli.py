@@ -178,6 +178,7 @@ def models(name: str | None) -> None:
 @click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rains for each photo.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
 @click.option("--layer", is_flag=True, help="Write the rain layer too, in DIR/layer.")
+@click.option("--format", default="png", show_default=True, help="What to write; jpg loses a little.")
 @click.option("--overwrite", is_flag=True, help="Replace pictures that are there already.")
 def rain(
     photos: tuple[str, ...],
@@ -188,6 +189,7 @@ def rain(
     copies: int,
     seed: int,
     layer: bool,
+    format: str,
     overwrite: bool,
 ) -> None:
     """Make rainy pairs from dry PHOTOS (files, globs, folders): DIR/input/NAME and DIR/target/NAME.
@@ -207,6 +209,7 @@ def rain(
         copies=copies,
         seed=seed,
         layer=layer,
+        format=format,
         overwrite=overwrite,
         progress=True,
     )

@@ -43,10 +43,13 @@ def make_pairs(
     copies: int = 1,
     seed: int = 0,
     layer: bool = False,
+    format: str = "png",
     overwrite: bool = False,
     progress: bool = False,
 ) -> MadePairs:
     """Write `out/input/NAME.png` (rainy) and `out/target/NAME.png` (dry) for each photo, folders mirrored.
+
+    A photo's metadata goes to both; its alpha to neither, since training has no use for it.
 
     Args:
         photos: files, globs and folders.
@@ -57,13 +60,14 @@ def make_pairs(
         copies: different rains for each photo, `NAME_1`, `NAME_2`, …
         seed: together with a photo's relative name it fixes its rain, so a photo added later changes no other.
         layer: write `out/layer/NAME.png` too, the radiance the drops added, clipped to white.
+        format: extension of what is written; a lossy one is a choice of the user's.
         overwrite: replace what is there.
         progress: show a bar.
 
     Raises:
         InputError: no photos, names that collide, or a folder that cannot be written.
     """
-    jobs = plan(photos, out / "target", format="png", overwrite=overwrite)
+    jobs = plan(photos, out / "target", format=format, overwrite=overwrite)
     failed = [f"{path}: {reason}" for path, reason in jobs.failed]
     streaks = _load_masks(masks) if masks is not None else []
     made = 0
@@ -78,7 +82,7 @@ def make_pairs(
             for copy in range(1, copies + 1):
                 name = job.dst.relative_to(out / "target")
                 if copies > 1:
-                    name = name.with_name(f"{name.stem}_{copy}.png")
+                    name = name.with_name(f"{name.stem}_{copy}{name.suffix}")
                 rng = np.random.default_rng((seed, zlib.crc32(name.as_posix().encode())))
                 try:
                     made += _make(job, picture, out, name, rng, severity, angle, streaks, layer, overwrite)
@@ -114,7 +118,7 @@ def _make(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, dataclasses.replace(picture, pixels=pixels))
     if layer:
-        path = out / "layer" / name
+        path = (out / "layer" / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = np.rint(np.clip(streaks, 0, 1) * 255).astype(np.uint8)
         write_image(path, Picture(np.repeat(levels[..., None], 3, axis=2), grey=True))

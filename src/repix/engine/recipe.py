@@ -66,7 +66,9 @@ class Stage(_Strict):
     steps: PositiveInt
     batch: PositiveInt = 8
     patch: PositiveInt = 96
-    losses: dict[str, float] = {"l1": 1.0}
+    losses: dict[str, float | dict[str, Any]] = Field(
+        {"l1": 1.0}, description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}"
+    )
     lr: PositiveFloat = 1e-3
     lr_end: float = Field(1e-6, ge=0, description="where the cosine ends")
     warmup: int = Field(0, ge=0, description="steps of linear rise")

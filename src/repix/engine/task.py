@@ -43,7 +43,7 @@ class RestorationTask(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.net = create_model(recipe.model, **recipe.args)
-        self._losses: dict[tuple[tuple[str, float], ...], WeightedLoss] = {}
+        self._losses: dict[str, WeightedLoss] = {}
         for stage in recipe.stages:  # all at once, so that an unknown loss fails before the first step
             self._loss_of(stage)
             for name in stage.network:
@@ -60,7 +60,7 @@ class RestorationTask(lightning.LightningModule):
         return out
 
     def _loss_of(self, stage: Stage) -> WeightedLoss:
-        key = tuple(stage.losses.items())
+        key = repr(stage.losses)
         if key not in self._losses:
             self._losses[key] = WeightedLoss(stage.losses)
         return self._losses[key].to(self.device)

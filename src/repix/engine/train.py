@@ -82,7 +82,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=25))
+        callbacks.append(_Bar(recipe.name))
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | recipe.trainer
     with _quiet():
         trainer = lightning.Trainer(
@@ -102,9 +102,30 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             enable_model_summary=False,
             **settings,
         )
-        trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
     found = folder / "best.ckpt"
     return found if found.is_file() else last
+
+
+class _Bar(TQDMProgressBar):
+    """Lightning's bar with the run's name, losses and validation figures, and nothing else."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(refresh_rate=LOG_EVERY)
+        self._name = name
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(self._name)
+        self.train_progress_bar.update(trainer.global_step - self.train_progress_bar.n)
+
+    def get_metrics(self, *args: Any) -> dict[str, int | str | float | dict[str, float]]:
+        return {key: value for key, value in super().get_metrics(*args).items() if key != "v_num"}
 
 
 class _SaveLast(Callback):
