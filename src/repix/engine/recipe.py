@@ -67,7 +67,8 @@ class Stage(_Strict):
     batch: PositiveInt = 8
     patch: PositiveInt = 96
     losses: dict[str, float | dict[str, Any]] = Field(
-        {"l1": 1.0}, description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}"
+        {"l1": 1.0},
+        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}",
     )
     lr: PositiveFloat = 1e-3
     lr_end: float = Field(1e-6, ge=0, description="where the cosine ends")
