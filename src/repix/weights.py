@@ -39,8 +39,8 @@ class Tiling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tile: int = Field(default=512, ge=1)
-    overlap: int = Field(default=64, ge=0)
+    tile: int = Field(default=1024, ge=1)
+    overlap: int = Field(default=96, ge=0)
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Tiling:
