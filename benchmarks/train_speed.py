@@ -137,7 +137,9 @@ def main() -> None:
             print(f"turn {turn + 1}: {name} {rates[name][-1]:.2f} pictures/s", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     ratios = [b / a for a, b in zip(rates["plain"], rates["ours"], strict=True)]
-    print(f"plain {medians['plain']:.2f}, repix {medians['ours']:.2f} pictures/s; ratio {statistics.median(ratios):.2f}")
+    print(
+        f"plain {medians['plain']:.2f}, repix {medians['ours']:.2f} pictures/s; ratio {statistics.median(ratios):.2f}"
+    )
     if args.csv:
         with args.csv.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")

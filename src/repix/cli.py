@@ -15,7 +15,12 @@ from repix import __version__
 from repix.errors import InputError, MissingExtraError, RepixError, WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from repix.infer.batch import Result, Summary
+    from repix.io.image import Pixels
+    from repix.poisson.blend import BlendReport
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -264,15 +269,21 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the weight.")
 @click.option("--name", help="Name on the card. [the recipe's]")
 @click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
-def export(run: Path, output: Path, name: str | None, licence: str) -> None:
+@click.option("--figures", multiple=True, type=click.Path(path_type=Path), help="Table of evaluate --csv; repeatable.")
+@click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
+def export(
+    run: Path, output: Path, name: str | None, licence: str, figures: tuple[Path, ...], limits: tuple[str, ...]
+) -> None:
     """Make a weight (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("train", "torch")
     from repix.engine.export import export as make_weight
+    from repix.engine.export import read_figures
 
-    card = make_weight(run, output, name=name, licence=licence)
+    metrics = [row for file in figures for row in read_figures(file)]
+    card = make_weight(run, output, name=name, licence=licence, metrics=metrics, limits=limits)
     worst = max(card.onnx_parity.values())
     click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {', '.join(card.onnx_parity)})")
 
@@ -368,6 +379,7 @@ def evaluate(
 @click.option("--alpha", type=float, default=0.2, show_default=True, help="For illumination: gradients above shrink.")
 @click.option("--beta", type=float, default=0.2, show_default=True, help="For illumination: by how much.")
 @click.option("--threshold", type=float, default=8.0, show_default=True, help="For flatten: what counts as an edge.")
+@click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to see how far off.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="[TARGET_blend.EXT]")
 @click.option("--overwrite", is_flag=True, help="Let OUT take the place of SOURCE, TARGET or the mask.")
 def blend(
@@ -383,6 +395,7 @@ def blend(
     alpha: float,
     beta: float,
     threshold: float,
+    descent: int | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -414,6 +427,8 @@ def blend(
         raise InputError(f"--mode {mode} changes one picture; leave out TARGET")
     if alone and (at != "0,0" or scale != 1 or rotate != 0):
         raise InputError(f"--mode {mode} changes one picture; leave out --at, --scale and --rotate")
+    if descent is not None and mode != "import":
+        raise InputError(f"--descent minimises the loss of --mode import; leave out --mode {mode}")
     if not alone and target is None:
         raise InputError(f"--mode {mode} needs a TARGET to paste into")
     x, y = _numbers("--at", at, 2)
@@ -466,22 +481,52 @@ def blend(
             pixels = pixels.astype(np.uint16) * 257 if wide else np.rint(pixels / 257).astype(np.uint8)
         if scale != 1 or rotate != 0:
             pixels, selection = selecting.scale_and_rotate(pixels, selection, scale, rotate)
-        changed, report = poisson.blend(
-            pixels,
-            result.pixels,
-            mask=selection,
-            at=cast("tuple[int, int]", (y, x)),
-            mode=cast("poisson.Mode", mode),
-        )
+        place = cast("tuple[int, int]", (y, x))
+        if descent is not None:
+            changed, report = _blend_by_descent(pixels, result.pixels, selection, place, descent)
+        else:
+            changed, report = poisson.blend(
+                pixels, result.pixels, mask=selection, at=place, mode=cast("poisson.Mode", mode)
+            )
     seconds = time.perf_counter() - start
     notes += [*result.notes, *write_image(output, dataclasses.replace(result, pixels=changed))]
-    cycles = f"{report.iterations} multigrid cycles" if report.method == "multigrid" else report.method
+    how = f"{report.iterations} multigrid cycles" if report.method == "multigrid" else report.method
     click.echo(
-        f"{report.pixels} pixels in {seconds:.2f} s ({cycles}), error at most about {report.error_levels:.2g} "
+        f"{report.pixels} pixels in {seconds:.2f} s ({how}), error at most about {report.error_levels:.2g} "
         f"of 255 grey levels → {output}"
     )
     for note in notes:
         click.echo(f"note: {note}")
+
+
+def _blend_by_descent(
+    source: Pixels, target: Pixels, selection: NDArray[np.bool_], at: tuple[int, int], steps: int
+) -> tuple[Pixels, BlendReport]:
+    """The course's loop, for comparison; prints the loss and the true error as they fall."""
+    import numpy as np
+
+    from repix.poisson.blend import BlendReport
+    from repix.poisson.descent import descend, torch
+    from repix.poisson.mask import cut, place
+
+    place(selection, at, target.shape[:2])
+    window = (slice(-at[0], target.shape[0] - at[0]), slice(-at[1], target.shape[1] - at[1]))
+    inside = cut(selection, *window, "constant")
+    full = np.iinfo(target.dtype).max
+    planes = [
+        torch.from_numpy((picture / np.float32(full)).transpose(2, 0, 1).copy())
+        for picture in (cut(source, *window, "edge"), target)
+    ]
+
+    def say(step: int, loss: float, error: float) -> None:
+        if step % max(1, steps // 10) == 0:
+            click.echo(f"step {step}: loss {loss:.2g}, off by {error:.3g} of 255 grey levels")
+
+    blended, report = descend(planes[0], planes[1], inside, steps=steps, on_step=say)
+    changed = np.clip(np.rint(blended.numpy().transpose(1, 2, 0) * full), 0, full).astype(target.dtype)
+    return np.where(inside[..., None], changed, target), BlendReport(
+        report.error_levels, steps, f"{steps} steps of Adam", int(inside.sum())
+    )
 
 
 def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
@@ -495,6 +540,51 @@ def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 
 
 # ---- end of blend ------------------------------------------------------------------------------------------------
+
+
+# --- inspect ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option("--show", required=True, metavar="VIEW", help="rain, stages, attention, features, receptive-field, signal.")
+@click.option("--model", metavar="NAME", help="A weight, an untrained network or, for features, vgg16, vgg19, alexnet.")
+@click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
+@click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")
+@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The figure. [PHOTO.VIEW.png in this folder]")
+@click.option("--npz", type=click.Path(path_type=Path), help="Write the arrays there too.")
+def inspect(
+    photo: Path,
+    show: str,
+    model: str | None,
+    layer: str | None,
+    backbone: Path | None,
+    size: int,
+    output: Path | None,
+    npz: Path | None,
+) -> None:
+    """Look into a network: one labelled figure.
+
+    \b
+    repix inspect photo.jpg --show rain
+    repix inspect photo.jpg --show stages --model prenet
+    repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
+    """
+    from repix.engine.inspect import inspect as look
+    from repix.engine.inspect import save_arrays, save_figure
+    from repix.io.image import read_image
+    from repix.weights import DEFAULT_MODEL
+
+    pixels = read_image(photo).pixels
+    top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
+    part = pixels[top : top + size, left : left + size]
+    seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone)
+    output = output or Path(f"{photo.stem}.{show}.png")
+    save_figure(seen, output)
+    if npz is not None:
+        save_arrays(seen, npz)
+    click.echo(f"{seen.title}: {output}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -71,7 +71,7 @@ def make_pairs(
     failed = [f"{path}: {reason}" for path, reason in jobs.failed]
     streaks = _load_masks(masks) if masks is not None else []
     made = 0
-    with tqdm(total=len(jobs.jobs) * copies, unit="pair", disable=not progress) as bar:
+    with tqdm(total=len(jobs.jobs) * copies, unit="pair", disable=None if progress and jobs.jobs else True) as bar:
         for job in jobs.jobs:
             try:
                 picture = dataclasses.replace(read_image(job.src), alpha=None)

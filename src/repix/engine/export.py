@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -16,8 +18,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from repix.engine.evaluate import PROTOCOLS, Protocol
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
 from repix.errors import WeightsError
+from repix.metrics import METRICS
 from repix.models import create_model
 from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
 
@@ -144,6 +148,31 @@ def describe(net: nn.Module) -> tuple[int, Tiling | None]:
     if not getattr(net, "tileable", False):
         return multiple_of, None
     return multiple_of, Tiling(tile=int(getattr(net, "tile", 512)), overlap=int(getattr(net, "overlap", 64)))
+
+
+def read_figures(path: Path) -> list[Figures]:
+    """What a table of `repix evaluate --csv` says of the one model in it, for a card.
+
+    Raises:
+        WeightsError: not such a table, or one of several models.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["model"] != "input"]
+        found = [
+            Figures(
+                data=row["data"],
+                pictures=int(row["pictures"]),
+                values={name: float(row[name]) for name in METRICS if row.get(name)},
+                protocol=PROTOCOLS[cast("Protocol", row["protocol"])],
+            )
+            for row in rows
+        ]
+    except (OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a table of `repix evaluate --csv` ({error})") from None
+    if len({row["model"] for row in rows}) != 1:
+        raise WeightsError(f"{path}: expected figures of one model, got {len({row['model'] for row in rows})}")
+    return found
 
 
 def export(

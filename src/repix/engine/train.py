@@ -46,8 +46,6 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         _check_same(recipe, folder)
     elif last.exists():
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
 
     lightning.seed_everything(recipe.seed, verbose=False)
     data = RestorationData(
@@ -64,6 +62,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         seed=recipe.seed,
     )
     task = RestorationTask(recipe, sets=data.sets, pictures=folder / "pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     callbacks: list[Callback] = [
         ModelCheckpoint(
             dirpath=folder,

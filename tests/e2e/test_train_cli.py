@@ -1,0 +1,89 @@
+"""Through the command line as a user would: dry photos → rain → train → evaluate → export → derain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+from repix.cli import main
+from repix.weights import find_card
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        pixels = rng.integers(0, 256, (14, 18, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
+        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
+    return folder
+
+
+def test_from_photos_to_a_weight_that_derains(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("rain", photos, "-o", tmp_path / "pairs", "--severity", 0.9) == 0
+    assert "4 pairs" in capsys.readouterr().out
+    small = ["args={channels: [8, 16], encoder: [1], middle: 1, decoder: [1]}", "data.workers=0", "validate_every=4"]
+    small += ["stages=[{steps: 4, batch: 2, patch: 32}]", "data.hold_out=1", f"data.pairs={tmp_path / 'pairs'}"]
+    sets = [word for value in small for word in ("--set", value)]
+    assert run("train", RECIPES / "own-pairs.yaml", *sets) == 0
+    weight = tmp_path / "runs" / "own-pairs" / "weight"
+    assert str(Path("runs") / "own-pairs" / "weight") in capsys.readouterr().out
+    card, _ = find_card(weight)
+    assert card.training["steps"] == 4
+    assert set(card.files) == {"model.onnx", "model.safetensors"}
+
+    table = tmp_path / "table.json"
+    figures = tmp_path / "table.csv"
+    words = ["--model", weight, "--data", tmp_path / "pairs", "--json", table, "--csv", figures]
+    assert run("evaluate", *words) == 0
+    means = json.loads(table.read_text())["means"]
+    assert [row["model"] for row in means] == ["input", str(weight)]
+    assert means[1]["pictures"] == 4
+    assert means[1]["psnr_y"] > 5
+
+    words = ["runs/own-pairs", "-o", "final", "--name", "mine", "--figures", figures, "--limit", "Barely trained."]
+    assert run("export", *words) == 0
+    final, _ = find_card(tmp_path / "final")
+    assert final.name == "mine"
+    assert final.metrics[0].values["psnr_y"] == pytest.approx(means[1]["psnr_y"], abs=0.01)
+    assert final.limits == ["Barely trained."]
+
+    assert run("derain", tmp_path / "pairs" / "input" / "0.png", "-o", "dry.png", "--model", "final") == 0
+    assert pyvips.Image.new_from_file("dry.png").width == 90
+
+
+def test_mistakes_are_one_line_and_an_exit_code(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = RECIPES / "own-photos.yaml"
+    for words, code, said in (
+        (["train", recipe, "--set", "stges=[]"], 3, "did you mean 'stages'"),
+        (["train", "none.yaml"], 3, "none.yaml"),
+        (["train", recipe, "--set", f"data.photos={tmp_path / 'nowhere'}"], 2, "no such folder"),
+        (["train", recipe, "--set", f"data.photos={photos}", "--resume"], 3, "nothing to resume"),
+        (["train", recipe, "--set", f"data.photos={photos}", "--set", "model=repixnt"], 3, "did you mean 'repixnet'"),
+        (["export", tmp_path / "nowhere", "-o", "w"], 4, "no such checkpoint"),
+        (["rain", tmp_path / "nowhere.jpg", "-o", "out"], 1, "no such file"),
+    ):
+        assert run(*words) == code, words
+        error = capsys.readouterr().err.strip()
+        assert said in error
+        assert len(error.splitlines()) == 1
+    assert not (tmp_path / "w").exists()
