@@ -379,7 +379,7 @@ def evaluate(
 @click.option("--alpha", type=float, default=0.2, show_default=True, help="For illumination: gradients above shrink.")
 @click.option("--beta", type=float, default=0.2, show_default=True, help="For illumination: by how much.")
 @click.option("--threshold", type=float, default=8.0, show_default=True, help="For flatten: what counts as an edge.")
-@click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to see how far off.")
+@click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to compare.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="[TARGET_blend.EXT]")
 @click.option("--overwrite", is_flag=True, help="Let OUT take the place of SOURCE, TARGET or the mask.")
 def blend(
@@ -432,6 +432,7 @@ def blend(
     if not alone and target is None:
         raise InputError(f"--mode {mode} needs a TARGET to paste into")
     x, y = _numbers("--at", at, 2)
+    place = selecting.as_place((y, x))
     base = target if target is not None else source
     if output is None:
         suffix = base.suffix if base.suffix.lower() in WRITABLE else ".png"
@@ -481,7 +482,6 @@ def blend(
             pixels = pixels.astype(np.uint16) * 257 if wide else np.rint(pixels / 257).astype(np.uint8)
         if scale != 1 or rotate != 0:
             pixels, selection = selecting.scale_and_rotate(pixels, selection, scale, rotate)
-        place = cast("tuple[int, int]", (y, x))
         if descent is not None:
             changed, report = _blend_by_descent(pixels, result.pixels, selection, place, descent)
         else:
@@ -506,10 +506,12 @@ def _blend_by_descent(
     import numpy as np
 
     from repix.poisson.blend import BlendReport
-    from repix.poisson.descent import descend, torch
+    from repix.poisson.descent import descend  # names the extra where torch is missing
     from repix.poisson.mask import cut, place
 
     place(selection, at, target.shape[:2])
+    import torch
+
     window = (slice(-at[0], target.shape[0] - at[0]), slice(-at[1], target.shape[1] - at[1]))
     inside = cut(selection, *window, "constant")
     full = np.iinfo(target.dtype).max
@@ -548,7 +550,7 @@ def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 @app.command()
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option("--show", required=True, metavar="VIEW", help="rain, stages, attention, features, receptive-field, signal.")
-@click.option("--model", metavar="NAME", help="A weight, an untrained network or, for features, vgg16, vgg19, alexnet.")
+@click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")
 @click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")

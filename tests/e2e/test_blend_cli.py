@@ -167,6 +167,19 @@ def test_tiling(blend: Run) -> None:
     np.testing.assert_array_equal(tile[:, 0], tile[:, -1])
 
 
+def test_descent_says_how_far_off_it_is(blend: Run) -> None:
+    pytest.importorskip("torch")
+    code, out, err = blend("source.png", "target.png", "--polygon", POLYGON, "--at", "4,-3", "--descent", "20")
+    assert code == 0, err
+    errors = [float(line.split("off by ")[1].split()[0]) for line in out.splitlines() if line.startswith("step ")]
+    assert len(errors) == 10
+    assert errors[-1] > 5
+    assert "20 steps of Adam" in out.splitlines()[-1]
+    wanted, before = pixels("target_blend.png"), pixels("target.png")
+    assert (wanted != before).any()
+    assert (wanted == before)[40:].all()
+
+
 BAD: list[tuple[list[str], str]] = [
     (["source.png", "target.png"], "source.png is not transparent, so nothing is selected"),
     (["source.png"], "--mode import needs a TARGET"),
@@ -188,6 +201,8 @@ BAD: list[tuple[list[str], str]] = [
     (["source.png", "broken.json", "--polygon", POLYGON], "not a picture"),
     (["none.png", "target.png", "--polygon", POLYGON], "none.png: cannot be read"),
     (["source.png", "target.png", "--mode", "flatten", "--polygon", POLYGON], "leave out TARGET"),
+    (["source.png", "target.png", "--mode", "mixed", "--polygon", POLYGON, "--descent", "9"], "leave out --mode mixed"),
+    (["source.png", "target.png", "--polygon", POLYGON, "--at", "900,0", "--descent", "9"], "outside the target"),
     (["source.png", "--mode", "flatten", "--polygon", POLYGON, "--scale", "2"], "leave out --at, --scale"),
     (["source.png", "--mode", "colour", "--polygon", POLYGON, "--gain", "1,2"], "--gain is '1,2'"),
     (["source.png", "--mode", "illumination", "--polygon", POLYGON, "--beta", "2"], "beta"),

@@ -17,7 +17,7 @@ import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from repix.errors import InputError
-from repix.poisson.mask import as_mask, create_mask_from_points, cut, place, threshold_mask
+from repix.poisson.mask import as_mask, as_place, create_mask_from_points, cut, place, threshold_mask
 from repix.poisson.solver import Solution, solve_poisson
 
 Mode = Literal["import", "mixed", "monochrome", "average"]
@@ -98,7 +98,7 @@ def blend(
             "convert one of them first"
         )
     _one_of(mode, get_args(Mode))
-    at = _place_of(at)
+    at = as_place(at)
     selection = _selection(source.shape[:2], mask, polygon, alpha)
     rows, columns = place(selection, at, target.shape[:2])
     window = (slice(rows.start - at[0], rows.stop - at[0]), slice(columns.start - at[1], columns.stop - at[1]))
@@ -340,13 +340,3 @@ def _selection(
 def _one_of(mode: str, modes: tuple[str, ...]) -> None:
     if mode not in modes:
         raise InputError(f"the mode is {mode!r}; expected one of {', '.join(modes)}")
-
-
-def _place_of(at: tuple[int, int]) -> tuple[int, int]:
-    try:
-        y, x = at
-        if int(y) == y and int(x) == x:
-            return int(y), int(x)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise InputError(f"the place is {at!r}; expected two whole numbers (y, x)")

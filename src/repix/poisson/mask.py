@@ -179,6 +179,21 @@ def threshold_mask(mask: NDArray[Any]) -> tuple[NDArray[np.bool_], bool]:
     return mask * 2 >= full if mask.dtype.kind == "f" else mask > full // 2, bool(((mask != 0) & (mask != full)).any())
 
 
+def as_place(at: Sequence[float]) -> tuple[int, int]:
+    """Checks that a place (y, x) is two whole numbers.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        y, x = at
+        if int(y) == y and int(x) == x:
+            return int(y), int(x)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"the place is {at!r}; expected two whole numbers (y, x)")
+
+
 def place(mask: NDArray[np.bool_], at: tuple[int, int], target_shape: tuple[int, int]) -> tuple[slice, slice]:
     """The part of the target that a placed mask needs: its bounding box and one pixel around, cut at the frame.
 
