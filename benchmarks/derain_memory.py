@@ -3,8 +3,8 @@
     python benchmarks/derain_memory.py [--model NAME|PATH] [--megapixels 100] [--whole 4]
 
 Makes a synthetic 8-bit RGB TIFF of that size, derains it with the command line in a process of its own, and prints
-that process's peak resident memory. Then derains a smaller picture, full of rain, tiled and in one piece, and prints the
-largest difference in grey levels.
+that process's peak resident memory. Then derains a smaller picture, full of rain, tiled and in one piece, and
+prints the largest difference in grey levels.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ _SAVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "avif": ("heifsave", {"compression": "av1", "Q": 95, "subsample_mode": "off", "effort": 2}),
 }
 _LONGEST_SIDE = {"jpeg": 65535, "webp": 16383, "avif": 65536}
+_cache = threading.Lock()  # libvips' cache belongs to all threads
 _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per millimetre
 
 
@@ -113,6 +115,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         return _read_vips(path, format, max_pixels)
     except pyvips.Error as error:
         raise InputError(f"{path}: damaged or truncated {format.upper()}: {_reason(error)}") from error
+    finally:
+        _let_go_of_files()
 
 
 def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tuple[str, ...]:
@@ -199,7 +203,7 @@ def _sniff(head: bytes) -> str | None:
 
 
 def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
-    # revalidate: libvips remembers files by name, and a file may have been replaced since
+    # revalidate: others may have read this name through libvips, and the file may have been replaced since
     load = getattr(pyvips.Image, _LOADERS[format])
     image = load(os.fsencode(path), access="sequential", fail_on="error", revalidate=True)
     _check_size(path, image.width, image.height, max_pixels)
@@ -344,8 +348,16 @@ def _without_thumbnail(exif: bytes) -> bytes:
     return exif[:link] + b"\0\0\0\0" + exif[link + 4 :]
 
 
+def _let_go_of_files() -> None:
+    """libvips keeps the last files open to read them again; Windows replaces no open file, and ours change."""
+    with _cache:
+        most = pyvips.vips_lib.vips_cache_get_max()
+        pyvips.cache_set_max(0)
+        pyvips.cache_set_max(most)
+
+
 def _reason(error: Any) -> str:
-    lines = [line.strip() for line in error.detail.splitlines() if line.strip()]
+    lines: list[str] = [line.strip() for line in error.detail.splitlines() if line.strip()]
     for line in lines:
         if line.startswith("system error: "):
             return line.removeprefix("system error: ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 import os
 import struct
@@ -388,6 +390,20 @@ def test_a_replaced_file_is_read_again(tmp_path: Path, photo: NDArray[np.uint8])
     read_image(tmp_path / "a.png")
     write_image(tmp_path / "a.png", Picture(255 - photo))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, 255 - photo)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="open files are told by /proc")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_no_file_stays_open(tmp_path: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    for path in (tmp_path / f"good{suffix}", tmp_path / f"bad{suffix}"):
+        write_image(path, photo)
+    (tmp_path / f"bad{suffix}").write_bytes((tmp_path / f"bad{suffix}").read_bytes()[:-40])
+    read_image(tmp_path / f"good{suffix}")
+    with contextlib.suppress(InputError):
+        read_image(tmp_path / f"bad{suffix}")
+    gc.collect()
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(fd)]
 
 
 @pytest.mark.parametrize("name", ["a b[1].png", "ü日本.png", "x[page=2]", "%s{}.jpg"])
