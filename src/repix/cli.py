@@ -549,7 +549,7 @@ def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 
 @app.command()
 @click.argument("photo", type=click.Path(path_type=Path))
-@click.option("--show", required=True, metavar="VIEW", help="rain, stages, attention, features, receptive-field, signal.")
+@click.option("--show", required=True, metavar="VIEW", help="rain stages attention features receptive-field signal")
 @click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")

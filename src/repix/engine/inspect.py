@@ -212,8 +212,13 @@ def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: 
     plane = (total / samples).numpy()
     radius = _radius(plane)
     return Inspection(
-        f"effective receptive field: 95 % of the derivative within {radius} pixels",
-        [Panel("log10 of |d out / d in|", np.log10(plane / plane.max() + 1e-6).astype(np.float32))],
+        "effective receptive field",
+        [
+            Panel(
+                f"log10 of |d out / d in|; 95 % within {radius} pixels",
+                np.log10(plane / plane.max() + 1e-6).astype(np.float32),
+            )
+        ],
         {"receptive_field": plane, "radius": np.array(radius)},
     )
 
