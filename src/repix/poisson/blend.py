@@ -7,6 +7,7 @@ target outside (eq. 3, discrete form eq. 7). Only v differs.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,15 +101,19 @@ def blend(
     _one_of(mode, get_args(Mode))
     at = as_place(at)
     selection = _selection(source.shape[:2], mask, polygon, alpha)
-    rows, columns = place(selection, at, target.shape[:2])
-    window = (slice(rows.start - at[0], rows.stop - at[0]), slice(columns.start - at[1], columns.stop - at[1]))
-    inside = cut(selection, *window, "constant")
-    s = _planes(cut(colours, *window, "edge"), tolerance)
-    t = _planes(background[rows, columns], tolerance)
-    f, solution = _reconstruct(s, t, inside, _FIELDS[mode](s, t), tolerance)
     result = target.copy()
-    _write(_split(result)[0][rows, columns], f, inside)
-    return result, _report(solution, inside)
+    out, reports = _split(result)[0], []
+    for window in place(selection, at, target.shape[:2]):
+        rows, columns = (
+            slice(side.start - start, side.stop - start)
+            for side, start in zip((window.rows, window.columns), at, strict=True)
+        )
+        s = _planes(cut(colours, rows, columns, "edge"), tolerance)
+        t = _planes(background[window.rows, window.columns], tolerance)
+        f, solution = _reconstruct(s, t, window.inside, _FIELDS[mode](s, t), tolerance)
+        _write(out[window.rows, window.columns], f, window.inside)
+        reports.append(_report(solution, window.inside))
+    return result, _together(reports)
 
 
 def edit_selection(
@@ -130,7 +135,7 @@ def edit_selection(
         mode: the wanted gradients, from section 4 of the paper:
             "colour", those of the picture with its channels multiplied by `gain`;
             "illumination", g (alpha * m / |g|)^beta with g those of the picture's logarithm and m their mean size in
-            the selection (eq. 16, after Fattal et al. 2002): evens out strong light and shade, brings up what is weak;
+            the region (eq. 16, after Fattal et al. 2002): evens out strong light and shade, brings up what is weak;
             "flatten", those of the picture at its edges, 0 elsewhere (eq. 15): washes out texture;
             "tile", those of the whole picture, with opposite borders made equal (their mean), so that copies of the
             result fit beside one another. Takes neither mask nor polygon, and changes the borders themselves.
@@ -160,25 +165,20 @@ def edit_selection(
     if len(gain) != 3 or not all(math.isfinite(g) and g >= 0 for g in gain):
         raise InputError(f"gain is {gain}; expected three factors of at least 0")
     selection = _selection(picture.shape[:2], mask, polygon, opacity)
-    rows, columns = place(selection, (0, 0), picture.shape[:2])
-    inside = selection[rows, columns]
-    t = _planes(colours[rows, columns], tolerance)
-    if mode == "illumination":
-        # The logarithm is stretched to 0..255; one of its levels is at most `slope` of the picture's.
-        slope = 256 * math.log(256) / 255
-        log = np.log1p(np.maximum(t, 0)) * (255 / math.log(256))
-        log, solution = _reconstruct(log, log, inside, _compressed(log, inside, alpha, beta), tolerance / slope)
-        f = np.expm1(log * (math.log(256) / 255))
-        solution = Solution(solution.x, solution.error * slope, solution.iterations, solution.method)
-    else:
-        s = t
-        if mode == "colour":
-            s = t * np.asarray(gain[: len(t)], t.dtype)[:, None, None]
-        field = _gradient(s) if mode == "colour" else _edges_only(t, threshold)
-        f, solution = _reconstruct(s, t, inside, field, tolerance)
     result = picture.copy()
-    _write(_split(result)[0][rows, columns], f, inside)
-    return result, _report(solution, inside)
+    out, reports = _split(result)[0], []
+    for window in place(selection, (0, 0), picture.shape[:2]):
+        t = _planes(colours[window.rows, window.columns], tolerance)
+        if mode == "illumination":
+            f, solution = _even_out(t, window.inside, alpha, beta, tolerance)
+        elif mode == "colour":
+            s = t * np.asarray(gain[: len(t)], t.dtype)[:, None, None]
+            f, solution = _reconstruct(s, t, window.inside, _gradient(s), tolerance)
+        else:
+            f, solution = _reconstruct(t, t, window.inside, _edges_only(t, threshold), tolerance)
+        _write(out[window.rows, window.columns], f, window.inside)
+        reports.append(_report(solution, window.inside))
+    return result, _together(reports)
 
 
 def _tile(picture: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], BlendReport]:
@@ -230,15 +230,21 @@ _FIELDS: dict[str, Callable[[Planes, Planes], Field]] = {
 }
 
 
-def _compressed(log: Planes, inside: NDArray[np.bool_], alpha: float, beta: float) -> Field:
+def _even_out(
+    t: Planes, inside: NDArray[np.bool_], alpha: float, beta: float, tolerance: float
+) -> tuple[Planes, Solution]:
+    stretch = 255 / math.log(256)  # the logarithm is taken to 0..255, too
+    steepest = 256 / stretch  # levels of the picture to one of the logarithm, at white
+    log = np.log1p(np.maximum(t, 0)) * stretch
     gradient = _gradient(log)
     sizes = [np.sqrt((g * g).sum(0)) for g in gradient]
     both = np.hypot(np.pad(sizes[0], ((0, 0), (0, 1))), np.pad(sizes[1], ((0, 1), (0, 0))))
     reference = alpha * float(both[inside].mean())
-    if reference == 0:  # nothing but one flat colour
-        return gradient
-    right, down = (g * (reference / np.maximum(size, 1e-3)) ** beta for g, size in zip(gradient, sizes, strict=True))
-    return right, down
+    if reference > 0:  # else it is one flat colour
+        for g, size in zip(gradient, sizes, strict=True):
+            g *= (reference / np.maximum(size, 1e-3)) ** beta
+    f, solution = _reconstruct(log, log, inside, gradient, tolerance / steepest)
+    return np.expm1(f / stretch), dataclasses.replace(solution, error=solution.error * steepest)
 
 
 def _edges_only(t: Planes, threshold: float) -> Field:
@@ -274,6 +280,17 @@ def _reconstruct(
     if inside.all():  # the whole target: free up to a constant
         f += (t.mean((1, 2), dtype=np.float64) - f.mean((1, 2), dtype=np.float64)).astype(f.dtype)[:, None, None]
     return f, solution
+
+
+def _together(reports: list[BlendReport]) -> BlendReport:
+    """One report for regions that were solved apart: of each figure the worst."""
+    methods = [report.method for report in reports]
+    return BlendReport(
+        max(report.error_levels for report in reports),
+        max(report.iterations for report in reports),
+        next(method for method in ("direct", "multigrid", "transform") if method in methods),
+        sum(report.pixels for report in reports),
+    )
 
 
 def _report(solution: Solution, inside: NDArray[np.bool_]) -> BlendReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,34 +195,69 @@ def as_place(at: Sequence[float]) -> tuple[int, int]:
     raise InputError(f"the place is {at!r}; expected two whole numbers (y, x)")
 
 
-def place(mask: NDArray[np.bool_], at: tuple[int, int], target_shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The part of the target that a placed mask needs: its bounding box and one pixel around, cut at the frame.
+@dataclass(frozen=True)
+class Window:
+    """A part of the target to solve for.
+
+    Attributes:
+        rows, columns: of the target.
+        inside: of that size, True for the pixels to replace.
+    """
+
+    rows: slice
+    columns: slice
+    inside: NDArray[np.bool_]
+
+
+def place(mask: NDArray[np.bool_], at: tuple[int, int], target_shape: tuple[int, int]) -> list[Window]:
+    """Where a placed mask falls in the target: its bounding box and one pixel around, cut at the frame.
+
+    Regions that are few and far apart get a window each, which is much less to hold and to solve than the box around
+    all of them; they do not influence one another.
 
     Args:
         mask: `(h, w)`, in source coordinates.
         at: (y, x) of the source's top left corner in the target; may be negative.
         target_shape: (height, width).
 
-    Returns:
-        Rows and columns of the target.
-
     Raises:
         InputError: the mask is empty or lies outside the target altogether.
     """
     if not mask.any():
         raise InputError("the mask is empty: no pixel of the source is selected; check the polygon or the mask")
-    rows, columns = np.flatnonzero(mask.any(1)) + at[0], np.flatnonzero(mask.any(0)) + at[1]
     height, width = target_shape
-    top, bottom = max(0, int(rows[0])), min(height, int(rows[-1]) + 1)
-    left, right = max(0, int(columns[0])), min(width, int(columns[-1]) + 1)
-    if top < bottom and left < right:
-        inside = mask[top - at[0] : bottom - at[0], left - at[1] : right - at[1]]
-        if inside.any():
-            return slice(max(0, top - 1), min(height, bottom + 1)), slice(max(0, left - 1), min(width, right + 1))
-    raise InputError(
-        f"the mask, placed at y={at[0]}, x={at[1]}, lies outside the target of {height} x {width} pixels; "
-        f"it covers rows {rows[0]} to {rows[-1]} and columns {columns[0]} to {columns[-1]}"
-    )
+    top, left = max(0, at[0]), max(0, at[1])
+    inside = mask[top - at[0] : max(0, height - at[0]), left - at[1] : max(0, width - at[1])]
+    if not inside.any():
+        rows, columns = np.flatnonzero(mask.any(1)) + at[0], np.flatnonzero(mask.any(0)) + at[1]
+        raise InputError(
+            f"the mask, placed at y={at[0]}, x={at[1]}, lies outside the target of {height} x {width} pixels; "
+            f"it covers rows {rows[0]} to {rows[-1]} and columns {columns[0]} to {columns[-1]}"
+        )
+    labels = inside.astype(np.uint8)
+    boxes = scipy.ndimage.find_objects(labels)
+    if 4 * inside.sum() < _area(boxes[0]):
+        regions, count = scipy.ndimage.label(inside)
+        if 1 < count <= 100:
+            apart = scipy.ndimage.find_objects(regions)
+            if 2 * sum(_area(box) for box in apart) < _area(boxes[0]):
+                labels, boxes = regions, apart
+    windows = []
+    for number, (rows, columns) in enumerate(boxes, 1):
+        part = labels[rows, columns] == number
+        box = []
+        for side, start, size in ((rows, top, height), (columns, left, width)):
+            box.append(slice(max(0, side.start + start - 1), min(size, side.stop + start + 1)))
+        margins = [
+            (start + side.start - grown.start, grown.stop - start - side.stop)
+            for side, start, grown in zip((rows, columns), (top, left), box, strict=True)
+        ]
+        windows.append(Window(box[0], box[1], np.pad(part, margins)))
+    return windows
+
+
+def _area(box: tuple[slice, ...]) -> int:
+    return math.prod(side.stop - side.start for side in box)
 
 
 def cut(picture: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edge", "constant"]) -> NDArray[Any]:

@@ -169,6 +169,28 @@ def test_values_stay_in_range() -> None:
     assert result[11, 10] < 250
 
 
+def test_regions_far_apart_do_not_influence_one_another() -> None:
+    large = np.random.default_rng(1)
+    source, target = large.integers(0, 256, (2, 150, 200, 3), np.uint8)
+    one, other = np.zeros((2, 150, 200), bool)
+    one[5:20, 5:25] = one[8, 9] = True
+    one[10, 10] = False
+    other[120:148, 180:198] = True
+    at = (4, 3)
+    both, report = blend(source, target, mask=one | other, at=at)
+    first, report_of_first = blend(source, target, mask=one, at=at)
+    second, report_of_second = blend(source, first, mask=other, at=at)
+    np.testing.assert_array_equal(both, second)
+    assert report.pixels == report_of_first.pixels + report_of_second.pixels
+    assert report.error_levels == max(report_of_first.error_levels, report_of_second.error_levels)
+    assert report.method == "multigrid"
+    for mode in ("colour", "illumination", "flatten"):
+        both, _ = edit_selection(target, mode=mode, mask=one | other)
+        first, _ = edit_selection(target, mode=mode, mask=one)
+        second, _ = edit_selection(first, mode=mode, mask=other)
+        np.testing.assert_array_equal(both, second)
+
+
 # ---- edits of one picture
 
 

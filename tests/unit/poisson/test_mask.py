@@ -200,12 +200,26 @@ def test_soft_masks_are_cut_at_half(mask: np.ndarray, inside: list[int], soft: b
     assert was_soft == soft
 
 
+def windows(mask: np.ndarray, at: tuple[int, int], size: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Where each window is, having checked that together they hold the placed mask exactly once."""
+    placed = np.zeros(size, int)
+    for window in place(mask, at, size):
+        placed[window.rows, window.columns] += window.inside
+    wanted = np.zeros(size, int)
+    for y, x in np.argwhere(mask) + at:
+        if 0 <= y < size[0] and 0 <= x < size[1]:
+            wanted[y, x] = 1
+    np.testing.assert_array_equal(placed, wanted)
+    return [(window.rows, window.columns) for window in place(mask, at, size)]
+
+
 def test_place_is_the_box_and_one_pixel_cut_at_the_frame() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2:5, 3:7] = True
-    assert place(mask, (0, 0), (50, 60)) == (slice(1, 6), slice(2, 8))
-    assert place(mask, (-3, -4), (50, 60)) == (slice(0, 3), slice(0, 4))
-    assert place(mask, (47, 54), (50, 60)) == (slice(48, 50), slice(56, 60))
+    assert windows(mask, (0, 0), (50, 60)) == [(slice(1, 6), slice(2, 8))]
+    assert windows(mask, (-3, -4), (50, 60)) == [(slice(0, 3), slice(0, 4))]
+    assert windows(mask, (47, 54), (50, 60)) == [(slice(48, 50), slice(56, 60))]
+    assert windows(mask, (-1, -2), (3, 3)) == [(slice(0, 3), slice(0, 3))]
     with pytest.raises(InputError, match="outside the target"):
         place(mask, (48, 0), (50, 60))
     with pytest.raises(InputError, match="outside the target"):
@@ -216,6 +230,25 @@ def test_place_is_the_box_and_one_pixel_cut_at_the_frame() -> None:
     corners[0, 9] = corners[9, 0] = True  # the box meets the target, none of its pixels does
     with pytest.raises(InputError, match="outside the target"):
         place(corners, (-5, -5), (3, 3))
+
+
+def test_regions_far_apart_get_a_window_each() -> None:
+    mask = np.zeros((200, 300), bool)
+    mask[5:15, 5:15] = mask[15, 15] = mask[180:190, 250:280] = True  # two of them touch at a corner only
+    assert windows(mask, (0, 0), (200, 300)) == [
+        (slice(4, 16), slice(4, 16)),
+        (slice(14, 17), slice(14, 17)),
+        (slice(179, 191), slice(249, 281)),
+    ]
+    assert windows(mask, (-10, -10), (175, 260)) == [
+        (slice(0, 6), slice(0, 6)),
+        (slice(4, 7), slice(4, 7)),
+        (slice(169, 175), slice(239, 260)),
+    ]
+    mask[:, 20] = mask[100, :] = True  # one region now, apart from the corners
+    assert len(windows(mask, (0, 0), (200, 300))) == 1
+    noise = np.random.default_rng(0).random((200, 300)) < 0.1
+    assert len(windows(noise, (3, 4), (200, 300))) == 1  # thousands of small ones are solved together
 
 
 def test_cut_goes_on_past_the_edge() -> None:
