@@ -275,6 +275,7 @@ def _reconstruct(
     b[:, :-1] += down
     b[:, 1:] -= down
     b *= inside
+    del field, right, down  # large, and the solve needs room
     solution = solve_poisson(b, inside, tolerance=tolerance)
     f += solution.x
     if inside.all():  # the whole target: free up to a constant

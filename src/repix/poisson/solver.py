@@ -369,9 +369,9 @@ def solve_poisson(
 
     grid = _Grid(backend, backend.array(mask), None, free, b.shape[0])
     estimate = float("inf")
-    for iteration, (estimate, solution) in enumerate(_conjugate_gradients(grid, b), 1):
+    for iteration, (estimate, solution, correction) in enumerate(_conjugate_gradients(grid, b), 1):
         if estimate <= tolerance:
-            x[(slice(None), *box)] = solution
+            backend.xp.add(solution, correction, out=x[(slice(None), *box)])
             return Solution(x, estimate, iteration, "multigrid")
         if iteration >= max_iterations or not np.isfinite(estimate):
             break
@@ -410,12 +410,12 @@ def _bounding_box(mask: np.ndarray[Any, Any]) -> tuple[tuple[slice, slice], tupl
     return (slice(top, bottom), slice(left, right)), free
 
 
-def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array]]:
-    """Yields, for each V-cycle, the estimated error and the solution so far.
+def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array, Array]]:
+    """Yields, for each V-cycle, the estimated error, the solution so far and a last correction to add to it.
 
-    The V-cycle's answer to the residual is an estimate of the error; here it is also added to the solution. Over a
-    hundred masks, from discs to noise, the largest error left after that was 0.02 to 1.8 times the largest correction,
-    so twice the correction is the estimate. (The residual itself says nothing about the error in grey levels.)
+    The V-cycle's answer to the residual is an estimate of the error, and the last correction. Over a hundred masks,
+    from discs to noise, the largest error left after adding it was 0.02 to 1.8 times the largest correction, so twice
+    that is the estimate. (The residual itself says nothing about the error in grey levels.)
     """
     backend, xp = grid.backend, grid.backend.xp
     inner = (slice(None), slice(1, -1), slice(1, -1))
@@ -424,7 +424,7 @@ def _conjugate_gradients(grid: _Grid, b: Array) -> Iterator[tuple[float, Array]]
     rz_before = None
     while True:
         z = grid.cycle(r)[inner]
-        yield 2 * backend.max_abs(z), x + z
+        yield 2 * backend.max_abs(z), x, z
         rz = sum(xp.einsum("chw,chw->c", z[:, i:j], r[:, i:j]) for i, j in grid.strips)
         beta = 0 * rz if rz_before is None else _ratio(rz, rz_before)
         rz_before, pq = rz, 0 * rz
