@@ -573,8 +573,9 @@ def inspect(
     repix inspect photo.jpg --show stages --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """
+    from repix.engine.figure import save_figure
     from repix.engine.inspect import inspect as look
-    from repix.engine.inspect import save_arrays, save_figure
+    from repix.engine.inspect import save_arrays
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 

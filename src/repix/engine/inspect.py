@@ -1,60 +1,30 @@
 """Look into a network: the rain it takes away, its stages, its attention, its features, how far it sees, its signal.
 
-Each function gives an `Inspection`: panels for one labelled figure, and the arrays behind them.
+Each function gives a `Figure`: panels to draw, and the arrays behind them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from repix.errors import InputError, MissingExtraError, WeightsError
+from repix.engine.figure import Figure, Floats, Panel
+from repix.errors import InputError, WeightsError
 from repix.features import BACKBONES, FeatureStack
 from repix.io.paths import atomic
 from repix.models import MODELS, Prediction, create_model
 from repix.weights import find_card, read_weights
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-Floats = NDArray[np.float32]
 
 _MOST_MAPS = 64
-
-
-class Panel(NamedTuple):
-    """One part of a figure.
-
-    Attributes:
-        label: written above it.
-        image: (H, W, 3) uint8, shown as it is, or (H, W) float, shown in false colours over its own range.
-        curves: label -> (K,) values over 1…K on a logarithmic axis; used where there is no image.
-    """
-
-    label: str
-    image: NDArray[np.uint8] | Floats | None = None
-    curves: Mapping[str, Floats] | None = None
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What was seen.
-
-    Attributes:
-        title: over the figure.
-        panels: from left to right, then down.
-        arrays: name -> array, for `--npz`.
-    """
-
-    title: str
-    panels: Sequence[Panel]
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
@@ -82,7 +52,7 @@ def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
     return net.eval()
 
 
-def rain(net: nn.Module, image: Pixels) -> Inspection:
+def rain(net: nn.Module, image: Pixels) -> Figure:
     """What the network takes away: input - estimate.
 
     Args:
@@ -94,18 +64,18 @@ def rain(net: nn.Module, image: Pixels) -> Inspection:
         estimate = _cropped(net(x), size)
     layer = _cropped(x, size) - estimate
     most = max(float(np.abs(layer).max()), 1e-6)
-    return Inspection(
+    return Figure(
         "rain",
         [
             Panel("input", _shown(_cropped(x, size))),
             Panel(f"taken away (grey is nothing, ±{most:.2f})", _shown(0.5 + layer / (2 * most))),
             Panel("estimate", _shown(estimate)),
         ],
-        {"rain": layer, "estimate": estimate},
+        arrays={"rain": layer, "estimate": estimate},
     )
 
 
-def stages(net: nn.Module, image: Pixels) -> Inspection:
+def stages(net: nn.Module, image: Pixels) -> Figure:
     """Each step of a progressive network.
 
     Raises:
@@ -118,10 +88,10 @@ def stages(net: nn.Module, image: Pixels) -> Inspection:
     found = [_cropped(stage, size) for stage in (*prediction.stages, prediction.pred)]
     panels = [Panel("input", _shown(_cropped(x, size)))]
     panels += [Panel(f"stage {number}", _shown(stage)) for number, stage in enumerate(found, start=1)]
-    return Inspection("stages", panels, {"stages": np.stack(found)})
+    return Figure("stages", panels, arrays={"stages": np.stack(found)})
 
 
-def attention(net: nn.Module, image: Pixels) -> Inspection:
+def attention(net: nn.Module, image: Pixels) -> Figure:
     """The network's map of where rain is, alone and over the picture.
 
     Raises:
@@ -135,14 +105,14 @@ def attention(net: nn.Module, image: Pixels) -> Inspection:
     picture = _cropped(x, size)
     grey = picture.mean(axis=2, keepdims=True)
     over = grey * (1 - plane[..., None]) + plane[..., None] * np.array((1.0, 0.2, 0.0), np.float32)
-    return Inspection(
+    return Figure(
         "attention",
         [Panel("input", _shown(picture)), Panel("attention", plane), Panel("over the picture", _shown(over))],
-        {"attention": plane},
+        arrays={"attention": plane},
     )
 
 
-def features(net: nn.Module, image: Pixels, *, layer: str) -> Inspection:
+def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
     """Feature maps of one layer; at most 64 are drawn, all are in the arrays.
 
     Args:
@@ -174,10 +144,10 @@ def features(net: nn.Module, image: Pixels, *, layer: str) -> Inspection:
     maps = caught[-1][0].float().numpy()  # the last run, where a layer runs several times
     shown = [Panel(str(number), plane) for number, plane in enumerate(maps[:_MOST_MAPS])]
     more = f" (the first {_MOST_MAPS} of {len(maps)})" if len(maps) > _MOST_MAPS else ""
-    return Inspection(f"features of {layer}{more}", shown, {"features": maps})
+    return Figure(f"features of {layer}{more}", shown, arrays={"features": maps})
 
 
-def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: int = 8) -> Inspection:
+def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: int = 8) -> Figure:
     """How far one output pixel sees: the mean absolute derivative of it to every input pixel (Luo et al. 2016,
     "Understanding the effective receptive field in deep convolutional neural networks", section 2).
 
@@ -211,7 +181,7 @@ def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: 
             parameter.requires_grad_(want)
     plane = (total / samples).numpy()
     radius = _radius(plane)
-    return Inspection(
+    return Figure(
         "effective receptive field",
         [
             Panel(
@@ -219,11 +189,11 @@ def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: 
                 np.log10(plane / plane.max() + 1e-6).astype(np.float32),
             )
         ],
-        {"receptive_field": plane, "radius": np.array(radius)},
+        arrays={"receptive_field": plane, "radius": np.array(radius)},
     )
 
 
-def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Inspection:
+def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
     """The vanishing signal, layer by layer, in untrained stacks of 3×3 convolutions with ReLU: plain against residual
     (He et al. 2016, fig. 2), torch's default against Kaiming's initialisation (He et al. 2015, eq. 10).
 
@@ -266,17 +236,18 @@ def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Inspection:
             norms[label] = np.array([float(one.norm()) for one in gradients if one is not None], np.float32)
     arrays = {f"{what} {label}": values for what, all_ in (("variance", variances), ("gradient", norms))
               for label, values in all_.items()}  # fmt: skip
-    return Inspection(
+    axes = ("layer", "")
+    return Figure(
         f"signal through {depth} convolutions",
         [
-            Panel("variance of the activations", curves=variances),
-            Panel("norm of the weights' derivative", curves=norms),
+            Panel("variance of the activations", curves=variances, axes=axes),
+            Panel("norm of the weights' derivative", curves=norms, axes=axes),
         ],
-        arrays,
+        arrays=arrays,
     )
 
 
-SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Inspection]] = {
+SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
     "rain": rain,
     "stages": stages,
     "attention": attention,
@@ -291,7 +262,7 @@ def inspect(
     model: str | os.PathLike[str],
     layer: str | None = None,
     backbone: str | Path | None = None,
-) -> Inspection:
+) -> Figure:
     """One of the views by its name on the command line.
 
     Args:
@@ -320,48 +291,7 @@ def inspect(
     return SHOWN[show](load_network(model), image)
 
 
-def save_figure(inspection: Inspection, path: str | Path) -> None:
-    """Draw an inspection as one PNG, atomically.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        InputError: the file cannot be written.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "matplotlib") from None
-    panels = inspection.panels
-    columns = len(panels) if len(panels) <= 4 else int(np.ceil(np.sqrt(len(panels))))
-    rows = -(-len(panels) // columns)
-    first = panels[0].image
-    ratio = first.shape[0] / first.shape[1] if first is not None else 0.75
-    across = 5.0 if len(panels) <= 8 else 2.0
-    figure = Figure(figsize=(across * columns, (across * ratio + 0.4) * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(inspection.title)
-    for number, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, number)
-        axes.set_title(panel.label, fontsize=9)
-        if panel.image is not None:
-            drawn = axes.imshow(panel.image, cmap="magma", interpolation="nearest")
-            axes.set_axis_off()
-            if panel.image.ndim == 2 and len(panels) <= 8:
-                figure.colorbar(drawn, ax=axes, shrink=0.8)
-        elif panel.curves is not None:
-            for label, values in panel.curves.items():
-                axes.semilogy(np.arange(1, len(values) + 1), np.maximum(values, 1e-30), label=label)
-            axes.set_xlabel("layer")
-            axes.legend(fontsize=8)
-    try:
-        with atomic(Path(path)) as temporary:
-            figure.savefig(temporary, format="png", dpi=100)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def save_arrays(inspection: Inspection, path: str | Path) -> None:
+def save_arrays(figure: Figure, path: str | Path) -> None:
     """Write the arrays as NumPy's .npz, atomically.
 
     Raises:
@@ -369,7 +299,7 @@ def save_arrays(inspection: Inspection, path: str | Path) -> None:
     """
     try:
         with atomic(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **inspection.arrays)
+            np.savez_compressed(file, allow_pickle=False, **figure.arrays)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
