@@ -300,13 +300,15 @@ def export(
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
 @click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded pictures; --gt has their truth.")
 @click.option("--gt", type=click.Path(path_type=Path), help="Folder of the truth of --lq.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, psnr_rgb, ssim_rgb, lpips.")
-@click.option("--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
+@click.option("--protocol", type=click.Choice(["default", "paper", "course"]), default="default", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the table there as JSON.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table there as CSV.")
 @click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the table there as Markdown.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw crops through every model there (PNG).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw quality against time there (PNG).")
 def evaluate(
     models: tuple[str, ...],
     data: tuple[Path, ...],
@@ -314,12 +316,14 @@ def evaluate(
     lq: Path | None,
     gt: Path | None,
     metrics: tuple[str, ...],
-    protocol: Literal["default", "paper"],
+    protocol: Literal["default", "paper", "course"],
     device: str,
     per_picture: bool,
     json_file: Path | None,
     csv_file: Path | None,
     markdown_file: Path | None,
+    sheet: Path | None,
+    plot: Path | None,
 ) -> None:
     """Measure weights on pairs: PSNR, SSIM and time, means over pictures.
 
@@ -328,10 +332,11 @@ def evaluate(
     repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
     """
     from repix.data.pairs import find_pairs, find_pairs_in
+    from repix.engine.evaluate import contact_sheet, quality_plot
     from repix.engine.evaluate import evaluate as measure
+    from repix.engine.figure import save_figure
     from repix.infer.restorer import Restorer
     from repix.io.paths import atomic
-    from repix.metrics import DEFAULT_METRICS
     from repix.weights import DEFAULT_MODEL
 
     if (lq is None) != (gt is None):
@@ -343,7 +348,7 @@ def evaluate(
     if lq is not None and gt is not None:
         pairs["/".join(lq.resolve().parts[-2:])] = find_pairs_in(lq, gt)
     restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
-    table = measure(restorers, pairs, metrics=metrics or DEFAULT_METRICS, protocol=protocol, progress=True)
+    table = measure(restorers, pairs, metrics=metrics or None, protocol=protocol, progress=True)
     click.echo(table.to_text(per_picture=per_picture), nl=False)
     for file, text in (
         (json_file, table.to_json(per_picture=per_picture)),
@@ -356,6 +361,10 @@ def evaluate(
                     temporary.write_text(text, encoding="utf-8", newline="\n")
             except OSError as error:
                 raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
+    if sheet is not None:
+        save_figure(contact_sheet(restorers, pairs, table), sheet)
+    if plot is not None:
+        save_figure(quality_plot(table), plot)
 
 
 # ---- blend -------------------------------------------------------------------------------------------------------

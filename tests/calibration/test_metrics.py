@@ -12,7 +12,7 @@ from scipy.signal import convolve2d
 
 from repix.errors import InputError
 from repix.io.image import read_image
-from repix.metrics import DEFAULT_METRICS, METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from repix.metrics import DEFAULT_METRICS, METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_rgb_7x7, ssim_y
 
 RNG = np.random.default_rng(7)
 
@@ -68,6 +68,23 @@ def test_against_the_matlab_formulas(kind: str) -> None:
     assert ssim_y(pred, gt) == pytest.approx(wang_ssim(matlab_y(pred), matlab_y(gt)), abs=1e-9)
     channels = [wang_ssim(pred[..., c] / 255.0, gt[..., c] / 255.0) for c in range(3)]
     assert ssim_rgb(pred, gt) == pytest.approx(np.mean(channels), abs=1e-9)
+
+
+def test_uniform_ssim() -> None:
+    """Wang's formula over plain 7×7 windows, with the sample's (co)variances."""
+    pred, gt = pictures("noisy", 12, 11)
+    found = []
+    for y in range(12 - 6):
+        for x in range(11 - 6):
+            for c in range(3):
+                a, b = (image[y : y + 7, x : x + 7, c].astype(float).ravel() for image in (pred, gt))
+                (va, ab), (_, vb) = np.cov(a, b)
+                c1, c2 = 2.55**2, 7.65**2
+                top = (2 * a.mean() * b.mean() + c1) * (2 * ab + c2)
+                found.append(top / ((a.mean() ** 2 + b.mean() ** 2 + c1) * (va + vb + c2)))
+    assert ssim_rgb_7x7(pred, gt) == pytest.approx(np.mean(found), abs=1e-9)
+    with pytest.raises(InputError, match="at least 7x7"):
+        ssim_rgb_7x7(pred[:6], gt[:6])
 
 
 def test_known_values() -> None:

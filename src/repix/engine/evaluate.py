@@ -8,30 +8,49 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
+import pyvips
 from tqdm import tqdm
 
 from repix.data.pairs import Pair
+from repix.engine.figure import Figure, Panel
 from repix.errors import InputError
 from repix.io.image import read_image
-from repix.metrics import DEFAULT_METRICS, METRICS
+from repix.metrics import COURSE_METRICS, DEFAULT_METRICS, METRICS
 
 Image = np.ndarray[Any, np.dtype[Any]]
-Protocol = Literal["default", "paper"]
+Protocol = Literal["default", "paper", "course"]
 
 PROTOCOLS: Mapping[Protocol, str] = {
     "default": "estimates rounded to the truth's bit depth",
     "paper": "estimates truncated to the truth's bit depth, as the scripts of PReNet and JORDER save them",
+    "course": "pictures squeezed to 128x128 first, as the course measured; SSIM 7x7 has a uniform window",
 }
-_FIGURES = (
-    "Y is MATLAB's luma (16..235) in double precision; SSIM has a Gaussian window 11x11, sigma 1.5, inside the "
-    "picture; means over pictures. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), "
-    "without reading and writing files"
+_LUMA = (
+    "Y is MATLAB's luma (16..235) in double precision; SSIM has a Gaussian window 11x11, sigma 1.5, inside the picture"
 )
+_FIGURES = (
+    "Means over pictures. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
+    "reading and writing files. GMAC: multiply-adds of convolutions at 256x256, in 1e9, which papers call GFLOP"
+)
+_COURSE_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Attributes:
+        parameters: how many.
+        gmacs: multiply-adds of its convolutions for one picture of 256×256, in 1e9.
+    """
+
+    parameters: int
+    gmacs: float
 
 
 @dataclass(frozen=True)
@@ -64,23 +83,26 @@ class EvalTable:
         metrics: names of the metrics, in the order of the columns.
         means: a row for each set and model, `input` first.
         pictures: a row for each set, model and picture.
+        costs: model -> what it costs, where that is known.
     """
 
     protocol: Protocol
     metrics: tuple[str, ...]
     means: tuple[EvalRow, ...]
     pictures: tuple[EvalRow, ...]
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
     def note(self) -> str:
         """The protocol in words."""
-        return f"Protocol {self.protocol}: {PROTOCOLS[self.protocol]}. {_FIGURES}."
+        luma = f" {_LUMA}." if any(name.endswith("_y") or name == "ssim_rgb" for name in self.metrics) else ""
+        return f"Protocol {self.protocol}: {PROTOCOLS[self.protocol]}.{luma} {_FIGURES}."
 
     def to_text(self, *, per_picture: bool = False) -> str:
         """The table for a terminal."""
         header, *body = self._cells(per_picture)
         widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
-        texts = len(header) - len(self.metrics) - 2  # names to the left, numbers to the right
+        texts = header.index("pictures")  # names to the left, numbers to the right
 
         def line(cells: Sequence[str]) -> str:
             parts = [
@@ -94,7 +116,7 @@ class EvalTable:
     def to_markdown(self, *, per_picture: bool = False) -> str:
         """The table in Markdown, the protocol below."""
         header, *body = self._cells(per_picture)
-        texts = len(header) - len(self.metrics) - 2
+        texts = header.index("pictures")
         rule = ["---"] * texts + ["---:"] * (len(header) - texts)
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *body)]
         return "\n".join([*lines, "", self.note]) + "\n"
@@ -118,6 +140,9 @@ class EvalTable:
             return {"data": row.data, "model": row.model, **where, **figures, "seconds_per_megapixel": seconds}
 
         report: dict[str, object] = {"protocol": self.protocol, "note": self.note}
+        report["costs"] = {
+            model: {"parameters": cost.parameters, "gmacs_256": cost.gmacs} for model, cost in self.costs.items()
+        }
         report["means"] = [entry(row) for row in self.means]
         if per_picture:
             report["pictures"] = [entry(row) for row in self.pictures]
@@ -126,12 +151,15 @@ class EvalTable:
     def _cells(self, per_picture: bool) -> list[list[str]]:
         """Header and rows as text: PSNR in hundredths of a dB, SSIM in ten-thousandths."""
         names = ["data", "model", *(["picture"] if per_picture else [])]
-        cells = [[*names, "pictures", *self.metrics, "s_per_mp"]]
+        cells = [[*names, "pictures", *self.metrics, "s_per_mp", *(["parameters", "gmac_256"] if self.costs else [])]]
         for row in (*self.pictures, *self.means) if per_picture else self.means:
             texts = [row.data, row.model, *([row.picture or "mean"] if per_picture else [])]
             figures = [f"{row.values[name]:.{2 if name.startswith('psnr') else 4}f}" for name in self.metrics]
             seconds = row.seconds_per_megapixel
-            cells.append([*texts, str(row.pictures), *figures, "" if seconds is None else f"{seconds:.3f}"])
+            cost = self.costs.get(row.model)
+            costs = ["", ""] if cost is None else [str(cost.parameters), f"{cost.gmacs:.2f}"]
+            time_ = "" if seconds is None else f"{seconds:.3f}"
+            cells.append([*texts, str(row.pictures), *figures, time_, *(costs if self.costs else [])])
         return cells
 
 
@@ -139,7 +167,7 @@ def evaluate(
     restorers: Mapping[str, Callable[..., Image]],
     pairs: Mapping[str, Sequence[Pair]] | Sequence[Pair],
     *,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    metrics: Sequence[str] | None = None,
     protocol: Protocol = "default",
     progress: bool = False,
 ) -> EvalTable:
@@ -149,7 +177,7 @@ def evaluate(
         restorers: name -> `Restorer`, or any function from an (H, W, 3) picture, uint8 or uint16, to one of the same
             shape and type; with the paper's protocol it must take `rounding="down"` as `Restorer` does.
         pairs: the pairs of one set, or name of the set -> its pairs.
-        metrics: keys of `repix.metrics.METRICS`.
+        metrics: keys of `repix.metrics.METRICS`; None takes those of the protocol.
         protocol: key of `PROTOCOLS`.
         progress: show a bar on standard error.
 
@@ -157,6 +185,7 @@ def evaluate(
         InputError: no pairs, an unknown metric or protocol, an unreadable picture, or one that no metric can take.
     """
     sets = pairs if isinstance(pairs, Mapping) else {"data": pairs}
+    metrics = metrics or (COURSE_METRICS if protocol == "course" else DEFAULT_METRICS)
     for name in metrics:
         if name not in METRICS:
             raise InputError(f"unknown metric {name!r} (known: {', '.join(METRICS)})")
@@ -173,7 +202,7 @@ def evaluate(
     work = [(data, pair) for data, found in sets.items() for pair in found]
     with tqdm(total=len(work) * (1 + len(restorers)), unit="picture", disable=None if progress else True) as bar:
         for data, pair in work:
-            lq, gt = _read(pair)
+            lq, gt = _read(pair, protocol)
             megapixels = lq.shape[0] * lq.shape[1] / 1e6
             for model, restorer in (("input", None), *restorers.items()):
                 bar.set_postfix_str(model)
@@ -189,14 +218,109 @@ def evaluate(
                 values = {name: METRICS[name](pred, gt) for name in metrics}
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
-    return EvalTable(protocol, tuple(metrics), tuple(_means(rows, metrics)), tuple(rows))
+    costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
+    return EvalTable(protocol, tuple(metrics), tuple(_means(rows, metrics)), tuple(rows), costs)
 
 
-def _read(pair: Pair) -> tuple[Image, Image]:
+def contact_sheet(
+    restorers: Mapping[str, Callable[..., Image]],
+    pairs: Mapping[str, Sequence[Pair]],
+    table: EvalTable,
+    *,
+    side: int = 160,
+) -> Figure:
+    """The same crops through every model: for each set the picture that the first model does worst on, and its median.
+
+    Args:
+        restorers: as given to `evaluate`.
+        pairs: name of the set -> its pairs.
+        table: what `evaluate` found.
+        side: side of the crops in pixels; each is where rain changes the picture most.
+
+    Returns:
+        Columns input, models, truth; a row for each picture.
+    """
+    metric = table.metrics[0]
+    panels: list[Panel] = []
+    for data, found in pairs.items():
+        first = next(iter(restorers), "input")
+        rows = [row for row in table.pictures if (row.data, row.model) == (data, first)]
+        rows.sort(key=lambda row: row.values[metric], reverse=metric == "lpips")
+        for what, row in (("worst", rows[0]), ("median", rows[len(rows) // 2])):
+            pair = next(pair for pair in found if pair.name == row.picture)
+            lq, gt = _read(pair, table.protocol)
+            at = _busiest(np.abs(lq.astype(np.float32) - gt).sum(2), side)
+            panels.append(Panel(f"{data}: {pair.name} ({what})", _eight_bit(lq[at])))
+            for model, restorer in restorers.items():
+                values = next(
+                    one.values
+                    for one in table.pictures
+                    if (one.data, one.model, one.picture) == (data, model, pair.name)
+                )
+                panels.append(Panel(f"{model}: {metric} {values[metric]:.2f}", _eight_bit(restorer(lq)[at])))
+            panels.append(Panel("truth", _eight_bit(gt[at])))
+    return Figure("the same crops through every model", panels, columns=len(restorers) + 2)
+
+
+def quality_plot(table: EvalTable) -> Figure:
+    """Quality by the first metric against seconds per megapixel, a panel for each set."""
+    metric = table.metrics[0]
+    panels = []
+    for data in dict.fromkeys(row.data for row in table.means):
+        points = {
+            row.model: (row.seconds_per_megapixel, row.values[metric])
+            for row in table.means
+            if row.data == data and row.seconds_per_megapixel is not None
+        }
+        panels.append(Panel(data, points=points, axes=("seconds per megapixel", metric)))
+    return Figure(f"{metric} against time", panels)
+
+
+def _busiest(change: Image, side: int) -> tuple[slice, slice]:
+    """Where a window (at most side×side) of a plane (H, W) has the largest sum."""
+    height, width = (min(side, length) for length in change.shape)
+    sums = np.pad(change.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
+    return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
+
+
+def _eight_bit(image: Image) -> Image:
+    return image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
+
+
+def _cost(restorer: object) -> Cost | None:
+    """What a restorer's network costs; None without a card that says which it is, or without torch."""
+    card = getattr(restorer, "card", None)
+    try:
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from repix.models import MODELS, create_model
+    except ModuleNotFoundError:
+        return None
+    if card is None or card.arch not in MODELS:
+        return None
+    net = create_model(card.arch, **card.args).eval()
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.to("meta")(torch.empty(1, 3, 256, 256, device="meta"))  # shapes alone, no arithmetic
+    return Cost(parameters, counter.get_total_flops() / 2e9)
+
+
+def _read(pair: Pair, protocol: Protocol) -> tuple[Image, Image]:
     lq = read_image(pair.lq).pixels
     gt = lq if pair.gt == pair.lq else read_image(pair.gt).pixels
-    lq, gt = pair.split(lq, gt)
-    return np.ascontiguousarray(lq), np.ascontiguousarray(gt)
+    lq, gt = (np.ascontiguousarray(image) for image in pair.split(lq, gt))
+    return (_squeezed(lq), _squeezed(gt)) if protocol == "course" else (lq, gt)
+
+
+def _squeezed(image: Image) -> Image:
+    """128×128, bilinear, filtered where it shrinks."""
+    scales = (_COURSE_SIDE / length for length in image.shape[:2])
+    vertical, horizontal = scales
+    squeezed: Image = pyvips.Image.new_from_array(image).resize(horizontal, vscale=vertical, kernel="linear").numpy()
+    return squeezed
 
 
 def _means(rows: Iterable[EvalRow], metrics: Sequence[str]) -> Iterable[EvalRow]:

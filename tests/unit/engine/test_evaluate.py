@@ -15,10 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from repix.cli import main
 from repix.data.pairs import Pair, find_pairs
-from repix.engine.evaluate import EvalTable, evaluate
+from repix.engine.evaluate import EvalTable, contact_sheet, evaluate, quality_plot
+from repix.engine.figure import save_figure
 from repix.errors import InputError
 from repix.infer.restorer import Restorer
-from repix.io.image import Picture, write_image
+from repix.io.image import Picture, read_image, write_image
 from repix.metrics import psnr_y
 from repix.weights import ModelCard, Tiling, save_card
 
@@ -129,6 +130,67 @@ def test_formats(data: Path) -> None:
     assert lines[-1] == table.note
 
 
+def test_course_protocol_squeezes(data: Path) -> None:
+    """A picture that is one level brighter everywhere stays so, at another size."""
+    seen = []
+
+    def note(image: Image) -> Image:
+        seen.append(image.shape)
+        return image
+
+    table = evaluate({"note": note}, find_pairs(data), metrics=["psnr_rgb", "ssim_rgb_7x7"], protocol="course")
+    assert set(seen) == {(128, 128, 3)}
+    assert by(table, "input")["0"]["psnr_rgb"] == pytest.approx(20 * math.log10(255 / 10), abs=0.1)
+    assert "squeezed to 128x128" in table.note
+    assert "MATLAB" not in table.note
+
+
+def test_costs(data: Path) -> None:
+    """PReNet's own counts: 169 k parameters, 66 GMAC at 256×256; the recurrence of SPANet passes on shapes alone."""
+    restorers = {}
+    for arch, args in (("prenet", {}), ("progressive_spanet", {"stages": 1, "channels": 4})):
+        card = ModelCard(name=arch, task="derain", arch=arch, args=args, tiling=None, licence="CC0-1.0")
+        restorers[arch] = Restorer(Brighter(), card=card)
+    table = evaluate({**restorers, "function": darker}, find_pairs(data), metrics=["psnr_y"])
+    assert table.costs["prenet"].parameters == 168_963
+    assert table.costs["prenet"].gmacs == pytest.approx(66.4, abs=0.3)
+    assert table.costs["progressive_spanet"].gmacs > 0
+    assert "function" not in table.costs
+    header = table.to_csv().splitlines()[0].split(",")
+    assert header[-3:] == ["parameters", "gmac_256", "protocol"]
+    assert json.loads(table.to_json())["costs"]["prenet"]["parameters"] == 168_963
+
+
+def test_contact_sheet_and_plot(data: Path, tmp_path: Path) -> None:
+    spot = np.full((40, 50, 3), 100, np.uint8)
+    write_image(tmp_path / "other" / "target" / "a.png", Picture(spot))
+    spot[30:35, 40:45] = 200
+    write_image(tmp_path / "other" / "input" / "a.png", Picture(spot))
+    pairs = {"set": find_pairs(data), "other": find_pairs(tmp_path / "other")}
+    restorers = {"darker": darker, "same": lambda image: image}
+    table = evaluate(restorers, pairs, metrics=["psnr_y"])
+    sheet = contact_sheet(restorers, pairs, table, side=8)
+    assert sheet.columns == 4
+    labels = [panel.label for panel in sheet.panels]
+    assert len(labels) == 4 * 4
+    worst = min(
+        (row for row in table.pictures if row.model == "darker" and row.data == "set"), key=lambda r: r.values["psnr_y"]
+    )
+    assert labels[0] == f"set: {worst.picture} (worst)"
+    assert labels[1].startswith("darker: psnr_y")
+    crop, truth = sheet.panels[8].image, sheet.panels[11].image
+    assert (crop == 200).any()  # the crop is where the rain is
+    assert crop.shape == truth.shape == (8, 8, 3)
+    save_figure(sheet, tmp_path / "sheet.png")
+    plot = quality_plot(table)
+    assert [panel.label for panel in plot.panels] == ["set", "other"]
+    assert plot.panels[0].points is not None
+    assert set(plot.panels[0].points) == {"darker", "same"}
+    save_figure(plot, tmp_path / "plot.png")
+    assert read_image(tmp_path / "sheet.png").pixels.std() > 10
+    assert read_image(tmp_path / "plot.png").pixels.std() > 10
+
+
 def test_wrong_arguments(data: Path) -> None:
     pairs = find_pairs(data)
     with pytest.raises(InputError, match="unknown metric 'psnr'"):
@@ -183,6 +245,7 @@ def weight(tmp_path: Path) -> Path:
 
 def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [f"--{name}={tmp_path / 'out' / f'table.{name}'}" for name in ("json", "csv", "markdown")]
+    files += ["--sheet", str(tmp_path / "out" / "sheet.png"), "--plot", str(tmp_path / "out" / "plot.png")]
     with pytest.raises(SystemExit) as stopped:
         main(
             ["evaluate", "--model", str(weight), "--data", str(data), "--protocol", "paper", "--device", "cpu", *files]
@@ -195,6 +258,7 @@ def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.C
         assert (row["data"], row["model"], row["pictures"]) == (mean.data, mean.model, mean.pictures)
         assert row["psnr_rgb"] == (None if mean.values["psnr_rgb"] == math.inf else mean.values["psnr_rgb"])
     assert "Protocol paper" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 5
     assert "Protocol paper" in (tmp_path / "out" / "table.markdown").read_text()
     assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 3
 
