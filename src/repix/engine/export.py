@@ -147,7 +147,7 @@ def describe(net: nn.Module) -> tuple[int, Tiling | None]:
     multiple_of = int(getattr(net, "multiple_of", 1))
     if not getattr(net, "tileable", False):
         return multiple_of, None
-    return multiple_of, Tiling(tile=int(getattr(net, "tile", 512)), overlap=int(getattr(net, "overlap", 64)))
+    return multiple_of, Tiling(tile=int(getattr(net, "tile", 1024)), overlap=int(getattr(net, "overlap", 96)))
 
 
 def read_figures(path: Path) -> list[Figures]:

@@ -54,8 +54,8 @@ class Network(nn.Module):
     multiple_of: int = 1
     tileable: bool = True
     # Side of a tile and what neighbours share, in pixels; the second at least the receptive field.
-    tile: int = 512
-    overlap: int = 64
+    tile: int = 1024
+    overlap: int = 96
 
     def forward_train(self, x: Tensor) -> Prediction:
         """(N, 3, H, W) in [0, 1] -> `Prediction`; networks with stages or masks override this."""

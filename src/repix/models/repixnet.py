@@ -34,7 +34,6 @@ class RepixNet(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of `multiple_of`.
     """
 
-    tile = 1024
     overlap = 128
 
     def __init__(
