@@ -48,6 +48,7 @@ def measure(net: torch.nn.Module, pair: Pair, crop: int | None) -> tuple[float, 
     """`psnr_y` and `ssim_y` of one picture, or of its upper left corner, by the paper's protocol."""
     rainy, clean = read(pair.lq)[:crop, :crop], read(pair.gt)[:crop, :crop]
     x = torch.from_numpy(rainy.copy()).permute(2, 0, 1)[None].float() / 255
+    x = x.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
     with torch.inference_mode():
         estimate = net(x)[0].clamp(0, 1).permute(1, 2, 0).numpy()
     saved = (estimate * 255).astype(np.uint8)  # truncated, as np.uint8(255 * out) does in the authors' script
@@ -81,6 +82,7 @@ def main() -> None:
         if (name, weights, pair.name) not in done
     ]
     nets = {key: load_published(DATA / "peers" / "PReNet" / key[0] / f"{key[1]}.pth").eval() for key in PAPER}
+    nets = {key: net.to(memory_format=torch.channels_last) for key, net in nets.items()}
     work.sort(key=lambda item: item[2].name)  # a run cut short has the same pictures of each
     args.csv.parent.mkdir(parents=True, exist_ok=True)
     fresh = not args.csv.is_file()
