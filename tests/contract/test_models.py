@@ -115,9 +115,10 @@ def test_tiled_equals_whole_where_tiles_are_allowed(name: str) -> None:
     unit, tiling = describe(net)
     if tiling is None:
         pytest.skip(f"{name} depends on the whole picture and is never tiled")
-    image = np.random.default_rng(1).integers(0, 256, (200, 230, 3), dtype=np.uint8)
-    whole = Restorer(TorchBackend(net), multiple_of=unit)(image)
     small = tiling.model_copy(update={"tile": max(128, 2 * tiling.overlap)})
+    size = (small.tile + 70, small.tile + 110, 3)  # four tiles
+    image = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
+    whole = Restorer(TorchBackend(net), multiple_of=unit)(image)
     tiled = Restorer(TorchBackend(net), multiple_of=unit, tiling=small)(image)
     assert np.abs(tiled.astype(int) - whole.astype(int)).max() <= 1
 
