@@ -53,7 +53,7 @@ PAIRS = {
     },
     "equation_2024": {
         "files": ("source.png", "target.jpg"),
-        "polygon": [(4, 4), (140, 4), (140, 130), (4, 130)],
+        "polygon": [(9, 10), (138, 10), (138, 128), (9, 128)],
         "at": (25, 420),
         "mode": "mixed",
         "shown": (slice(0, 200), slice(330, 640)),
@@ -159,7 +159,11 @@ def course() -> None:
         shown = options["shown"]
         rows.append(row(*(small(p[shown], 190) for p in (naive, ours, theirs, opencv))))
     width = max(r.shape[1] for r in rows)
-    rows = [np.pad(r, ((0, 6), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
+    left = [(width - r.shape[1]) // 2 for r in rows]
+    rows = [
+        np.pad(r, ((0, 6), (k, width - r.shape[1] - k), (0, 0)), constant_values=255)
+        for r, k in zip(rows, left, strict=True)
+    ]
     save("course", np.concatenate(rows))
 
 
