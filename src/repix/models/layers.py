@@ -11,13 +11,14 @@ class ResidualBlock(nn.Module):
     Args:
         channels: channels in and out.
         batch_norm: normalise after each convolution, as in the original; off, as in EDSR (Lim et al. 2017, fig. 2c).
+        dilation: distance between the taps of both convolutions (Yu & Koltun 2016, eq. 2).
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False) -> None:
+    def __init__(self, channels: int, *, batch_norm: bool = False, dilation: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for last in (False, True):
-            layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm))
+            layers.append(nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=not batch_norm))
             if batch_norm:
                 layers.append(nn.BatchNorm2d(channels))
             if not last:
