@@ -1,0 +1,156 @@
+"""The study: every network and idea for the same training time on the same data.
+
+    python benchmarks/study.py [--minutes 6]           # all rows that are not in the CSV yet; resumable at any moment
+    python benchmarks/study.py --row prenet            # one row
+    python benchmarks/study.py --table                 # print what there is
+
+Each row trains `recipes/study.yaml` with a few settings changed, for so many minutes of its own pace: the pace is
+timed first, the number of steps (and with it the cosine) follows. A row that was interrupted goes on from its last
+checkpoint. The finished weight is exported and measured by `repix.engine.evaluate` on the first 25 pairs of Rain100L,
+which no row has seen; every row is a line of benchmarks/results/study.csv. Runs and weights stay in runs/study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from repix.data.datamodule import RestorationData
+from repix.data.pairs import find_pairs
+from repix.engine.evaluate import evaluate
+from repix.engine.export import export
+from repix.engine.recipe import Recipe, load_recipe
+from repix.engine.task import RestorationTask
+from repix.engine.train import train
+from repix.infer.restorer import Restorer
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+CSV = ROOT / "benchmarks" / "results" / "study.csv"
+VGG16 = DATA / "backbones" / "vgg16_features_fp16.pth"
+FIELDS = ["row", "minutes", "steps", "parameters", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "s_per_mp"]
+_WARMUP, _TIMED = 4, 12
+
+FEATURES = f"{{backbone: vgg16, layers: [22], weights: {VGG16}}}"
+ROWS: dict[str, list[str]] = {
+    "repixnet": [],
+    "resnet": ["model=resnet"],
+    "resnet-direct": ["model=resnet", "args={predict: image}"],
+    "unet": ["model=unet"],
+    "derainnet": ["model=derainnet"],
+    "prenet": ["model=prenet"],
+    "prenet-without-input": ["model=prenet", "args={join_input: false}"],
+    "prenet-without-relu": ["model=prenet", "args={head_relu: false}"],
+    "spanet": ["model=spanet"],
+    "progressive-spanet": ["model=progressive_spanet"],
+    "repixnet-perceptual": [f"stages.0.losses={{l1: 1.0, perceptual: {{weight: 0.01, {FEATURES[1:]}}}"],
+    "repixnet-contrastive": [f"stages.0.losses={{l1: 1.0, contrastive: {{weight: 0.05, {FEATURES[1:]}}}"],
+    "repixnet-progressive": [],  # its stages are made once its length is known
+}
+
+
+class Clock(lightning.Callback):
+    """Seconds of the timed steps."""
+
+    start = end = 0.0
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        if trainer.global_step == _WARMUP:
+            self.start = time.perf_counter()
+        self.end = time.perf_counter()
+
+
+def pace(recipe: Recipe) -> float:
+    """Steps a second of a recipe, timed in its own loop."""
+    stage = recipe.stages[0]
+    source, steps = recipe.data, _WARMUP + _TIMED
+    data = RestorationData(
+        photos=source.photos, pairs=source.pairs, masks=source.masks, validation=[], mixture=source.mixture,
+        hold_out=0, stages=[(steps, stage.batch)], spans=recipe.spans(), longest=source.longest,
+        workers=source.workers, seed=0,
+    )  # fmt: skip
+    clock = Clock()
+    trainer = lightning.Trainer(
+        max_steps=steps, max_epochs=-1, precision=recipe.precision, callbacks=[clock], logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, limit_val_batches=0,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(RestorationTask(recipe), datamodule=data)
+    return _TIMED / (clock.end - clock.start)
+
+
+def recipe_of(row: str, steps: int | None) -> Recipe:
+    """The row's recipe at so many steps; None leaves the base recipe's."""
+    overrides = [f"name={row}", *ROWS[row]]
+    if steps is not None:
+        overrides.append(f"stages.0.steps={steps}")
+    if row == "repixnet-progressive" and steps is not None:
+        third = max(1, steps // 3)
+        overrides.append(
+            f"stages=[{{steps: {third}, batch: 18, patch: 64, lr: 1.0e-3, lr_end: 5.0e-4, warmup: 50}}, "
+            f"{{steps: {third}, batch: 8, patch: 96, lr: 5.0e-4, lr_end: 2.0e-4}}, "
+            f"{{steps: {third}, batch: 2, patch: 192, lr: 2.0e-4}}]"
+        )
+    return load_recipe(ROOT / "recipes" / "study.yaml", overrides=overrides)
+
+
+def run(row: str, minutes: float) -> dict[str, str]:
+    """Train, export and measure a row."""
+    folder = ROOT / "runs" / "study" / row
+    resume = (folder / "last.ckpt").is_file()
+    if resume:
+        recipe = load_recipe(folder / "recipe.yaml")
+    else:
+        steps = max(20, int(pace(recipe_of(row, None)) * minutes * 60))
+        recipe = recipe_of(row, steps)
+    train(recipe, folder, resume=resume)
+    card = export(folder / "last.ckpt", folder / "weight")
+    restorer = Restorer.from_pretrained(folder / "weight", device="cpu")
+    pairs = find_pairs(DATA / "Rain100L")[:25]
+    table = evaluate({row: restorer}, {"Rain100L": pairs}, progress=True)
+    mean = next(entry for entry in table.means if entry.model == row)
+    figures = {name: f"{mean.values[name]:.4f}" for name in FIELDS if name in mean.values}
+    return {
+        "row": row,
+        "minutes": f"{minutes:g}",
+        "steps": str(card.training["steps"]),
+        "parameters": str(card.training["parameters"]),
+        "s_per_mp": f"{mean.seconds_per_megapixel:.3f}",
+        **figures,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", choices=sorted(ROWS), action="append", help="only this row; may be repeated")
+    parser.add_argument("--minutes", type=float, default=6.0, help="training time of a row")
+    parser.add_argument("--csv", type=Path, default=CSV)
+    parser.add_argument("--table", action="store_true")
+    args = parser.parse_args()
+    done: list[dict[str, str]] = []
+    if args.csv.is_file():
+        with args.csv.open(encoding="utf-8", newline="") as file:
+            done = list(csv.DictReader(file))
+    if args.table:
+        for entry in done:
+            print("  ".join(f"{key} {value}" for key, value in entry.items()))
+        return
+    for row in args.row or ROWS:
+        if any(entry["row"] == row for entry in done):
+            print(f"{row}: already in {args.csv}", file=sys.stderr)
+            continue
+        done.append(run(row, args.minutes))
+        with args.csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(done)
+
+
+if __name__ == "__main__":
+    main()
