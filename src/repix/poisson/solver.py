@@ -37,8 +37,8 @@ Stencil = dict[tuple[int, int], Array]  # (dy, dx) -> (h, w): the matrix entry t
 
 _COARSEST = 144  # cells at or below which a grid is inverted as a dense matrix
 # Inverse roots of the Chebyshev polynomial of degree 2 on [1/4, 1], the part of the spectrum (scaled by row sums) that
-# coarse grids cannot see. One sweep before and one after the coarse grid use them in opposite order: the cycle stays
-# symmetric, as conjugate gradients need it.
+# coarse grids cannot see. Two sweeps before and two after the coarse grid keep the cycle symmetric, as conjugate
+# gradients need it.
 _OMEGAS = tuple(float(1 / (0.625 + 0.375 * np.cos(np.pi * (k + 0.5) / 2))) for k in range(2))
 
 
@@ -190,7 +190,7 @@ class _Grid:
         if self.coarse is not None:
             self._restrict_residual(b)
             self._prolong(self.coarse.cycle(self.coarse.b))
-        for weight in reversed(self.weights):
+        for weight in self.weights:
             self._smooth(b, weight)
         return self.x
 
