@@ -96,14 +96,19 @@ def main() -> None:
             writer.writerow([name, weights, pair.name, f"{figures[0]:.4f}", f"{figures[1]:.5f}"])
             file.flush()
 
+    means = [["set", "weights", "pictures", "paper_psnr_y", "psnr_y", "paper_ssim_y", "ssim_y"]]
     print(f"{'set':9} {'weights':10} {'pictures':>8}  {'paper':>12}  {'measured':>14}  {'difference':>14}")
     for (name, weights), paper in PAPER.items():
         rows = [figures for key, figures in done.items() if key[:2] == (name, weights)]
         psnr, ssim = mean(row[0] for row in rows), mean(row[1] for row in rows)
+        means.append([name, weights, str(len(rows)), f"{paper[0]}", f"{psnr:.3f}", f"{paper[1]}", f"{ssim:.4f}"])
         print(
             f"{name:9} {weights:10} {len(rows):8}  {paper[0]:6.2f} {paper[1]:.3f}  {psnr:7.3f} {ssim:.4f}"
             f"  {psnr - paper[0]:+7.3f} {ssim - paper[1]:+.4f}"
         )
+    if args.crop is None:
+        with args.csv.with_name("published_means.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(means)
 
 
 if __name__ == "__main__":

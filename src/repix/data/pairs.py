@@ -139,7 +139,8 @@ def find_pairs(root: str | Path, layout: str = "auto") -> list[Pair]:
 def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
     """Pairs between two folders, by whichever of the known naming rules joins most pictures.
 
-    Truths without a degraded picture are no problem here: a part of a set may be given.
+    Truths without a degraded picture are no problem here: a part of a set may be given. The same folder twice, without
+    pairs inside, pairs each picture with itself.
 
     Raises:
         InputError: a folder is missing, nothing fits together, or degraded pictures have no truth of their size.
@@ -148,6 +149,8 @@ def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
     rules = dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layout.rules)
     matches = [_match(lq_dir, gt_dir, rule) for rule in rules]
     best = max(matches, key=lambda match: len(match.pairs))
+    if not best.pairs and lq_dir.resolve() == gt_dir.resolve():  # asked for, so what dry pictures lose can be measured
+        best = _Match([Pair(file.stem, file, file) for file in _pictures(lq_dir)], [], [])
     if not best.pairs:
         raise InputError(
             f"no picture in {lq_dir} has a partner in {gt_dir}: names must be equal, or differ as in rain-001 ↔ "

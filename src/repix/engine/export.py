@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import logging
 import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from repix.engine.evaluate import PROTOCOLS, Protocol
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
 from repix.errors import WeightsError
 from repix.metrics import METRICS
-from repix.models import create_model
+from repix.models import create_model, model_class
 from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
 
 # ONNX Runtime and torch sum in different orders; more than this is another network.
@@ -175,6 +176,12 @@ def read_figures(path: Path) -> list[Figures]:
     return found
 
 
+def _final_args(recipe: Recipe) -> dict[str, Any]:
+    """The constructor's arguments that give the network as the last stage left it (`stages: 6`, say)."""
+    known = inspect.signature(model_class(recipe.model)).parameters
+    return recipe.args | {key: value for key, value in recipe.stages[-1].network.items() if key in known}
+
+
 def export(
     run: str | Path,
     out: str | Path,
@@ -214,7 +221,7 @@ def export(
         name=name or recipe.name,
         task=recipe.task,
         arch=recipe.model,
-        args=recipe.args,
+        args=_final_args(recipe),
         description=description if description is not None else recipe.description,
         multiple_of=multiple_of,
         tiling=tiling,

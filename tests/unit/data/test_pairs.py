@@ -85,6 +85,12 @@ def test_truth_in_another_folder(tmp_path: Path) -> None:
         find_pairs(tmp_path / "H")
 
 
+def test_the_same_folder_twice(tmp_path: Path) -> None:
+    made(tmp_path, "dry/a.png", "dry/b.jpg", "both/rain-1.png", "both/norain-1.png")
+    assert names(find_pairs_in(tmp_path / "dry", tmp_path / "dry")) == [("a.png", "a.png"), ("b.jpg", "b.jpg")]
+    assert names(find_pairs_in(tmp_path / "both", tmp_path / "both")) == [("rain-1.png", "norain-1.png")]
+
+
 def test_side_by_side(tmp_path: Path) -> None:
     picture(tmp_path / "1.png", height=4, width=8)
     (pair,) = find_pairs(tmp_path)
