@@ -15,7 +15,7 @@ from repix.models import create_model
 
 
 def test_arguments_that_stages_changed(tmp_path: Path) -> None:
-    """A recipe that switches recurrent stages on; its last stage runs two of the three that the network was built for."""
+    """A recipe that switches recurrent stages on; its last stage runs two of three."""
     net = create_model("prenet", stages=3, channels=4, blocks=1)
     (tmp_path / "recipe.yaml").write_text(
         "name: few\nmodel: prenet\nargs: {stages: 3, channels: 4, blocks: 1}\ndata: {photos: photos}\n"
