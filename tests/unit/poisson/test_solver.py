@@ -213,6 +213,24 @@ def test_rectangles_are_transformed_at_once(name: str) -> None:
     assert (solution.method, solution.iterations) == ("transform", 0)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_transform_says_how_much_was_rounded(whole: bool) -> None:
+    mask = np.ones((500, 420), bool)
+    mask[[0, -1]] = mask[:, [0, -1]] = whole
+    truth = np.random.default_rng(0).normal(0, 60, (1, 500, 420)) * mask
+    truth -= truth.mean() * mask * whole
+    b = np.zeros_like(truth)
+    for axis in (1, 2):
+        difference = np.diff(truth, axis=axis)
+        b -= np.insert(difference, difference.shape[axis], 0, axis=axis) - np.insert(difference, 0, 0, axis=axis)
+    b = (b * mask).astype(np.float32)
+    coarse, fine = solve_poisson(b, mask), solve_poisson(b, mask, tolerance=1e-4)
+    assert coarse.method == "transform"
+    assert np.abs(coarse.x - truth).max() <= coarse.error <= 0.1
+    assert fine.error <= 1e-4  # done again in float64
+    assert np.abs(solve_poisson(b.astype(np.float64), mask).x - fine.x).max() <= 1e-4
+
+
 def test_a_whole_picture_is_solved_up_to_its_mean() -> None:
     mask = np.ones((H, W), bool)
     truth = np.random.default_rng(0).normal(0, 50, (2, H, W))
