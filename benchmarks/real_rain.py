@@ -1,0 +1,53 @@
+"""Crops of real rainy photos, before and after, at 1:1, in one picture for the docs.
+
+    python benchmarks/real_rain.py [--model repixnet] [--out docs/images/real_rain.webp] [--all DIR]
+
+Reads ../shared/data/real_rain, for which there is no truth: these are looked at, never measured. `--all` writes every
+photo whole, before | after, to a folder, for a look at each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pyvips
+
+from repix.infer.restorer import Restorer
+from repix.io.image import read_image, write_image
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data" / "real_rain"
+# photo, top, left: places with thin and medium streaks over different grounds
+CROPS = [("11", 0, 40), ("42", 330, 420), ("75", 60, 60), ("86", 60, 200)]
+HEIGHT, WIDTH, GAP = 300, 400, 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="repixnet")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "real_rain.webp")
+    parser.add_argument("--all", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    restorer = Restorer.from_pretrained(args.model)
+    rows = []
+    for name, top, left in CROPS:
+        before = read_image(DATA / f"{name}.jpg").pixels
+        window = np.s_[top : top + HEIGHT, left : left + WIDTH]
+        pair = [before[window], restorer(before)[window]]
+        rows.append(np.concatenate([np.pad(side, ((0, GAP), (0, GAP), (0, 0))) for side in pair], axis=1))
+    columns = [np.concatenate(rows[i::2], axis=0) for i in range(2)]
+    sheet = np.concatenate(columns, axis=1)[:-GAP, :-GAP]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    # not by write_image, whose lossless WebP of photos is too large for a page
+    pyvips.Image.new_from_array(sheet).write_to_file(str(args.out), Q=85)
+    if args.all is not None:
+        args.all.mkdir(parents=True, exist_ok=True)
+        for path in sorted(DATA.glob("*.jpg")):
+            before = read_image(path).pixels
+            write_image(args.all / f"{path.stem}.png", np.concatenate([before, restorer(before)], axis=1))
+
+
+if __name__ == "__main__":
+    main()
