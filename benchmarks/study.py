@@ -15,18 +15,13 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import lightning
-
-from repix.data.datamodule import RestorationData
+from pace import seconds_of
 from repix.data.pairs import find_pairs
 from repix.engine.evaluate import evaluate
 from repix.engine.export import export
 from repix.engine.recipe import Recipe, load_recipe
-from repix.engine.task import RestorationTask
 from repix.engine.train import train
 from repix.infer.restorer import Restorer
 
@@ -55,42 +50,15 @@ ROWS: dict[str, list[str]] = {
 }
 
 
-class Clock(lightning.Callback):
-    """Seconds of the timed steps."""
-
-    start = end = 0.0
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
-        if trainer.global_step == _WARMUP:
-            self.start = time.perf_counter()
-        self.end = time.perf_counter()
+def pace(row: str) -> float:
+    """Steps a second of a row's recipe, timed in its own loop."""
+    return _TIMED / seconds_of(recipe_of(row, _WARMUP + _TIMED), warmup=_WARMUP)
 
 
-def pace(recipe: Recipe) -> float:
-    """Steps a second of a recipe, timed in its own loop."""
-    stage = recipe.stages[0]
-    source, steps = recipe.data, _WARMUP + _TIMED
-    data = RestorationData(
-        photos=source.photos, pairs=source.pairs, masks=source.masks, validation=[], mixture=source.mixture,
-        hold_out=0, stages=[(steps, stage.batch)], spans=recipe.spans(), longest=source.longest,
-        workers=source.workers, seed=0,
-    )  # fmt: skip
-    clock = Clock()
-    trainer = lightning.Trainer(
-        max_steps=steps, max_epochs=-1, precision=recipe.precision, callbacks=[clock], logger=False,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, limit_val_batches=0,
-        use_distributed_sampler=False,
-    )  # fmt: skip
-    trainer.fit(RestorationTask(recipe), datamodule=data)
-    return _TIMED / (clock.end - clock.start)
-
-
-def recipe_of(row: str, steps: int | None) -> Recipe:
-    """The row's recipe at so many steps; None leaves the base recipe's."""
-    overrides = [f"name={row}", *ROWS[row]]
-    if steps is not None:
-        overrides.append(f"stages.0.steps={steps}")
-    if row == "repixnet-progressive" and steps is not None:
+def recipe_of(row: str, steps: int) -> Recipe:
+    """The row's recipe at so many steps."""
+    overrides = [f"name={row}", *ROWS[row], f"stages.0.steps={steps}"]
+    if row == "repixnet-progressive":
         third = max(1, steps // 3)
         overrides.append(
             f"stages=[{{steps: {third}, batch: 18, patch: 64, lr: 1.0e-3, lr_end: 5.0e-4, warmup: 50}}, "
@@ -107,7 +75,7 @@ def run(row: str, minutes: float) -> dict[str, str]:
     if resume:
         recipe = load_recipe(folder / "recipe.yaml")
     else:
-        steps = max(20, int(pace(recipe_of(row, None)) * minutes * 60))
+        steps = max(20, int(pace(row) * minutes * 60))
         recipe = recipe_of(row, steps)
     train(recipe, folder, resume=resume)
     card = export(folder / "last.ckpt", folder / "weight")

@@ -18,21 +18,17 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from repix.data.datamodule import RestorationData
+from pace import seconds_of
 from repix.data.pairs import Pair, find_pairs
 from repix.engine.recipe import load_recipe
-from repix.engine.task import RestorationTask
 from repix.models import create_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,38 +74,13 @@ def plain(data: Path, steps: int) -> float:
     return time.perf_counter() - start
 
 
-class Clock(lightning.Callback):
-    """Notes when the warm-up has ended and when training has."""
-
-    start = end = 0.0
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
-        if trainer.global_step == WARMUP:
-            self.start = time.perf_counter()
-        self.end = time.perf_counter()
-
-
 def ours(data: Path, steps: int) -> float:
     """Seconds for `steps` batches of repix's training by its recipe, after a warm-up."""
     recipe = load_recipe(
         ROOT / "recipes" / "resnet.yaml",
         overrides=[f"data.pairs={data}", f"stages.0.steps={steps + WARMUP}", "data.hold_out=0"],
     )
-    stages = [(stage.steps, stage.batch) for stage in recipe.stages]
-    source = recipe.data
-    module = RestorationData(
-        photos=source.photos, pairs=source.pairs, masks=source.masks, validation=[], mixture=source.mixture,
-        hold_out=0, stages=stages, spans=recipe.spans(), longest=source.longest, workers=source.workers, seed=0,
-    )  # fmt: skip
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = lightning.Trainer(
-            max_steps=recipe.steps, max_epochs=-1, precision=recipe.precision, callbacks=[clock],
-            default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
-            use_distributed_sampler=False, accelerator="cpu", enable_checkpointing=False,
-        )  # fmt: skip
-        trainer.fit(RestorationTask(recipe), datamodule=module)
-    return clock.end - clock.start
+    return seconds_of(recipe, warmup=WARMUP)
 
 
 def main() -> None:

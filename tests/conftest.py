@@ -52,3 +52,17 @@ def darkening_weight(tmp_path: Path) -> Path:
     )
     save_card(card, folder)
     return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four coloured pictures, 90x70 PNG."""
+    import pyvips
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        pixels = rng.integers(0, 256, (14, 18, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
+        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
+    return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import pyvips
 
@@ -19,17 +18,6 @@ def run(*words: object) -> int:
     with pytest.raises(SystemExit) as stop:
         main([str(word) for word in words])
     return int(stop.value.code or 0)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        pixels = rng.integers(0, 256, (14, 18, 3), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
-        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
-    return folder
 
 
 def test_from_photos_to_a_weight_that_derains(

@@ -48,19 +48,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
 
     lightning.seed_everything(recipe.seed, verbose=False)
-    data = RestorationData(
-        photos=recipe.data.photos,
-        pairs=recipe.data.pairs,
-        masks=recipe.data.masks,
-        validation=recipe.data.validation,
-        mixture=recipe.data.mixture,
-        hold_out=recipe.data.hold_out,
-        stages=[(stage.steps, stage.batch) for stage in recipe.stages],
-        spans=recipe.spans(),
-        longest=recipe.data.longest,
-        workers=recipe.data.workers,
-        seed=recipe.seed,
-    )
+    data = make_data(recipe)
     task = RestorationTask(recipe, sets=data.sets, pictures=folder / "pictures")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
@@ -136,6 +124,27 @@ class _SaveLast(Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self._path)
+
+
+def make_data(recipe: Recipe) -> RestorationData:
+    """The data module of a recipe.
+
+    Raises:
+        InputError: data that is missing or does not fit.
+    """
+    return RestorationData(
+        photos=recipe.data.photos,
+        pairs=recipe.data.pairs,
+        masks=recipe.data.masks,
+        validation=recipe.data.validation,
+        mixture=recipe.data.mixture,
+        hold_out=recipe.data.hold_out,
+        stages=[(stage.steps, stage.batch) for stage in recipe.stages],
+        spans=recipe.spans(),
+        longest=recipe.data.longest,
+        workers=recipe.data.workers,
+        seed=recipe.seed,
+    )
 
 
 def _check_same(recipe: Recipe, folder: Path) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import pyvips
 import torch
@@ -20,17 +19,6 @@ from repix.engine.train import train
 from repix.errors import RecipeError
 
 NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]}
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        pixels = rng.integers(0, 256, (12, 14, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-        pyvips.Image.new_from_array(pixels).write_to_file(str(folder / f"{i}.png"))
-    return folder
 
 
 def recipe(photos: Path, **changes: object) -> Recipe:
