@@ -13,10 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import csv
-import io
-import logging
 import time
-import warnings
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +23,7 @@ import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
+from repix.engine.export import to_onnx
 from repix.models import create_model
 from repix.weights import find_card, list_cards, read_weights
 
@@ -36,18 +34,6 @@ def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
     call = ast.parse(f"f({rest})", mode="eval").body
     assert isinstance(call, ast.Call)
     return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-
-
-def exported(net: torch.nn.Module, size: int) -> bytes:
-    """ONNX bytes of a network at one size."""
-    buffer = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a line for each operator of an absent torchvision
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch.export's own
-        program = torch.onnx.export(net.eval(), (torch.rand(1, 3, size, size),), dynamo=True, verbose=False)
-    assert program is not None
-    program.save(buffer)
-    return buffer.getvalue()
 
 
 def session(model: bytes) -> ort.InferenceSession:
@@ -65,7 +51,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also write the table there")
     args = parser.parse_args()
 
-    models: dict[str, bytes] = {"PReNet": exported(create_model("prenet"), args.size)}
+    models: dict[str, bytes] = {"PReNet": to_onnx(create_model("prenet"))}
     parameters = {"PReNet": count(create_model("prenet"))}
     for card in list_cards():
         _, folder = find_card(card.name)
@@ -74,7 +60,7 @@ def main() -> None:
     for text in args.arch:
         name, arguments = parse_arch(text)
         net = create_model(name, **arguments)
-        models[text], parameters[text] = exported(net, args.size), count(net)
+        models[text], parameters[text] = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1))), count(net)
 
     picture = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
     sessions = {name: session(model) for name, model in models.items()}
