@@ -215,7 +215,10 @@ def evaluate(
                     start = time.perf_counter()
                     pred = restorer(lq, rounding="down") if protocol == "paper" else restorer(lq)
                     seconds = (time.perf_counter() - start) / megapixels
-                values = {name: METRICS[name](pred, gt) for name in metrics}
+                try:
+                    values = {name: METRICS[name](pred, gt) for name in metrics}
+                except InputError as error:
+                    raise InputError(f"{pair.lq}: {error}") from None
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
     costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}

@@ -201,6 +201,8 @@ def test_wrong_arguments(data: Path) -> None:
         evaluate({}, [])
     with pytest.raises(InputError, match="cannot be called 'input'"):
         evaluate({"input": darker}, pairs)
+    with pytest.raises(InputError, match=r"0\.png: got pictures of 20x16, expected at least 31x31"):
+        evaluate({}, pairs, metrics=["lpips"])
     (data / "input" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     with pytest.raises(InputError, match=r"1\.png"):
         evaluate({}, [Pair("1", data / "input" / "1.png", data / "target" / "1.png")])
