@@ -118,3 +118,19 @@ def test_cosine_forms(form: str) -> None:
     assert at_clean + at_rainy == pytest.approx(2, abs=1e-5)
     with pytest.raises(RecipeError, match="got form 'cos'"):
         create_loss("contrastive", form="cos", weights=str(VGG16))
+
+
+@pytest.mark.parametrize("form", ["cosine", "cosine-layers"])
+def test_cosine_forms_have_right_and_finite_gradients(form: str, random_weights: str) -> None:
+    loss = create_loss("contrastive", form=form, backbone="vgg16", layers=[1, 5], weights=random_weights).double()
+    gt, lq = GT[:1, :, :8, :8].double(), LQ[:1, :, :8, :8].double()
+    pred = (0.5 * gt + 0.2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(Prediction(x), gt, lq), (pred,), fast_mode=True)
+    for level in (0.0, 0.5, 1.0):
+        flat = torch.full_like(gt, level)
+        pred = flat.clone().requires_grad_()
+        value = loss(Prediction(pred), flat, flat)
+        value.backward()
+        assert torch.isfinite(value)
+        assert pred.grad is not None
+        assert torch.isfinite(pred.grad).all()

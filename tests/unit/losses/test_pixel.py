@@ -73,3 +73,11 @@ def test_stages_are_supervised() -> None:
     loss = create_loss("stages")
     assert float(loss(Prediction(PRED), GT, LQ)) == 0
     assert float(loss(Prediction(PRED, (GT + 0.1, GT - 0.3)), GT, LQ)) == pytest.approx(0.2)
+
+
+def test_gradients_of_mask_and_stages() -> None:
+    gt, lq = GT[..., :6, :6], LQ[..., :6, :6]
+    mask = torch.full((1, 1, 6, 6), 0.4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: create_loss("mask")(Prediction(gt, mask=x), gt, lq), (mask,))
+    stage = (gt + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: create_loss("stages")(Prediction(gt, (x, gt)), gt, lq), (stage,))
