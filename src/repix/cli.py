@@ -32,17 +32,38 @@ def app() -> None:
 # ---- derain, models: running shipped weights -------------------------------------------------------------------
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """`90`, `1:30` or `0:01:30.5` in seconds."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(0 <= part < float("inf") for part in parts):
+        raise click.BadParameter(f"{text!r} is not a time; give seconds, such as 90, or H:M:S, such as 0:01:30.5")
+    seconds = 0.0
+    for part in parts:
+        seconds = seconds * 60 + part
+    return seconds
+
+
 @app.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("-o", "--output", metavar="OUT", help="Folder (or file name, for one file). [NAME_dry.EXT, DIR_dry/]")
 @click.option("-m", "--model", default="repixnet", show_default=True, help="Shipped weight, or a weight's folder.")
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0 leaves the rain.")
-@click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too: before | after.")
+@click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of pictures: before | after.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]")
-@click.option("--format", metavar="EXT", help="Write jpg, png, webp, tiff or avif. [as each picture is]")
+@click.option("--format", metavar="EXT", help="Write jpg, png, webp, tiff or avif; films mp4, mov, mkv, webm. [as is]")
 @click.option("--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger.")
 @click.option("--overwrite", is_flag=True, help="Write results that are already there again.")
+@click.option("--start", callback=_seconds, metavar="TIME", help="Films: begin there; seconds, or H:M:S.")
+@click.option("--end", callback=_seconds, metavar="TIME", help="Films: stop there.")
+@click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
+@click.option("--quality", type=click.FloatRange(0), metavar="CRF", help="Films: constant rate factor, 0 is best.")
+@click.option("--steady", is_flag=True, help="Films: calm flicker with the neighbouring frames.")
 def derain(
     paths: tuple[str, ...],
     output: str | None,
@@ -54,21 +75,28 @@ def derain(
     format: str | None,
     max_pixels: int,
     overwrite: bool,
+    start: float | None,
+    end: float | None,
+    codec: str | None,
+    quality: float | None,
+    steady: bool,
 ) -> None:
-    """Take the rain out of photos.
+    """Take the rain out of photos and films.
 
     PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about a picture
-    stays: size, depth, transparency, EXIF, colour profile. Inputs are never changed, unless OUT says so and
-    --overwrite is given.
+    stays: size, depth, transparency, EXIF, colour profile; and about a film: sound, subtitles, frame times, rotation,
+    colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
     """
     import signal
     import time
 
-    from repix.infer.batch import restore_path
+    from repix.infer.batch import FilmOptions, restore_path
     from repix.infer.restorer import Restorer
 
+    if end is not None and end <= (start or 0):
+        raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
-    start = time.perf_counter()
+    begun = time.perf_counter()
     restorer = Restorer.from_pretrained(model, device, threads=threads)
     if restorer.card is not None and restorer.card.task != "derain":
         raise WeightsError(f"model {model!r} is made to {restorer.card.task}, not to derain; see: repix models")
@@ -81,10 +109,11 @@ def derain(
         format=format,
         overwrite=overwrite,
         max_pixels=max_pixels,
+        film=FilmOptions(start, end, codec, quality, steady),
         progress=True,
         on_result=_say_failure,
     )
-    _say_summary(summary, time.perf_counter() - start)
+    _say_summary(summary, time.perf_counter() - begun)
     if summary.failed:
         raise click.exceptions.Exit(1)
 
@@ -96,6 +125,13 @@ def _say_failure(result: Result) -> None:
         tqdm.write(f"repix: {result.message}", file=sys.stderr)  # above the bar, not through it
 
 
+def _kinds(results: Sequence[Result]) -> str:
+    from repix.io.paths import FILMS
+
+    films = sum(result.src.suffix.lower() in FILMS for result in results)
+    return "pictures" if not films else "films" if films == len(results) else "pictures and films"
+
+
 def _say_summary(summary: Summary, seconds: float) -> None:
     """One line that says how many, and where they are; then what could not be kept."""
     counts = []
@@ -104,7 +140,7 @@ def _say_summary(summary: Summary, seconds: float) -> None:
         counts.append(f"derained {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
     elif summary.done:
         where = os.path.commonpath([path.parent for path in written]) or "."
-        counts.append(f"derained {len(summary.done)} pictures in {seconds:.1f} s → {where}{os.sep}")
+        counts.append(f"derained {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
     if summary.skipped:
         counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
     if summary.failed:
@@ -112,7 +148,7 @@ def _say_summary(summary: Summary, seconds: float) -> None:
     click.echo("; ".join(counts) or "nothing to do")
     notes = Counter(note for result in summary.done for note in result.notes)
     for note, count in notes.items():
-        click.echo(f"note: {note}" + (f" ({count} pictures)" if count > 1 else ""))
+        click.echo(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))
 
 
 @app.command()

@@ -334,7 +334,7 @@ def test_folder_without_pictures(derain: Run, work: Path) -> None:
     (work / "in").mkdir()
     code, _, err = derain("in")
     assert code == 2
-    assert "no pictures in in" in err
+    assert "no pictures or films in in" in err
 
 
 def test_output_that_is_a_file(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:

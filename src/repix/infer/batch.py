@@ -1,4 +1,7 @@
-"""Files and folders through a `Restorer`: decoding and encoding overlap the network, one bad file stops nothing."""
+"""Files and folders through a `Restorer`: decoding and encoding overlap the network, one bad file stops nothing.
+
+Pictures are done here; films, which need PyAV, in `infer.video`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,25 @@ from repix.io.paths import Job, plan
 
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
 _WORKERS = 4
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """What films can be asked for beyond pictures.
+
+    Attributes:
+        start: leave out what comes before, in seconds from the film's beginning.
+        end: leave out what comes from here on.
+        codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits, and vp9 in webm.
+        quality: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
+        steady: calm flicker with the neighbouring frames.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    codec: str | None = None
+    quality: float | None = None
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +67,9 @@ class Summary:
     """What a run did, in the order of the inputs.
 
     Attributes:
-        done: pictures restored and written.
-        skipped: pictures whose result was already there.
-        failed: pictures that could not be read, restored or written.
+        done: pictures and films restored and written.
+        skipped: those whose result was already there.
+        failed: those that could not be read, restored or written.
     """
 
     done: list[Result] = field(default_factory=list)
@@ -65,6 +87,7 @@ def restore_path(
     format: str | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    film: FilmOptions | None = None,
     progress: bool = False,
     on_result: Callable[[Result], None] | None = None,
 ) -> Summary:
@@ -75,10 +98,11 @@ def restore_path(
         src: files, folders (mirrored, with all their folders) and patterns.
         dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder.
         strength: 0 (as it was) to 1.
-        compare: write `NAME_compare.EXT`, before | after side by side, beside each result too.
-        format: extension to write, such as `png`; None keeps each picture's own.
+        compare: write `NAME_compare.EXT`, before | after side by side, beside each picture's result too.
+        format: extension to write, such as `png` or, for films, `mkv`; None keeps each file's own.
         overwrite: write results that are already there again, and inputs where `dst` says so.
-        max_pixels: larger pictures are refused from their header.
+        max_pixels: larger pictures and frames are refused from their header.
+        film: what is asked for films.
         progress: show one progress bar on stderr, where that is a terminal.
         on_result: called with each result as it comes, in the caller's thread.
 
@@ -92,7 +116,7 @@ def restore_path(
     if not 0 <= strength <= 1:
         raise InputError(f"strength must be between 0 and 1, got {strength}")
     inputs = [src] if isinstance(src, str | os.PathLike) else src
-    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite)
+    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True)
     summary = Summary()
 
     def note(result: Result) -> None:
@@ -116,6 +140,8 @@ def restore_path(
         try:
             for (job, wanted), picture in _read_ahead(pool, jobs, max_pixels):
                 bar.start(job.src)
+                if picture is None:
+                    picture = _restore_film(restorer, job, strength, film, max_pixels, bar)
                 if isinstance(picture, Result):
                     note(picture)
                     bar.advance(1)
@@ -143,21 +169,43 @@ def restore_path(
 
 def _read_ahead(
     pool: ThreadPoolExecutor, jobs: list[tuple[Job, list[Path]]], max_pixels: int
-) -> Iterator[tuple[tuple[Job, list[Path]], Picture | Result]]:
-    """Decode the next picture, and no more than that, while the network works on this one."""
-    upcoming = [pool.submit(_read, job.src, max_pixels) for job, _ in jobs[:1]]
+) -> Iterator[tuple[tuple[Job, list[Path]], Picture | Result | None]]:
+    """Decode the next picture, and no more than that, while the network works on this one; None for a film."""
+    upcoming = [pool.submit(_read, job, max_pixels) for job, _ in jobs[:1]]
     for index, job in enumerate(jobs):
         ready = upcoming.pop()
         picture = ready.result()
-        upcoming += [pool.submit(_read, later.src, max_pixels) for later, _ in jobs[index + 1 : index + 2]]
+        upcoming += [pool.submit(_read, later, max_pixels) for later, _ in jobs[index + 1 : index + 2]]
         yield job, picture
 
 
-def _read(path: Path, max_pixels: int) -> Picture | Result:
+def _read(job: Job, max_pixels: int) -> Picture | Result | None:
+    if job.is_film:
+        return None
     try:
-        return read_image(path, max_pixels=max_pixels)
+        return read_image(job.src, max_pixels=max_pixels)
     except Exception as error:
-        return _failed(path, error)
+        return _failed(job.src, error)
+
+
+def _restore_film(
+    restorer: Restorer, job: Job, strength: float, options: FilmOptions | None, max_pixels: int, bar: _Bar
+) -> Result:
+    from repix.infer.video import restore_film  # PyAV and SciPy, which pictures do without
+
+    try:
+        notes = restore_film(
+            restorer,
+            job.src,
+            job.dst,
+            strength=strength,
+            options=options,
+            max_pixels=max_pixels,
+            progress=lambda fraction, rate: bar.advance(fraction, f"{rate:.1f} frames/s"),
+        )
+    except Exception as error:
+        return _failed(job.src, error)
+    return Result(job.src, "done", (job.dst,), notes=notes)
 
 
 def _restore(
@@ -213,7 +261,7 @@ class _Bar:
                 total=total,
                 disable=None,  # only on a terminal
                 leave=False,
-                bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}]",
+                bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}{postfix}]",
             )
 
     def start(self, path: Path) -> None:
@@ -222,11 +270,12 @@ class _Bar:
         if self._bar is not None:
             self._bar.set_description_str(path.name[:40])
 
-    def advance(self, fraction: float) -> None:
-        """Move by a fraction of this picture, never beyond its end."""
+    def advance(self, fraction: float, speed: str = "") -> None:
+        """Move by a fraction of this file, never beyond its end."""
         step = min(fraction, 1 - self._done)
         self._done += step
         if self._bar is not None:
+            self._bar.set_postfix_str(speed, refresh=False)
             self._bar.update(step)
 
     def close(self) -> None:

@@ -21,23 +21,35 @@ READABLE = frozenset(
 WRITABLE = READABLE - {".heic", ".heif", ".gif"}
 """Extensions that a picture can be written as."""
 
-_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"}
+FILMS_WRITABLE = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+"""Extensions that a film can be written as."""
+
+FILMS = FILMS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv"}
+"""File name extensions that are taken for films, in lower case."""
+
+# Matroska holds the sound and subtitles of every other container as they are
+_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(FILMS - FILMS_WRITABLE, ".mkv")
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to read and what is written for it.
+    """One picture or film to read and what is written for it.
 
     Attributes:
-        src: the picture.
+        src: the picture or film.
         dst: the result.
-        compare: the before|after picture, or None.
+        compare: the before|after picture, or None; always None for a film.
     """
 
     src: Path
     dst: Path
     compare: Path | None = None
+
+    @property
+    def is_film(self) -> bool:
+        """Whether this is a film, by the name of the result."""
+        return self.dst.suffix.lower() in FILMS_WRITABLE
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ def plan(
     format: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
+    films: bool = False,
 ) -> Plan:
     """Decide every output name before any work is done.
 
@@ -68,9 +81,11 @@ def plan(
             shell did not expand.
         output: a folder, in which a folder given as input is mirrored; or a file name, for one input file; or None:
             `NAME_dry.EXT` beside a file, and a folder `DIR_dry` beside a folder.
-        format: extension to write, such as `png`; None keeps each picture's own (`.heic` becomes `.jpg`).
+        format: extension to write, such as `png`; None keeps each picture's own (`.heic` becomes `.jpg`). With films
+            it is for the pictures or, such as `mkv`, for the films.
         compare: plan `NAME_compare.EXT` beside each result too.
         overwrite: whether a result may take the place of an input.
+        films: whether films are taken too; not only pictures.
 
     Returns:
         The plan. A file that two inputs name, or that is another input's result, is taken once or not at all.
@@ -79,11 +94,12 @@ def plan(
         InputError: two inputs would share an output name, a result would overwrite an input unasked, an unknown
             format, no picture at all, or an output that cannot be written.
     """
-    suffix = _checked_suffix(format)
+    known = READABLE | FILMS if films else READABLE
+    suffix = _checked_suffix(format, films=films)
     out = Path(output) if output is not None else None
-    out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in READABLE else None
+    out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None
     if out_file is not None:
-        named_suffix = _checked_suffix(out_file.suffix)
+        named_suffix = _checked_suffix(out_file.suffix, films=films)
         if suffix not in (None, named_suffix):
             raise InputError(f"{out_file} and --format {format} contradict each other; leave one out")
         suffix = named_suffix
@@ -95,10 +111,10 @@ def plan(
     for path in named:
         if path.is_dir():
             target = out if out is not None else _beside(path)
-            files = _walk(path, leave_out=target, failed=failed)
+            files = _walk(path, known, leave_out=target, failed=failed)
             found = [(file, target / file.relative_to(path)) for file in files]
             if not found and len(named) == 1 and not failed:
-                raise InputError(f"no pictures in {path} (looked for {_listed(READABLE)})")
+                raise InputError(f"no pictures{' or films' if films else ''} in {path} (looked for {_listed(known)})")
         elif not path.is_file():
             failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
             continue
@@ -110,15 +126,24 @@ def plan(
             found = [(path, path.with_name(f"{path.stem}_dry{path.suffix}"))]
         for src, dst in found:
             own = dst.suffix.lower()
-            if src.suffix.lower() not in READABLE and suffix is None:
-                failed.append((src, f"not a picture that repix knows by its extension ({_listed(READABLE)})"))
+            if src.suffix.lower() not in known and suffix is None:
+                kind = "picture or film" if films else "picture"
+                failed.append((src, f"not a {kind} that repix knows by its extension ({_listed(known)})"))
                 continue
-            if suffix is not None and out_file is None:
-                dst = dst.with_suffix(suffix)
+            is_film = films and (
+                src.suffix.lower() in FILMS or (src.suffix.lower() not in READABLE and suffix in FILMS_WRITABLE)
+            )
+            if suffix is not None and (suffix in FILMS_WRITABLE) == is_film:
+                if out_file is None:
+                    dst = dst.with_suffix(suffix)
+            elif out_file is not None and suffix is not None:
+                can = FILMS_WRITABLE if is_film else WRITABLE
+                failed.append((src, f"cannot be written as {suffix}; choose one of {_listed(can)}"))
+                continue
             elif own in _WRITTEN_AS:
                 dst = dst.with_suffix(_WRITTEN_AS[own])
             stem = src.stem if out is None and not path.is_dir() else dst.stem
-            beside = dst.with_name(f"{stem}_compare{dst.suffix}") if compare else None
+            beside = dst.with_name(f"{stem}_compare{dst.suffix}") if compare and not is_film else None
             jobs.setdefault(_key(src), Job(src, dst, beside))
     kept = _without_collisions(list(jobs.values()), overwrite=overwrite)
     _check_writable(kept)
@@ -147,11 +172,14 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _checked_suffix(format: str | None) -> str | None:
+def _checked_suffix(format: str | None, *, films: bool) -> str | None:
     if format is None:
         return None
     suffix = "." + format.lower().lstrip(".")
-    if suffix not in WRITABLE:
+    if films and suffix in FILMS:
+        if suffix not in FILMS_WRITABLE:
+            raise InputError(f"cannot write {format!r} films; choose one of {_listed(FILMS_WRITABLE)}")
+    elif suffix not in WRITABLE:
         raise InputError(f"cannot write {format!r} pictures; choose one of {_listed(WRITABLE)}")
     return suffix
 
@@ -164,8 +192,8 @@ def _expand(name: str | os.PathLike[str]) -> list[Path]:
     return [Path(match) for match in sorted(glob.glob(str(name), recursive=True))] or [path]
 
 
-def _walk(folder: Path, *, leave_out: Path, failed: list[tuple[Path, str]]) -> Iterator[Path]:
-    """Pictures below a folder, in the order of their names, without an output folder that lies inside it."""
+def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[tuple[Path, str]]) -> Iterator[Path]:
+    """Files of known kinds below a folder, in the order of their names, without an output folder that lies inside."""
     out = leave_out.resolve()
     same = out == folder.resolve()
 
@@ -177,7 +205,7 @@ def _walk(folder: Path, *, leave_out: Path, failed: list[tuple[Path, str]]) -> I
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
         for name in sorted(files):
             # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no picture
-            if Path(name).suffix.lower() in READABLE and not name.startswith("."):
+            if Path(name).suffix.lower() in known and not name.startswith("."):
                 yield here / name
 
 

@@ -1,0 +1,507 @@
+"""Reading and writing films frame by frame; sound, subtitles, frame times, rotation and colour tags are carried over.
+
+FFmpeg (through PyAV) does the work. A film is a sequence of `Frame` and of packets of its other tracks, in the order
+of the file. The packets are written as they were read, so sound is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from repix.errors import InputError
+from repix.io.image import MAX_PIXELS, Pixels
+from repix.io.paths import atomic
+
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+# playlists and scripts, which may name other files and addresses, are no films
+_DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
+os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder tells its life on stderr; errors alone will do
+_THREADS = min(os.cpu_count() or 1, 4)  # each holds frames
+
+# a photo comes back from RGB with luma exact and chroma at 70 dB; with swscale's own choice luma is at 47 dB, one
+# level too dark
+_ROUNDED = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_TO_RGB = Interpolation.BICUBIC | _ROUNDED
+_FROM_RGB = Interpolation.AREA | _ROUNDED
+# FFmpeg's number of a frame's matrix (AVColorSpace) -> swscale's name for it
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.SMPTE170M,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+
+
+class Codec(NamedTuple):
+    """How frames are encoded.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        quality: the constant rate factor where none is asked for.
+        worst: the end of that scale; 0 is the best.
+        options: of the encoder. Quick presets: the network should have the processor.
+    """
+
+    encoder: str
+    quality: float
+    worst: int
+    options: dict[str, str]
+
+
+CODECS = {
+    "h264": Codec("libx264", 17, 51, {"preset": "veryfast"}),
+    "h265": Codec("libx265", 19, 51, {"preset": "veryfast", "x265-params": "log-level=none"}),
+    "vp9": Codec("libvpx-vp9", 24, 63, {"deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
+    "av1": Codec("libsvtav1", 24, 63, {"preset": "9"}),
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a film.
+
+    Attributes:
+        pixels: (H, W, 3) RGB, upright; uint8, or uint16 over its whole range where the film has more than 8 bits.
+        pts: when it is shown, in the film's time base.
+        duration: for how long, in the time base; 0 where the file does not say.
+    """
+
+    pixels: Pixels
+    pts: int
+    duration: int = 0
+
+
+class FilmReader:
+    """The frames of a film, and the packets of its other tracks, in the order of the file.
+
+    Args:
+        path: the film; its contents decide what it is, not its name.
+        start: leave out what is shown before this many seconds from the film's beginning; what remains then begins
+            at time 0. None keeps all, and every time as it is.
+        end: leave out what is shown from here on, in seconds from the film's beginning.
+        max_pixels: frames with more pixels than this are refused from the header.
+
+    Attributes:
+        path: the film.
+        track: where the frames come from.
+        others: tracks whose packets are passed on.
+        first: the first frame as it was decoded.
+        time_base: seconds per tick of `Frame.pts`.
+        rate: frames per second, on average.
+        count: how many frames to expect, an estimate; 0 where the file says nothing.
+        bits: per sample.
+        notes: what could not be kept as it was, one sentence each; complete when all has been read.
+
+    Raises:
+        InputError: unreadable, not a film, so damaged that it has no frame, too large, or nothing between `start` and
+            `end`. While reading: the disk fails.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.path = Path(path)
+        self.notes: list[str] = []
+        self.container = _open(self.path)
+        try:
+            self._choose_tracks(max_pixels)
+            self._choose_times(start, end)
+            self._raw = self._read()
+            before = []
+            for item in self._raw:
+                before.append(item)
+                if isinstance(item, VideoFrame):
+                    break
+            if not before or not isinstance(item, VideoFrame):
+                if start is None and end is None:
+                    raise InputError(f"{self.path}: damaged: not one frame can be decoded")
+                raise InputError(f"{self.path}: no frame in that time; the film lasts {float(self._length):.1f} s")
+            self._raw = itertools.chain(before, self._raw)
+            self._look_at(item)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> FilmReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Frame | Packet[Any]]:
+        height, width = self.first.height, self.first.width
+        to_rgb = VideoReformatter()
+        for item in self._raw:
+            if not isinstance(item, VideoFrame):
+                yield item
+                continue
+            assert item.pts is not None  # given by _timed
+            rgb = to_rgb.reformat(
+                item,
+                width,  # the size may change in the middle
+                height,
+                "rgb24" if self.bits == 8 else "rgb48le",
+                src_colorspace=self.matrix,
+                src_color_range=self.range,
+                dst_color_range=ColorRange.JPEG,
+                interpolation=_TO_RGB,
+                threads=1,
+            )
+            pixels: Any = np.rot90(rgb.to_ndarray(), self.turns)
+            yield Frame(pixels, item.pts - round(self.shift / self.time_base), item.duration)
+
+    def _choose_tracks(self, max_pixels: int) -> None:
+        streams = self.container.streams
+        pictures = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
+        best = streams.best("video")
+        if best not in pictures:
+            raise InputError(f"{self.path}: no film: it has no moving pictures that can be decoded")
+        assert isinstance(best, VideoStream)
+        self.track = best
+        height, width = best.codec_context.height, best.codec_context.width
+        if height * width > max_pixels:
+            raise InputError(f"{self.path}: {width}×{height} has more than the {max_pixels:,} pixels allowed")
+        best.codec_context.thread_type = "AUTO"
+        best.codec_context.thread_count = _THREADS
+        self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
+        if len(pictures) > 1:
+            self.notes.append("the film has more than one picture track; only the main one was restored")
+        if streams.data:
+            self.notes.append("data tracks (position, time code) left out")
+
+    def _choose_times(self, start: float | None, end: float | None) -> None:
+        track = self.track
+        self.time_base = track.time_base or Fraction(1, av.time_base)
+        self.rate = track.average_rate or track.guessed_rate or Fraction(25)
+        self._zero = (track.start_time or 0) * self.time_base
+        self._length = (
+            track.duration * self.time_base if track.duration else Fraction(self.container.duration or 0, av.time_base)
+        )
+        # a frame at 8/25 s is not before 0.32 s, which is no binary fraction
+        begin, stop = (None if t is None else Fraction(t).limit_denominator(10**6) for t in (start, end))
+        self._from = None if begin is None else self._zero + begin
+        self._to = None if stop is None else self._zero + stop
+        self.shift = self._from or Fraction(0)
+        shown = max(min(self._length, stop or self._length) - (begin or 0), Fraction(0))
+        frames = track.frames or self._length * self.rate
+        self.count = round(frames * shown / self._length) if self._length else track.frames
+        if self._from is not None:
+            with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
+                self.container.seek(int(self._from / self.time_base), stream=track)
+
+    def _look_at(self, frame: VideoFrame) -> None:
+        """What the samples mean, from the first frame: headers say less."""
+        self.first = frame
+        self.bits = max(component.bits for component in frame.format.components)
+        hd = frame.height >= 720 or frame.width >= 1280
+        # where the film says nothing, what players take it for; it still says nothing afterwards
+        self.matrix = _MATRICES.get(frame.colorspace, Colorspace.ITU709 if hd else Colorspace.ITU601)
+        full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
+        self.range = frame.color_range or (ColorRange.JPEG if full else ColorRange.MPEG)
+        self.matrix_tag, self.range_tag = frame.colorspace, frame.color_range
+        if frame.format.is_rgb:  # encoded as the luma and chroma of BT.709
+            self.matrix_tag = self.range_tag = 1
+            self.matrix = Colorspace.ITU709
+        self.turns = round(frame.rotation / 90) % 4
+        side_data: Any = frame.side_data
+        kinds = {data.type.name: data for data in (side_data[i] for i in range(len(side_data)))}
+        matrix = kinds.get("DISPLAYMATRIX")
+        self.display_matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32).tolist()
+        if frame.interlaced_frame:
+            self.notes.append("interlaced: both fields of a frame were restored as one picture")
+        if kinds.keys() & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DOVI_METADATA", "DYNAMIC_HDR_PLUS"}:
+            self.notes.append("HDR mastering data left out; the colours are kept")
+        if frame.format.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
+            self.notes.append("transparency left out")
+
+    def _read(self) -> Iterator[VideoFrame | Packet[Any]]:
+        """Decoded frames and other tracks' packets between `start` and `end`; damaged places are passed over."""
+        self._damages: list[float] = []
+        self._last: int | None = None
+        waiting = {self.track.index} | {s.index for s in self.others if s.type == "audio"}
+        for packet in self._packets():
+            if packet is None or packet.stream is self.track:
+                for frame, time in self._decode(packet):
+                    if self._to is not None and time >= self._to:
+                        waiting.discard(self.track.index)
+                    elif self._from is None or time >= self._from:
+                        yield frame
+            elif packet.pts is not None:
+                time, shift = packet.pts * packet.time_base, round(self.shift / packet.time_base)
+                if self._to is not None and time >= self._to:
+                    waiting.discard(packet.stream.index)
+                elif self._from is None or time >= self._from:
+                    packet.dts = (packet.pts if packet.dts is None else packet.dts) - shift
+                    packet.pts -= shift
+                    yield packet
+            if not waiting:
+                break
+        self._say_damages()
+
+    def _packets(self) -> Iterator[Packet[Any] | None]:
+        """What is in the file; None at the end."""
+        tracks = [s for s in self.container.streams if s is self.track or s in self.others]
+        try:
+            for packet in self.container.demux(tracks):
+                if packet.size:  # the demuxer ends every track with an empty one
+                    yield packet
+        except av.error.InvalidDataError:
+            self._damages.append(self._seconds())
+        except av.FFmpegError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+        yield None
+
+    def _decode(self, packet: Packet[Any] | None) -> Iterator[tuple[VideoFrame, Fraction]]:
+        try:
+            frames = self.track.codec_context.decode(packet)
+        except av.error.InvalidDataError:
+            self._damages.append(self._seconds())
+            return
+        except av.FFmpegError as error:
+            raise InputError(f"{self.path}: cannot be decoded: {error.strerror}") from error
+        for frame in frames:
+            pts = frame.pts
+            if pts is None:
+                pts = 0 if self._last is None else self._last + round(1 / (self.rate * self.time_base))
+            if self._last is not None:
+                pts = max(pts, self._last + 1)  # encoders take times that grow
+            frame.pts = self._last = pts
+            if frame.is_corrupt:
+                self._damages.append(self._seconds())
+            yield frame, pts * self.time_base
+
+    def _seconds(self) -> float:
+        """From the film's beginning to the last frame decoded."""
+        return 0.0 if self._last is None else float(self._last * self.time_base - self._zero)
+
+    def _say_damages(self) -> None:
+        if self._damages:
+            places = list(dict.fromkeys(f"{seconds:.1f} s" for seconds in self._damages))
+            more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
+            self.notes.append(f"damaged at {', '.join(places[:3])}{more}; what could be decoded was kept")
+        missing = float(self._length) - self._seconds() - 2 / float(self.rate)
+        if self._to is None and missing > 0.5:
+            self.notes.append(f"cut short: ends at {self._seconds():.1f} s of {float(self._length):.1f} s")
+
+
+def _open(path: Path) -> InputContainer:
+    options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+    try:
+        with path.open("rb") as file:  # Python names what is wrong with a file better
+            if not file.read(1):
+                raise InputError(f"{path}: the file is empty (0 bytes)")
+        # "file:", because "a:b.mp4" would be taken for an address
+        return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: not a film, or damaged beyond reading: {error.strerror}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+class FilmWriter:
+    """Encodes frames, and writes the packets of other tracks as they are; `write_film` makes one.
+
+    Attributes:
+        notes: what could not be kept as it was, one sentence each.
+    """
+
+    def __init__(self, path: Path, film: FilmReader, *, shown: Path, codec: str, quality: float) -> None:
+        self.notes: list[str] = []
+        self._film = film
+        self._container = _CONTAINERS[shown.suffix.lower()]
+        self._out = av.open(f"file:{path}", "w", format=self._container)
+        first, kind = film.first, CODECS[codec]
+        form = _pixel_format(first, codec)
+        bits = av.VideoFormat(form).components[0].bits
+        if bits < film.bits:
+            self.notes.append(f"{film.bits} bit reduced to {bits}: {codec} holds no more")
+        if "444" in form and first.format.chroma_width(16) == 8:
+            self.notes.append(f"an odd size, {first.width}×{first.height}: written as 4:4:4, which few players show")
+        try:
+            track = self._out.add_stream(
+                kind.encoder,
+                film.rate,
+                {**kind.options, "crf": f"{quality:g}"},
+                width=first.width,
+                height=first.height,
+                pix_fmt=form,
+                time_base=film.time_base,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"{shown}: {self._container} cannot hold {codec}; choose another --codec, or write .mkv"
+            ) from error
+        self._track = cast(VideoStream, track)
+        context = self._track.codec_context
+        context.thread_count = _THREADS
+        context.flags |= Flags.frame_duration
+        context.color_range, context.colorspace = film.range_tag, film.matrix_tag
+        context.color_trc, context.color_primaries = first.color_trc, first.color_primaries
+        if film.track.sample_aspect_ratio:
+            context.sample_aspect_ratio = film.track.sample_aspect_ratio
+        if codec == "h265" and self._container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # without it Apple's players show nothing
+        if film.display_matrix is not None:
+            self._track.set_display_matrix(film.display_matrix)
+        self._keep_metadata()
+        self._tracks = {track.index: copy for track in film.others if (copy := self._add_copy(track, shown))}
+        self._from_rgb = VideoReformatter()
+
+    def write(self, item: Frame | Packet[Any]) -> None:
+        """Write the next frame or packet. Frames come in the order in which they are shown.
+
+        Raises:
+            av.FFmpegError: the disk is full or the encoder fails; `write_film` makes one line of it.
+        """
+        if not isinstance(item, Frame):
+            if (copy := self._tracks.get(item.stream.index)) is not None:
+                item.stream = copy
+                self._out.mux(item)
+            return
+        film, first = self._film, self._film.first
+        pixels: Any = np.ascontiguousarray(np.rot90(item.pixels, -film.turns))
+        rgb = VideoFrame.from_numpy_buffer(pixels, "rgb24" if pixels.dtype == np.uint8 else "rgb48le")
+        frame = self._from_rgb.reformat(
+            rgb,
+            format=self._track.codec_context.pix_fmt,
+            dst_colorspace=film.matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=film.range,
+            interpolation=_FROM_RGB,
+            threads=1,
+        )
+        frame.color_range, frame.colorspace = film.range_tag, film.matrix_tag
+        frame.color_trc, frame.color_primaries = first.color_trc, first.color_primaries
+        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, film.time_base
+        self._out.mux(self._track.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds, and the end of the file."""
+        self._out.mux(self._track.encode(None))
+        self._out.close()
+
+    def close(self) -> None:
+        """Let go of the file, whole or not."""
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            self._out.close()
+
+    def _keep_metadata(self) -> None:
+        film, source = self._film, self._film.container
+        own = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+        self._out.metadata.update({key: value for key, value in source.metadata.items() if key not in own})
+        # figures of the old encoding, which Matroska's tools leave
+        old = ("encoder", "vendor_id", "BPS", "DURATION", "NUMBER_OF", "_STATISTICS")
+        kept = {key: value for key, value in film.track.metadata.items() if not key.startswith(old)}
+        self._track.metadata.update(kept)
+        self._track.disposition = film.track.disposition
+        if film.shift == 0 and (chapters := source.chapters()):
+            self._out.set_chapters(chapters)
+
+    def _add_copy(self, track: Stream, shown: Path) -> Stream | None:
+        """A track that takes another's packets, or None, with a note, where the container cannot hold it."""
+        try:
+            copy = self._out.add_stream_from_template(track, opaque=True)
+        except ValueError as error:
+            what = f"{track.type} track {track.index} ({track.name or 'unknown'})"
+            if track.type == "audio":
+                raise InputError(f"{shown}: {self._container} cannot hold the {what} as it is; write .mkv") from error
+            self.notes.append(f"{what} left out: {self._container} cannot hold it, mkv can")
+            return None
+        copy.metadata.update(track.metadata)
+        copy.disposition = track.disposition
+        return copy
+
+
+@contextlib.contextmanager
+def write_film(
+    path: str | os.PathLike[str], film: FilmReader, *, codec: str | None = None, quality: float | None = None
+) -> Iterator[FilmWriter]:
+    """Write a film with all that belongs to another: atomically, the whole file or none.
+
+    Args:
+        path: the extension says the container: mp4, m4v, mov, mkv or webm.
+        film: where tracks, times, colours, rotation and metadata come from.
+        codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits and vp9 in webm.
+        quality: constant rate factor on that codec's scale, 0 is the best; None takes what the eye cannot tell from the
+            original.
+
+    Yields:
+        The writer; what it is given is a file when the block ends.
+
+    Raises:
+        InputError: unknown extension, codec or quality, a container that cannot hold the codec or the sound, or a file
+            that cannot be written (rights, full disk).
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _CONTAINERS:
+        raise InputError(f"{path}: cannot write {suffix or 'no extension'} films; choose {', '.join(_CONTAINERS)}")
+    if codec is None:
+        codec = "vp9" if suffix == ".webm" else "h264" if film.bits == 8 else "h265"
+    if codec not in CODECS:
+        raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
+    worst = CODECS[codec].worst
+    if quality is None:
+        quality = CODECS[codec].quality
+    if not 0 <= quality <= worst:
+        raise InputError(f"quality of {codec} must be between 0 (best) and {worst}, got {quality:g}")
+    try:
+        with atomic(path) as temporary:
+            writer = FilmWriter(temporary, film, shown=path, codec=codec, quality=quality)
+            try:
+                yield writer
+                writer.finish()
+            finally:
+                writer.close()
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _pixel_format(first: VideoFrame, codec: str) -> str:
+    """The encoder's format that is nearest to a frame's: no chroma lost, and no bits if it can be."""
+    source = first.format
+    there = [form.name for form in av.Codec(CODECS[codec].encoder, "w").video_formats or ()]
+    across, down = source.chroma_width(16), source.chroma_height(16)
+    colours = len(source.components) >= 3
+    chroma = "420" if not colours or down < 16 > across else "422" if across < 16 else "444"
+    odd = (chroma != "444" and first.width % 2) or (chroma == "420" and first.height % 2)
+    if odd and codec in ("h264", "h265"):
+        chroma = "444"  # their 4:2:0 has even sizes only
+    bits = max(component.bits for component in source.components)
+    for depth in ("12le", "10le", "")[0 if bits > 10 else 1 if bits > 8 else 2 :]:
+        for layout in (chroma, "444", "420"):
+            if f"yuv{layout}p{depth}" in there:
+                return f"yuv{layout}p{depth}"
+    raise InputError(f"{codec} cannot hold {source.name}; choose another --codec")

@@ -1,0 +1,406 @@
+"""Films in and out: what is read is what is written, but for the pictures' own encoding. Films are made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from repix.errors import InputError
+from repix.io.video import CODECS, FilmReader, Frame, write_film
+
+H, W = 48, 64
+
+
+def picture(t: int, height: int = H, width: int = W) -> NDArray[np.uint8]:
+    """A smooth scene with a bright square that moves by three pixels a frame."""
+    y, x = np.mgrid[0:height, 0:width]
+    scene = np.stack([40 + 2 * x, 60 + 2 * y, 180 - x - y], axis=2).clip(0, 255).astype(np.uint8)
+    scene[10:20, 3 * t : 3 * t + 10] = (230, 210, 40)
+    return scene
+
+
+def make_film(
+    path: Path,
+    *,
+    frames: int = 10,
+    size: tuple[int, int] = (H, W),
+    form: str = "yuv420p",
+    codec: str = "libx264",
+    times: list[int] | None = None,
+    time_base: Fraction = Fraction(1, 12800),
+    rate: int = 25,
+    sound: str | None = None,
+    subtitles: str | None = None,
+    display: list[int] | None = None,
+    tags: dict[str, int] | None = None,
+    container: str | None = None,
+    metadata: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A small film through PyAV alone, in the order that cameras write: sound and picture in turns."""
+    lossless = {"libx264": {"qp": "0", "preset": "ultrafast"}, "libvpx-vp9": {"lossless": "1"}}.get(codec, {})
+    with av.open(str(path), "w", format=container) as out:
+        video: Any = out.add_stream(codec, rate, options or lossless, width=size[1], height=size[0], pix_fmt=form)
+        video.codec_context.time_base = time_base
+        if codec == "libx264" and not options:
+            video.codec_context.max_b_frames = 2
+        for name, value in (tags or {}).items():
+            setattr(video.codec_context, name, value)
+        if display is not None:
+            video.set_display_matrix(display)
+        out.metadata.update(metadata or {})
+        audio: Any = out.add_stream(sound, 48000, layout="stereo") if sound else None
+        texts: Any = out.add_stream(subtitles) if subtitles else None
+        if texts is not None:
+            texts.codec_context.subtitle_header = b"[Script Info]\n[Events]\n"
+            texts.time_base = Fraction(1, 1000)
+        rng = np.random.default_rng(0)
+        step = int(1 / (rate * time_base))
+        for t in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(t, *size), "rgb24").reformat(format=form)
+            for name, value in (tags or {}).items():
+                setattr(frame, name, value)
+            frame.pts, frame.time_base = (t * step if times is None else times[t]), time_base
+            out.mux(video.encode(frame))
+            if audio is not None:
+                samples = (rng.standard_normal((2, 48000 // rate)) * 0.1).astype(np.float32)
+                block = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
+                block.sample_rate, block.pts, block.time_base = 48000, t * 48000 // rate, Fraction(1, 48000)
+                out.mux(audio.encode(block))
+            if texts is not None and t % 4 == 0:
+                packet = av.Packet(f"words at {t}".encode() if subtitles != "mov_text" else b"\0\5words")
+                packet.stream, packet.time_base = texts, Fraction(1, 1000)
+                packet.pts = packet.dts = t * 1000 // rate
+                packet.duration = 100
+                out.mux(packet)
+        for stream in (video, audio):
+            if stream is not None:
+                out.mux(stream.encode(None))
+    return path
+
+
+def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
+    """(time, contents) of every packet of one kind of track, in the order of the file."""
+    with av.open(str(path)) as film:
+        streams = [s for s in film.streams if s.type == kind]
+        return [(p.pts * p.time_base, bytes(p)) for p in film.demux(streams) if p.size and p.pts is not None]
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as film:
+        return [f.pts * f.time_base for f in film.decode(video=0) if f.pts is not None and f.time_base is not None]
+
+
+def rewrite(src: Path, dst: Path, change: Callable[[Frame], Frame] = lambda f: f, **options: Any) -> list[str]:
+    reading = {name: options.pop(name) for name in ("start", "end") if name in options}
+    with FilmReader(src, **reading) as film, write_film(dst, film, **options) as writer:
+        for item in film:
+            writer.write(change(item) if isinstance(item, Frame) else item)
+    assert not list(dst.parent.glob("*.tmp"))
+    return [*film.notes, *writer.notes]
+
+
+def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
+    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
+    return float(10 * np.log10(np.iinfo(a.dtype).max ** 2 / max(error, 1e-9)))
+
+
+def frames_of(path: Path) -> list[Frame]:
+    with FilmReader(path) as film:
+        return [item for item in film if isinstance(item, Frame)]
+
+
+@pytest.mark.parametrize(("container", "sound"), [("mp4", "aac"), ("mkv", "aac"), ("mov", "pcm_s16le"), ("mkv", "mp3")])
+def test_sound_is_the_same_to_the_bit_and_times_are_kept(tmp_path: Path, container: str, sound: str) -> None:
+    src, dst = make_film(tmp_path / f"a.{container}", sound=sound), tmp_path / f"b.{container}"
+    assert rewrite(src, dst) == []
+    before, after = packets(src, "audio"), packets(dst, "audio")
+    assert before[0][0] == after[0][0]
+    if sound == "pcm_s16le":  # cut into packets as the demuxer likes
+        before, after = ([(Fraction(0), b"".join(data for _, data in track))] for track in (before, after))
+    assert before == after
+    assert times(dst) == times(src)
+    with av.open(str(src)) as a, av.open(str(dst)) as b:
+        assert b.duration == pytest.approx(a.duration, abs=12_000 if container == "mkv" else 0)  # half a packet
+        assert b.streams.video[0].average_rate == a.streams.video[0].average_rate
+    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(before.pixels, after.pixels) > 35
+
+
+# ---- what the picture says about itself
+
+
+def test_variable_rate(tmp_path: Path) -> None:
+    src = make_film(tmp_path / "a.mp4", times=[0, 512, 1024, 5000, 5001, 9999, 12800, 20000, 20512, 40000])
+    dst = tmp_path / "b.mp4"
+    rewrite(src, dst)
+    assert times(dst) == times(src)
+    assert times(src)[-1] == Fraction(40000, 12800)
+
+
+def test_times_that_do_not_begin_at_zero(tmp_path: Path) -> None:
+    src, dst = (
+        make_film(tmp_path / "a.mkv", times=[25600 + 512 * t for t in range(10)], sound="aac"),
+        tmp_path / "b.mkv",
+    )
+    rewrite(src, dst)
+    assert times(dst) == times(src)
+    assert times(src)[0] == 2
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("container", ["mp4", "mov"])
+def test_rotation_is_kept_and_frames_come_upright(tmp_path: Path, degrees: int, container: str) -> None:
+    c, s = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    one = 1 << 16
+    # FFmpeg's matrix for a clockwise turn by `degrees` when shown
+    matrix = [c * one, s * one, 0, -s * one, c * one, 0, 0, 0, 1 << 30]
+    src, dst = make_film(tmp_path / f"a.{container}", display=matrix), tmp_path / f"b.{container}"
+    rewrite(src, dst)
+    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(before.pixels, after.pixels) > 35
+    upright = np.rot90(picture(0), -degrees // 90)
+    assert frames_of(src)[0].pixels.shape == upright.shape
+    assert psnr(frames_of(src)[0].pixels, upright) > 25
+    for path in (src, dst):
+        with av.open(str(path)) as film:
+            frame = next(film.decode(video=0))
+            assert frame.rotation % 360 == -degrees % 360
+            assert (frame.height, frame.width) == (H, W)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"color_range": 1, "colorspace": 1, "color_primaries": 1, "color_trc": 1},
+        {"color_range": 2, "colorspace": 6, "color_primaries": 6, "color_trc": 6},
+        {"color_range": 1, "colorspace": 9, "color_primaries": 9, "color_trc": 16},
+    ],
+)
+def test_colour_tags_and_colours_are_kept(tmp_path: Path, tags: dict[str, int]) -> None:
+    src, dst = make_film(tmp_path / "a.mp4", tags=tags), tmp_path / "b.mp4"
+    rewrite(src, dst, quality=0)  # 0 is lossless in 8 bit, so what differs is the way to RGB and back
+    with av.open(str(src)) as a, av.open(str(dst)) as b:
+        for before, after in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                assert getattr(after, name) == getattr(before, name)
+                assert getattr(after, name) == tags.get(name, getattr(before, name))
+            luma, *chroma = zip(before.planes, after.planes, strict=True)
+            assert psnr(*(plane_of(plane) for plane in luma)) > 55
+            for pair in chroma:
+                assert psnr(*(plane_of(plane) for plane in pair)) > 35
+
+
+def plane_of(plane: Any) -> NDArray[np.uint8]:
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+@pytest.mark.parametrize(("tag", "kr", "kb"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114), (9, 0.2627, 0.0593)])
+def test_the_matrix_that_the_film_names_is_used(tmp_path: Path, tag: int, kr: float, kb: float) -> None:
+    Y, Cb, Cr = 120.0, 100.0, 160.0
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video: Any = out.add_stream("libx264", 25, {"qp": "0"}, width=W, height=H, pix_fmt="yuv420p")
+        video.codec_context.colorspace, video.codec_context.color_range = tag, 1
+        frame = av.VideoFrame(W, H, "yuv420p")
+        for plane, value in zip(frame.planes, (Y, Cb, Cr), strict=True):
+            plane.update(bytes([int(value)]) * plane.buffer_size)
+        frame.colorspace, frame.color_range = tag, 1
+        out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    y, cb, cr = (Y - 16) / 219, (Cb - 128) / 224, (Cr - 128) / 224
+    r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    (only,) = frames_of(tmp_path / "a.mkv")
+    np.testing.assert_allclose(only.pixels[H // 2, W // 2] / 255, [r, g, b], atol=1.01 / 255)
+
+
+def test_ten_bits_stay_ten(tmp_path: Path) -> None:
+    src, dst = make_film(tmp_path / "a.mp4", form="yuv420p10le", options={"qp": "0"}), tmp_path / "b.mp4"
+    frames = frames_of(src)
+    assert frames[0].pixels.dtype == np.uint16
+    assert len(np.unique(frames[0].pixels)) > 256
+    assert rewrite(src, dst) == []
+    with av.open(str(dst)) as film:
+        assert film.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+        assert film.streams.video[0].codec_context.name == "hevc"
+        assert film.streams.video[0].codec_context.codec_tag == "hvc1"
+    for before, after in zip(frames, frames_of(dst), strict=True):
+        assert psnr(before.pixels, after.pixels) > 35
+    assert "10 bit reduced to 8" in rewrite(src, tmp_path / "c.webm")[0]
+
+
+@pytest.mark.parametrize("form", ["yuv422p", "yuv444p", "yuvj420p", "gray", "yuv422p10le"])
+def test_pixel_formats(tmp_path: Path, form: str) -> None:
+    src, dst = make_film(tmp_path / "a.mkv", form=form), tmp_path / "b.mkv"
+    assert rewrite(src, dst, codec="h264") == []
+    with av.open(str(dst)) as film:
+        got = film.streams.video[0].codec_context.pix_fmt
+        assert got == {"gray": "yuv420p", "yuvj420p": "yuvj420p"}.get(form, form)
+    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(before.pixels, after.pixels) > 35
+
+
+@pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64), (2, 2)])
+@pytest.mark.parametrize("container", ["mkv", "webm"])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> None:
+    codec = "ffv1" if container == "mkv" else "libvpx-vp9"
+    src, dst = make_film(tmp_path / f"a.{container}", size=size, codec=codec), tmp_path / f"b.{container}"
+    notes = rewrite(src, dst)
+    assert [note for note in notes if "odd size" in note] == notes
+    assert bool(notes) == (container == "mkv" and size != (2, 2))
+    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
+        assert after.pixels.shape == (*size, 3)
+        assert psnr(before.pixels, after.pixels) > 30
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_codecs_and_quality(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    src = make_film(tmp_path / "a.mkv", size=(64, 64))
+    sizes = []
+    for quality in (10, 45):
+        dst = tmp_path / f"{quality}.mkv"
+        rewrite(src, dst, codec=codec, quality=quality)
+        sizes.append(sum(len(data) for _, data in packets(dst, "video")))
+        assert times(dst) == times(src)
+    assert sizes[0] > 1.5 * sizes[1]
+    assert capfd.readouterr() == ("", "")  # encoders like to talk
+
+
+def test_metadata_and_other_tracks(tmp_path: Path) -> None:
+    src = make_film(tmp_path / "a.mkv", sound="aac", subtitles="ass", metadata={"title": "Rain", "comment": "ü"})
+    for name in ("b.mkv", "c.mp4"):
+        notes = rewrite(src, tmp_path / name)
+        with av.open(str(tmp_path / name)) as film:
+            assert film.metadata.get("title", film.metadata.get("TITLE")) == "Rain"
+        assert packets(tmp_path / name, "audio")
+        if name == "b.mkv":
+            assert notes == []
+            assert packets(tmp_path / name, "subtitle") == packets(src, "subtitle") != []
+        else:
+            assert notes == ["subtitle track 2 (ssa) left out: mp4 cannot hold it, mkv can"]
+
+
+def test_no_sound_and_one_frame(tmp_path: Path) -> None:
+    src, dst = make_film(tmp_path / "a.mp4", frames=1), tmp_path / "b.mp4"
+    assert rewrite(src, dst) == []
+    assert times(dst) == [0]
+
+
+# ---- from here to there
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_start_and_end(tmp_path: Path, container: str) -> None:
+    src = make_film(tmp_path / f"a.{container}", frames=25, sound="aac", options={"g": "10"})
+    dst = tmp_path / f"b.{container}"
+    rewrite(src, dst, start=0.32, end=0.64)
+    whole, part = frames_of(src), frames_of(dst)
+    assert len(part) == 8
+    assert times(dst)[0] == 0
+    for before, after in zip(whole[8:16], part, strict=True):
+        assert psnr(before.pixels, after.pixels) > 35
+    inside = [data for time, data in packets(src, "audio") if Fraction(8, 25) <= time < Fraction(16, 25)]
+    assert [data for _, data in packets(dst, "audio")] == inside
+    first = next(time for time, _ in packets(src, "audio") if time >= Fraction(8, 25))
+    assert abs(packets(dst, "audio")[0][0] - (first - Fraction(8, 25))) <= Fraction(1, 1000)
+    with FilmReader(src, start=0.32, end=0.64) as film:
+        assert film.count == 8
+
+
+def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
+    src = make_film(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match=r"no frame in that time; the film lasts 0\.4 s"):
+        FilmReader(src, start=5)
+
+
+# ---- bad input
+
+
+def test_no_film(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    for contents, said in [
+        (b"", "empty"),
+        (b"this is no film" * 99, "not a film"),
+        (b"#EXTM3U\n#EXTINF:1,\nhttp://example.com/x.ts\n", "not a film"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a film"),
+    ]:
+        path.write_bytes(contents)
+        with pytest.raises(InputError, match=said):
+            FilmReader(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        FilmReader(tmp_path / "none.mp4")
+    with av.open(str(path), "w") as out:
+        audio: Any = out.add_stream("aac", 48000)
+        block = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), "fltp", "stereo")
+        block.sample_rate = 48000
+        out.mux(audio.encode(block))
+        out.mux(audio.encode(None))
+    with pytest.raises(InputError, match="no moving pictures"):
+        FilmReader(path)
+    with pytest.raises(InputError, match="more than the 100 pixels"):
+        FilmReader(make_film(tmp_path / "b.mp4"), max_pixels=100)
+
+
+def test_damage_in_the_middle_is_passed_over_and_said(tmp_path: Path) -> None:
+    src = make_film(tmp_path / "a.mkv", frames=30, sound="aac", options={"g": "5", "qp": "20"})
+    data = bytearray(src.read_bytes())
+    frames = [d for _, d in packets(src, "video")]
+    at = data.find(frames[12])
+    data[at : at + len(frames[12])] = b"\xff" * len(frames[12])
+    src.write_bytes(data)
+    notes = rewrite(src, tmp_path / "b.mkv")
+    assert any(note.startswith("damaged at 0.") for note in notes), notes
+    assert 25 <= len(times(tmp_path / "b.mkv")) <= 30
+    assert packets(tmp_path / "b.mkv", "audio") == packets(src, "audio")
+
+
+def test_cut_short(tmp_path: Path) -> None:
+    src = make_film(tmp_path / "a.mkv", frames=50, sound="aac")
+    src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
+    notes = rewrite(src, tmp_path / "b.mkv")
+    assert any("cut short: ends at" in note and "of 2.0 s" in note for note in notes), notes
+    assert 10 < len(times(tmp_path / "b.mkv")) < 40
+    src = make_film(tmp_path / "c.mp4", frames=50)
+    src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
+    with pytest.raises(InputError, match="not a film, or damaged beyond reading"):
+        FilmReader(src)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("b.avi", {}, "cannot write .avi films"),
+        ("b.mp4", {"codec": "mpeg2"}, "unknown codec 'mpeg2'"),
+        ("b.mp4", {"quality": 60}, "between 0 .best. and 51, got 60"),
+        ("b.webm", {"codec": "h264"}, "webm cannot hold h264"),
+        ("b.webm", {}, "webm cannot hold the audio track 1 .aac. as it is"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path: Path, name: str, options: dict[str, Any], said: str) -> None:
+    src = make_film(tmp_path / "a.mp4", sound="aac")
+    with pytest.raises(InputError, match=said):
+        rewrite(src, tmp_path / name, **options)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    src, dst = make_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    dst.write_bytes(b"precious")
+
+    def fail(frame: Frame) -> Frame:
+        if frame.pts > 2000:
+            raise KeyboardInterrupt
+        return frame
+
+    with pytest.raises(KeyboardInterrupt):
+        rewrite(src, dst, fail)
+    assert dst.read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
