@@ -341,7 +341,15 @@ class FilmWriter:
         self.notes: list[str] = []
         self._film = film
         self._container = _CONTAINERS[shown.suffix.lower()]
-        self._out = av.open(f"file:{path}", "w", format=self._container)
+        exact = {
+            "movie_timescale": str(film.time_base.denominator)
+        }  # a film that begins late is placed to 1 ms without
+        self._out = av.open(
+            f"file:{path}",
+            "w",
+            format=self._container,
+            container_options=exact if self._container in ("mp4", "mov") else {},
+        )
         first, kind = film.first, CODECS[codec]
         form = _pixel_format(first, codec)
         bits = av.VideoFormat(form).components[0].bits

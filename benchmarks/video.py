@@ -1,0 +1,250 @@
+"""Films: what `--steady` does to flicker and to what moves, and how fast and in how much memory a film runs.
+
+    python benchmarks/video.py steady [--model NAME|PATH] [--csv benchmarks/results/steady.csv] [--look FOLDER]
+    python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/film.csv]
+
+`steady` puts rain, another seed for each frame, on films made of ../shared/data/Rain100L's clean photos, which no
+shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
+pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
+be 0. `speed` makes a film with sound, derains it in a process of its own, and runs the network alone on as many frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import shift
+
+from repix.data.rain import RainParams, add_rain
+from repix.infer.restorer import Restorer
+from repix.infer.video import steady
+from repix.io.image import read_image, write_image
+from repix.io.video import FilmReader, Frame, write_film
+
+Image = NDArray[np.uint8]
+PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "Rain100L"
+FRAMES = 14
+SEVERITIES = (0.2, 0.5, 0.8)
+
+CHILD = """
+import resource, sys, time
+from repix.cli import main
+begun = time.perf_counter()
+try:
+    main(sys.argv[1:])
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if sys.platform == "darwin" else 1024
+    print("used", used.ru_maxrss * unit, used.ru_utime + used.ru_stime, time.perf_counter() - begun)
+"""
+
+
+def still(photo: Image, other: Image, t: int) -> Image:
+    return photo
+
+
+def crossed(photo: Image, other: Image, t: int) -> Image:
+    """A piece of another photo, 60×50, and a bar three pixels wide cross the scene."""
+    frame = photo.copy()
+    H, W = frame.shape[:2]
+    x, top = 20 + 14 * t, H // 3
+    frame[top : top + 60, x : x + 50] = other[100:160, 150:200][:, : max(W - x, 0)]
+    bar = W - 30 - 9 * t
+    frame[20:-20, bar : bar + 3] = (20, 20, 24)
+    return frame
+
+
+def pan(photo: Image, other: Image, t: int) -> Image:
+    return crossed(photo[30:-30, 5 * t : 5 * t + photo.shape[1] - 5 * FRAMES], other, t)
+
+
+def drift(photo: Image, other: Image, t: int) -> Image:
+    """A third of a pixel down and a half to the side each frame: a hand that is not quite still."""
+    moved = np.stack([shift(photo[..., c].astype(np.float32), (t / 3, t / 2), order=1) for c in range(3)], axis=2)
+    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)[10:-10, 10:-10]
+
+
+SCENES: dict[str, Callable[[Image, Image, int], Image]] = {
+    "still": still, "still, crossed": crossed, "pan": pan, "drift": drift,
+}  # fmt: skip
+
+
+def psnr(a: Image, b: Image) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(np.float32) - b) ** 2)))
+
+
+def flicker(frames: list[Image]) -> float:
+    return float(np.mean([np.abs(b.astype(np.float32) - a).mean() for a, b in itertools.pairwise(frames)]))
+
+
+def measure_steady(options: argparse.Namespace) -> list[dict[str, Any]]:
+    restorer = Restorer.from_pretrained(options.model)
+    photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
+    rows = []
+    for name, scene in SCENES.items():
+        for severity in SEVERITIES:
+            results: list[tuple[float, ...]] = []
+            for number, path in enumerate(photos):
+                photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
+                params = RainParams.from_severity(severity, np.random.default_rng(number), focal=420)
+                truth = [scene(photo, other, t) for t in range(FRAMES)]
+                rainy = [
+                    add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(truth)
+                ]
+                single = [restorer(frame) for frame in rainy]
+                calm = [f.pixels for f in steady(Frame(pixels, t) for t, pixels in enumerate(single))]
+                films = (rainy, single, calm)
+                quality = [float(np.mean([psnr(*pair) for pair in zip(film, truth, strict=True)])) for film in films]
+                results.append((*map(flicker, (*films, truth)), *quality))
+                if options.look and number == 0:
+                    k = FRAMES // 2
+                    change = np.clip(128 + 4 * (calm[k].astype(int) - single[k]), 0, 255).astype(np.uint8)
+                    sheet = np.concatenate([
+                        np.concatenate([rainy[k], single[k]], axis=1), np.concatenate([calm[k], change], axis=1),
+                    ])  # fmt: skip
+                    options.look.mkdir(parents=True, exist_ok=True)
+                    write_image(options.look / f"{name.replace(', ', '-')}-{severity}.png", sheet)
+            mean = np.mean(results, axis=0)
+            rows.append({
+                "scene": name, "severity": severity,
+                "flicker_rainy": round(mean[0], 3), "flicker_single": round(mean[1], 3),
+                "flicker_steady": round(mean[2], 3), "flicker_truth": round(mean[3], 3),
+                "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_steady": round(mean[6], 2),
+                "worst_gain_dB": round(min(r[6] - r[5] for r in results), 3),
+            })  # fmt: skip
+            print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
+    return rows
+
+
+def make_film(path: Path, height: int, seconds: float, rate: int = 25) -> int:
+    """A pan over a rainy photo with noise as a sensor's, and sound; returns the number of frames."""
+    photo = read_image(next(iter(sorted(PHOTOS.glob("norain-*"))))).pixels
+    width = height * 16 // 9 // 2 * 2
+    tiles = (-(-height // photo.shape[0]), -(-width // photo.shape[1]) + 1)
+    ground = np.tile(np.concatenate([photo, photo[:, ::-1]], axis=1), (*tiles, 1)).astype(np.uint8)[:height]
+    params = RainParams.from_severity(0.6, np.random.default_rng(0), focal=height * 1.5)
+    rain = [
+        add_rain(ground[:, : width + 64], params, np.random.default_rng(t))[0].astype(np.int16)
+        - ground[:, : width + 64]
+        for t in range(5)
+    ]
+    frames, rng = round(seconds * rate), np.random.default_rng(0)
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("libx264", rate, {"preset": "veryfast", "crf": "20"}, width=width, height=height)
+        audio: Any = out.add_stream("aac", 48000, layout="stereo")
+        for t in range(frames):
+            at, streaks = 2 * t % 64, rain[t % 5]
+            picture = np.clip(ground[:, at : at + width] + np.roll(streaks, 7 * t, axis=1)[:, :width], 0, 255)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.astype(np.uint8)), "rgb24")
+            frame.pts, frame.time_base = t, Fraction(1, rate)
+            out.mux(video.encode(frame))
+            samples = (rng.standard_normal((2, 48000 // rate)) * 0.1).astype(np.float32)
+            block = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
+            block.sample_rate, block.pts, block.time_base = 48000, t * 48000 // rate, Fraction(1, 48000)
+            out.mux(audio.encode(block))
+        for stream in (video, audio):
+            out.mux(stream.encode(None))
+    return frames
+
+
+def facts(path: Path) -> tuple[list[bytes], list[Fraction]]:
+    """Packets of sound, and the times of the frames."""
+    with av.open(str(path)) as film:
+        sound = [bytes(packet) for packet in film.demux(film.streams.audio) if packet.size]
+    with av.open(str(path)) as film:
+        return sound, sorted(p.pts * p.time_base for p in film.demux(video=0) if p.size and p.pts is not None)
+
+
+def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds of wall clock and of CPU, and the result."""
+    begun, used = time.perf_counter(), time.process_time()
+    result = work()
+    return time.perf_counter() - begun, time.process_time() - used, result
+
+
+def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
+    restorer = Restorer.from_pretrained(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        src, dst = Path(folder) / "clip.mp4", Path(folder) / "dry.mp4"
+        frames = make_film(src, options.height, options.seconds)
+        arguments = ["derain", str(src), "-o", str(dst), "--model", options.model, *options.more]
+        done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
+        peak, cpu, wall = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
+        (sound, times), (new_sound, new_times) = facts(src), facts(dst)
+        # the stages one by one, on the first two seconds
+        with FilmReader(src, end=2) as film:
+            _, reading, items = clocked(lambda: [item for item in film if isinstance(item, Frame)])
+
+            def write() -> None:
+                with write_film(Path(folder) / "again.mp4", film) as writer:
+                    for item in items:
+                        writer.write(item)
+
+            _, writing, _ = clocked(write)
+        some = [item.pixels for item in items[:30]]
+    run, spent = restorer.backend.run, []
+
+    def counting(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        wall, cpu, y = clocked(lambda: run(x))
+        spent.append((wall, cpu))
+        return y
+
+    restorer(some[0])
+    restorer.backend.run = counting  # type: ignore[method-assign]
+    _, whole_cpu, _ = clocked(lambda: [restorer(pixels) for pixels in some])
+    alone, alone_cpu = np.sum(spent, axis=0)
+    _, calming, _ = clocked(lambda: list(steady(Frame(pixels, t) for t, pixels in enumerate(some))))
+    row = {
+        "height": options.height, "frames": frames, "options": " ".join(options.more), "peak_MB": round(peak / 1e6),
+        "frames_per_s": round(frames / wall, 2),
+        "network_alone_frames_per_s": round(len(some) / alone, 2),
+        "share_of_network_alone": round(frames / wall * alone / len(some), 3),
+        "cpu_s_per_frame": round(cpu / frames, 4),
+        "network_cpu_s": round(alone_cpu / len(some), 4),
+        "tiling_and_types_cpu_s": round((whole_cpu - alone_cpu) / len(some), 4),
+        "decode_and_to_rgb_cpu_s": round(reading / len(items), 4),
+        "from_rgb_and_encode_cpu_s": round(writing / len(items), 4),
+        "steady_cpu_s": round(calming / len(some), 4),
+        "sound_identical": sound == new_sound, "times_identical": times == new_times,
+    }  # fmt: skip
+    print(*(f"{key} {value}" for key, value in row.items()), sep="\n")
+    return [row]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["steady", "speed"])
+    parser.add_argument("--model", default="repixnet")
+    parser.add_argument("--photos", type=int, default=6, help="steady: how many photos")
+    parser.add_argument("--look", type=Path, help="steady: folder for rainy | alone over steady | its change times 4")
+    parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
+    parser.add_argument("--seconds", type=float, default=30, help="speed: length of the film, 25 frames a second")
+    parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
+    parser.add_argument("--csv", type=Path, help="add rows there")
+    options = parser.parse_args()
+    options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
+    rows = measure_steady(options) if options.what == "steady" else measure_speed(options)
+    if options.csv:
+        there = options.csv.exists() and options.what == "speed"
+        with options.csv.open("a" if there else "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            if not there:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
