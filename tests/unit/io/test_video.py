@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from repix.errors import InputError
@@ -43,12 +44,15 @@ def make_film(
     container: str | None = None,
     metadata: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
+    last: int = 0,
 ) -> Path:
     """A small film through PyAV alone, in the order that cameras write: sound and picture in turns."""
     lossless = {"libx264": {"qp": "0", "preset": "ultrafast"}, "libvpx-vp9": {"lossless": "1"}}.get(codec, {})
     with av.open(str(path), "w", format=container) as out:
         video: Any = out.add_stream(codec, rate, options or lossless, width=size[1], height=size[0], pix_fmt=form)
         video.codec_context.time_base = time_base
+        if last:
+            video.codec_context.flags |= Flags.frame_duration
         if codec == "libx264" and not options:
             video.codec_context.max_b_frames = 2
         for name, value in (tags or {}).items():
@@ -68,6 +72,7 @@ def make_film(
             for name, value in (tags or {}).items():
                 setattr(frame, name, value)
             frame.pts, frame.time_base = (t * step if times is None else times[t]), time_base
+            frame.duration = last if t == frames - 1 else step
             out.mux(video.encode(frame))
             if audio is not None:
                 samples = (rng.standard_normal((2, 48000 // rate)) * 0.1).astype(np.float32)
@@ -145,6 +150,29 @@ def test_variable_rate(tmp_path: Path) -> None:
     assert times(src)[-1] == Fraction(40000, 12800)
 
 
+def test_the_last_frame_stays_as_long_as_it_did(tmp_path: Path) -> None:
+    src, dst = make_film(tmp_path / "a.mp4", last=51200), tmp_path / "b.mp4"
+    rewrite(src, dst)
+    with av.open(str(src)) as a, av.open(str(dst)) as b:
+        assert b.duration == a.duration == 4_360_000
+
+
+def test_two_frames_at_one_time(tmp_path: Path) -> None:
+    """As cameras write them when their clock stumbles; encoders take none of it."""
+    make_film(tmp_path / "a.mkv", codec="ffv1", time_base=Fraction(1, 1000))
+    with av.open(str(tmp_path / "a.mkv")) as film, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        track = out.add_stream_from_template(film.streams.video[0], opaque=True)
+        for number, packet in enumerate(film.demux(video=0)):
+            if packet.size:
+                packet.stream = track
+                packet.dts, packet.pts = number - 20, 40 * (number - number % 2)
+                out.mux(packet)
+    assert len(set(times(tmp_path / "b.mkv"))) == 5
+    rewrite(tmp_path / "b.mkv", tmp_path / "c.mkv")
+    assert times(tmp_path / "c.mkv")[:4] == [0, Fraction(1, 1000), Fraction(80, 1000), Fraction(81, 1000)]
+    assert len(times(tmp_path / "c.mkv")) == 10
+
+
 @pytest.mark.parametrize(("before", "after"), [("mkv", "mkv"), ("mp4", "mp4"), ("ts", "mp4"), ("ts", "mkv")])
 def test_times_that_do_not_begin_at_zero(tmp_path: Path, before: str, after: str) -> None:
     late = [25610 + 512 * t for t in range(10)]
@@ -204,13 +232,22 @@ def plane_of(plane: Any) -> NDArray[np.uint8]:
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
-@pytest.mark.parametrize(("tag", "kr", "kb"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114), (9, 0.2627, 0.0593)])
-def test_the_matrix_that_the_film_names_is_used(tmp_path: Path, tag: int, kr: float, kb: float) -> None:
+@pytest.mark.parametrize(
+    ("tag", "height", "kr", "kb"),
+    [
+        (1, H, 0.2126, 0.0722),
+        (6, H, 0.299, 0.114),
+        (9, H, 0.2627, 0.0593),
+        (2, H, 0.299, 0.114),  # says nothing: as players take it, by its size
+        (2, 720, 0.2126, 0.0722),
+    ],
+)
+def test_the_matrix_that_the_film_names_is_used(tmp_path: Path, tag: int, height: int, kr: float, kb: float) -> None:
     Y, Cb, Cr = 120.0, 100.0, 160.0
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
-        video: Any = out.add_stream("libx264", 25, {"qp": "0"}, width=W, height=H, pix_fmt="yuv420p")
+        video: Any = out.add_stream("libx264", 25, {"qp": "0"}, width=W, height=height, pix_fmt="yuv420p")
         video.codec_context.colorspace, video.codec_context.color_range = tag, 1
-        frame = av.VideoFrame(W, H, "yuv420p")
+        frame = av.VideoFrame(W, height, "yuv420p")
         for plane, value in zip(frame.planes, (Y, Cb, Cr), strict=True):
             plane.update(bytes([int(value)]) * plane.buffer_size)
         frame.colorspace, frame.color_range = tag, 1
@@ -327,11 +364,12 @@ def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
 
 def test_no_film(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
+    make_film(tmp_path / "real.mp4")
     for contents, said in [
         (b"", "empty"),
         (b"this is no film" * 99, "not a film"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://example.com/x.ts\n", "not a film"),
-        (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a film"),
+        (b"ffconcat version 1.0\nfile real.mp4\n", "not a film"),
     ]:
         path.write_bytes(contents)
         with pytest.raises(InputError, match=said):
