@@ -82,6 +82,11 @@ SCENES: dict[str, Callable[[Image, Image, int], Image]] = {
 }  # fmt: skip
 
 
+def described(restorer: Restorer) -> str:
+    card = restorer.card
+    return f"{card.name}, {card.training.get('steps', '?')} steps" if card is not None else "unnamed"
+
+
 def psnr(a: Image, b: Image) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(np.float32) - b) ** 2)))
 
@@ -119,7 +124,7 @@ def measure_steady(options: argparse.Namespace) -> list[dict[str, Any]]:
                     write_image(options.look / f"{name.replace(', ', '-')}-{severity}.png", sheet)
             mean = np.mean(results, axis=0)
             rows.append({
-                "scene": name, "severity": severity,
+                "model": described(restorer), "scene": name, "severity": severity,
                 "flicker_rainy": round(mean[0], 3), "flicker_single": round(mean[1], 3),
                 "flicker_steady": round(mean[2], 3), "flicker_truth": round(mean[3], 3),
                 "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_steady": round(mean[6], 2),
@@ -208,7 +213,8 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     alone, alone_cpu = np.sum(spent, axis=0)
     _, calming, _ = clocked(lambda: list(steady(Frame(pixels, t) for t, pixels in enumerate(some))))
     row = {
-        "height": options.height, "frames": frames, "options": " ".join(options.more), "peak_MB": round(peak / 1e6),
+        "model": described(restorer), "height": options.height, "frames": frames,
+        "options": " ".join(options.more), "peak_MB": round(peak / 1e6),
         "frames_per_s": round(frames / wall, 2),
         "network_alone_frames_per_s": round(len(some) / alone, 2),
         "share_of_network_alone": round(frames / wall * alone / len(some), 3),

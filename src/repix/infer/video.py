@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from repix.infer.batch import FilmOptions
 from repix.infer.restorer import Restorer
 from repix.io.image import MAX_PIXELS, Pixels
+from repix.io.paths import FILMS_WRITABLE
 from repix.io.video import FilmReader, Frame, write_film
 
 Floats = NDArray[np.float32]
@@ -92,7 +93,7 @@ def restore_film(
             waiting.popleft().result()
         film.close()  # the result may take its place
     notes = [*film.notes, *writer.notes]
-    if src.suffix.lower() != dst.suffix.lower():
+    if src.suffix.lower() not in FILMS_WRITABLE:
         notes.append(f"{src.suffix[1:].upper()} written as {dst.suffix[1:].upper()}")
     return tuple(notes)
 

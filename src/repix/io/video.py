@@ -167,12 +167,12 @@ class FilmReader:
             if not isinstance(item, VideoFrame):
                 yield item
                 continue
-            assert item.pts is not None  # given by _timed
+            assert item.pts is not None  # given by _decode
             rgb = to_rgb.reformat(
                 item,
                 width,  # the size may change in the middle
                 height,
-                "rgb24" if self.bits == 8 else "rgb48le",
+                "rgb24" if self.bits <= 8 else "rgb48le",
                 src_colorspace=self.matrix,
                 src_color_range=self.range,
                 dst_color_range=ColorRange.JPEG,
@@ -231,7 +231,7 @@ class FilmReader:
         full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
         self.range = frame.color_range or (ColorRange.JPEG if full else ColorRange.MPEG)
         self.matrix_tag, self.range_tag = frame.colorspace, frame.color_range
-        if frame.format.is_rgb:  # encoded as the luma and chroma of BT.709
+        if frame.format.is_rgb or frame.colorspace == 0:  # RGB or a palette; encoded as the luma and chroma of BT.709
             self.matrix_tag = self.range_tag = 1
             self.matrix = Colorspace.ITU709
         self.turns = round(frame.rotation / 90) % 4
@@ -406,7 +406,7 @@ class FilmWriter:
             format=self._track.codec_context.pix_fmt,
             dst_colorspace=film.matrix,
             src_color_range=ColorRange.JPEG,
-            dst_color_range=film.range,
+            dst_color_range=film.range_tag or film.range,
             interpolation=_FROM_RGB,
             threads=1,
         )
@@ -477,7 +477,7 @@ def write_film(
     if suffix not in _CONTAINERS:
         raise InputError(f"{path}: cannot write {suffix or 'no extension'} films; choose {', '.join(_CONTAINERS)}")
     if codec is None:
-        codec = "vp9" if suffix == ".webm" else "h264" if film.bits == 8 else "h265"
+        codec = "vp9" if suffix == ".webm" else "h264" if film.bits <= 8 else "h265"
     if codec not in CODECS:
         raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
     worst = CODECS[codec].worst

@@ -286,6 +286,15 @@ def test_pixel_formats(tmp_path: Path, form: str) -> None:
         assert psnr(before.pixels, after.pixels) > 35
 
 
+@pytest.mark.parametrize(("codec", "form"), [("qtrle", "rgb24"), ("png", "rgba"), ("qtrle", "rgb555be")])
+def test_films_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
+    src, dst = make_film(tmp_path / "a.mov", codec=codec, form=form, options={}), tmp_path / "b.mov"
+    notes = rewrite(src, dst, codec="h264")
+    assert notes == (["transparency left out"] if form == "rgba" else [])
+    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(before.pixels, after.pixels) > 33
+
+
 @pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64), (2, 2)])
 @pytest.mark.parametrize("container", ["mkv", "webm"])
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> None:
