@@ -42,11 +42,12 @@ Sample = dict[str, Tensor | str]
 
 
 class Span(NamedTuple):
-    """What a stage asks of its samples, from the global index `first` on."""
+    """What a stage asks of its samples from the global index `first` on; the mixture may be the data set's own."""
 
     first: int
     patch: int
     severity: tuple[float, float]
+    mixture: Mapping[str, float] | None = None
 
 
 @dataclass
@@ -191,7 +192,10 @@ class RainyDataset(Dataset[Sample]):
         longest: int = 1280,
     ) -> None:
         needs = {"masks": masks, "layers": pairs, "pairs": pairs}
-        for kind, weight in mixture.items():
+        self._mixture = mixture
+        for kind, weight in (
+            item for some in (mixture, *(span.mixture or {} for span in spans)) for item in some.items()
+        ):
             if weight > 0 and not needs.get(kind, True):
                 source = "masks" if kind == "masks" else "pairs"
                 raise InputError(
@@ -202,9 +206,6 @@ class RainyDataset(Dataset[Sample]):
         self._photos = list(photos)
         self._pairs = list(pairs)
         self._masks = list(masks)
-        self._kinds = [kind for kind, weight in mixture.items() if weight > 0]
-        weights = np.array([mixture[kind] for kind in self._kinds], float)
-        self._shares = np.cumsum(weights / weights.sum())
         self._spans = _Spans(spans)
         self._seed = seed
         self._longest = longest
@@ -212,8 +213,9 @@ class RainyDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index))
-        kind = self._kinds[min(int(np.searchsorted(self._shares, rng.random())), len(self._kinds) - 1)]
-        lq, gt, name = self.make(kind, self._spans.at(index), rng)
+        span = self._spans.at(index)
+        kind = _draw_kind(span.mixture or self._mixture, rng)
+        lq, gt, name = self.make(kind, span, rng)
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
     def make(self, kind: str, span: Span, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, str]:
@@ -288,6 +290,13 @@ class RainyDataset(Dataset[Sample]):
             layer += np.maximum(to_float(lq) - to_float(gt), 0) * np.float32(rng.uniform(0.7, 1.3))
         # near white the layer was cut off at 255 in one or two channels: give all three the largest
         return np.broadcast_to(layer.max(2, keepdims=True), layer.shape)
+
+
+def _draw_kind(mixture: Mapping[str, float], rng: np.random.Generator) -> str:
+    kinds = [kind for kind, weight in mixture.items() if weight > 0]
+    weights = np.array([mixture[kind] for kind in kinds], float)
+    shares = np.cumsum(weights / weights.sum())
+    return kinds[min(int(np.searchsorted(shares, rng.random())), len(kinds) - 1)]
 
 
 class StreamBatches(Sampler[list[int]]):

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from repix.data.dataset import KINDS, Span
 from repix.errors import RecipeError
@@ -19,6 +28,20 @@ from repix.errors import RecipeError
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_mixture(mixture: dict[str, float]) -> dict[str, float]:
+    for kind, weight in mixture.items():
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind {kind!r} in the mixture{_nearest(kind, KINDS)}")
+        if weight < 0:
+            raise ValueError(f"mixture.{kind}: got {weight}, expected 0 or more")
+    if mixture and sum(mixture.values()) <= 0:
+        raise ValueError("the mixture's weights are all 0")
+    return mixture
+
+
+Mixture = Annotated[dict[str, float], AfterValidator(_check_mixture)]
 
 
 class Data(_Strict):
@@ -30,7 +53,7 @@ class Data(_Strict):
     photos: list[Path] = Field([], description="folders of clean photos")
     pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
     masks: list[Path] = Field([], description="folders of streak masks, white on black")
-    mixture: dict[str, float] = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
+    mixture: Mixture = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
     hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
     validation: list[Path] = Field([], description="folders of pairs to validate on as well")
     longest: PositiveInt = Field(1280, description="larger photos are shrunk to this longer side")
@@ -47,14 +70,7 @@ class Data(_Strict):
         return values
 
     @model_validator(mode="after")
-    def _kinds(self) -> Data:
-        for kind, weight in self.mixture.items():
-            if kind not in KINDS:
-                raise ValueError(f"unknown kind {kind!r} in the mixture{_nearest(kind, KINDS)}")
-            if weight < 0:
-                raise ValueError(f"mixture.{kind}: got {weight}, expected 0 or more")
-        if self.mixture and sum(self.mixture.values()) <= 0:
-            raise ValueError("the mixture's weights are all 0")
+    def _something(self) -> Data:
         if not self.photos and not self.pairs:
             raise ValueError("nothing to train on: give data.photos (clean pictures) or data.pairs")
         return self
@@ -75,6 +91,7 @@ class Stage(_Strict):
     warmup: int = Field(0, ge=0, description="steps of linear rise")
     schedule: Literal["cosine", "constant"] = "cosine"
     severity: tuple[float, float] = Field((0.0, 1.0), description="range of drawn rain: 0 drizzle, 1 storm")
+    mixture: Mixture = Field({}, description="in place of data.mixture, from this stage's first step to its last")
     network: dict[str, Any] = Field({}, description="attributes of the network to set, e.g. {stages: 3}")
 
 
@@ -121,7 +138,7 @@ class Recipe(_Strict):
         """The stages' patch size and severity by global sample index, for the data sets."""
         spans, first = [], 0
         for stage in self.stages:
-            spans.append(Span(first, stage.patch, stage.severity))
+            spans.append(Span(first, stage.patch, stage.severity, stage.mixture))
             first += stage.steps * stage.batch
         return spans
 

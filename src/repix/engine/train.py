@@ -148,11 +148,12 @@ def make_data(recipe: Recipe) -> RestorationData:
 
 
 def _check_same(recipe: Recipe, folder: Path) -> None:
-    """Only the length, the pace of saving and the machine may change between sittings."""
+    """Only the pace of saving and the machine may change between sittings, and stages be added at the end."""
     free = {"trainer", "save_every", "validate_every", "description"}
     before = load_recipe(folder / "recipe.yaml").model_dump(exclude=free)
     now = recipe.model_dump(exclude=free)
     before["data"].pop("workers"), now["data"].pop("workers")
+    now["stages"] = now["stages"][: len(before["stages"])]
     changed = [key for key in now if now[key] != before[key]]
     if changed:
         raise RecipeError(

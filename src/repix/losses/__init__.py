@@ -26,6 +26,7 @@ LOSSES: dict[str, str] = {
     "l2": "repix.losses.pixel:L2",
     "laplacian": "repix.losses.pixel:Laplacian",
     "mask": "repix.losses.pixel:Mask",
+    "psnr": "repix.losses.pixel:Psnr",
     "perceptual": "repix.losses.perceptual:Perceptual",
     "ssim": "repix.losses.pixel:Ssim",
     "stages": "repix.losses.pixel:Stages",

@@ -28,6 +28,26 @@ class L2(nn.Module):
         return (prediction.pred - gt).square().mean()
 
 
+class Psnr(nn.Module):
+    """10·log10(1 + MSE/ε) of each picture, averaged: what PSNR measures, in dB (Chen et al. 2021, "HINet", eq. 4).
+
+    Every picture counts by the share of its error that is removed, so light and heavy rain weigh alike; errors well
+    below ε, 40 dB by default, no longer pull.
+
+    Args:
+        epsilon: mean squared error at which the loss is 3 dB.
+    """
+
+    def __init__(self, *, epsilon: float = 1e-4) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 at pred = gt."""
+        error = (prediction.pred - gt).square().mean((1, 2, 3))
+        return (10 / math.log(10)) * (error / self.epsilon).log1p().mean()
+
+
 class Charbonnier(nn.Module):
     """sqrt(d² + ε²), an L1 that is smooth at 0 (Lai et al. 2017, "Deep Laplacian pyramid networks", eq. 4).
 

@@ -175,3 +175,12 @@ def test_validation_is_the_same_every_time(folder: Path) -> None:
     for i in range(len(first)):
         assert torch.equal(first[i]["lq"], second[i]["lq"])
         assert first[i]["lq"].shape[-1] % 32 == 0
+
+
+def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
+    spans = [Span(0, 32, (0, 1)), Span(8, 32, (0, 1), {"pairs": 1.0})]
+    dataset = RainyDataset(
+        list_photos([folder / "photos"]), pairs=pairs_of(folder), mixture={"dry": 1}, spans=spans, seed=0
+    )
+    assert {dataset[i]["name"].split(":")[0] for i in range(8)} == {"dry"}
+    assert {dataset[i]["name"].split(":")[0] for i in range(8, 16)} == {"pairs"}

@@ -153,9 +153,12 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
     with pytest.raises(RecipeError, match="--resume"):
         train(settings, tmp_path / "run", progress=False)
+    longer = settings.model_copy(update={"stages": [*settings.stages, *settings.stages]})
     with pytest.raises(RecipeError, match="other settings for seed"):
         train(settings.model_copy(update={"seed": 5}), tmp_path / "run", resume=True, progress=False)
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+    train(longer, tmp_path / "run", resume=True, progress=False)  # stages may be added
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_schedule(photos: Path) -> None:
