@@ -22,6 +22,7 @@ from repix.io.video import FilmReader, Frame, write_film
 Floats = NDArray[np.float32]
 
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
+_BAND = 128  # rows
 _REACH = 2  # frames before and after that `steady` looks at
 # what follows was set on films of clean photos under rain of three strengths (benchmarks/video.py), in 8-bit levels
 _SUPPORT = 9  # pixels a side over which movement is judged
@@ -121,19 +122,22 @@ def steady(frames: Iterable[Frame]) -> Iterator[Frame]:
         i = centre - first
         pixels = window[i].pixels
         largest = np.float32(_LARGEST * np.iinfo(pixels.dtype).max / 255)
-        own = pixels.astype(np.float32)
-        total, weights = np.zeros_like(own), np.ones(own.shape[:2], np.float32)
-        for j in range(len(window)):
-            weight = likeness.get((min(i, j) + first, max(i, j) + first))
-            if weight is not None:
-                change = window[j].pixels - own
-                change[np.abs(change) > largest] = 0
-                change *= weight[..., None]
-                total += change
-                weights += weight
-        total /= weights[..., None]
-        own += total
-        calmed: Any = np.rint(own).astype(pixels.dtype)
+        calmed: Any = np.empty_like(pixels)
+        for top in range(0, len(pixels), _BAND):  # floats are four times the size of a frame
+            rows = slice(top, top + _BAND)
+            own = pixels[rows].astype(np.float32)
+            total, weights = np.zeros_like(own), np.ones(own.shape[:2], np.float32)
+            for j in range(len(window)):
+                weight = likeness.get((min(i, j) + first, max(i, j) + first))
+                if weight is not None:
+                    change = window[j].pixels[rows] - own
+                    change[np.abs(change) > largest] = 0
+                    change *= weight[rows, :, None]
+                    total += change
+                    weights += weight[rows]
+            total /= weights[..., None]
+            own += total
+            calmed[rows] = np.rint(own)
         return replace(window[i], pixels=calmed)
 
     for number, frame in enumerate(frames):
@@ -161,7 +165,7 @@ def _likeness(a: Pixels, b: Pixels) -> Floats:
     if still == 0:
         return np.zeros(a.shape[:2], np.float32)
     change: Floats = (np.maximum(a, b) - np.minimum(a, b)).max(axis=2) / level
-    change = uniform_filter(change, _SUPPORT, mode="nearest")
+    uniform_filter(change, _SUPPORT, mode="nearest", output=change)
     flicker = float(np.median(change[::4, ::4]))  # most of a scene stands still
     result: Floats = still * _ramp(change, 2 + flicker, 4 + 1.5 * flicker)
     return result

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from repix.data.rain import RainParams, add_rain
 from repix.errors import BackendError, InputError
+from repix.infer import video
 from repix.infer.batch import FilmOptions
 from repix.infer.restorer import Restorer
 from repix.infer.video import restore_film, steady
@@ -83,6 +84,14 @@ def test_a_still_scene_flickers_less(severity: float) -> None:
     calm = calmed(rainy)
     assert flicker(calm) < 0.7 * flicker(rainy)
     assert error(calm, truth) < error(rainy, truth)
+
+
+def test_bands_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rainy = rained(film(lambda t: scene()))
+    whole = calmed(rainy)
+    monkeypatch.setattr(video, "_BAND", 7)
+    for a, b in zip(whole, calmed(rainy), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_sixteen_bits_as_eight() -> None:
