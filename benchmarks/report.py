@@ -74,10 +74,26 @@ SECTIONS = [
         "python benchmarks/published.py",
     ),
     Section(
+        "film.csv",
+        "Films: where the time goes",
+        "CPU-seconds a frame of the whole run, and of its parts; peak memory. Taken on a busy machine, so wall-clock "
+        "rates are left out.",
+        "python benchmarks/video.py speed --csv benchmarks/results/film.csv",
+    ),
+    Section(
+        "steady.csv",
+        "Films: --steady",
+        "Mean change between consecutive frames in grey levels (flicker) of the rainy film, frame by frame, and steady; "
+        "PSNR against the dry film. `still` is a photo with another rain in every frame; in the others the camera or "
+        "things move.",
+        "python benchmarks/video.py steady --csv benchmarks/results/steady.csv",
+    ),
+    Section(
         "blend.csv",
         "Blending: one core, three channels",
-        "Seconds and the largest error in grey levels against the exact solution.",
-        "python benchmarks/blend.py",
+        "Processor seconds on one thread and the largest error in grey levels against the exact solution; "
+        "`changed_outside` is the largest change of a pixel outside the mask.",
+        "python benchmarks/blend.py --slow --output benchmarks/results",
     ),
 ]
 
