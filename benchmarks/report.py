@@ -84,8 +84,8 @@ SECTIONS = [
         "steady.csv",
         "Films: --steady",
         "Mean change between consecutive frames in grey levels (flicker) of the rainy film, frame by frame, and "
-        "steady; PSNR against the dry film. `still` is a photo with another rain in every frame; in the others the camera or "
-        "things move.",
+        "steady; PSNR against the dry film. `still` is a photo with another rain in every frame; in the others the "
+        "camera or things move.",
         "python benchmarks/video.py steady --csv benchmarks/results/steady.csv",
     ),
     Section(
