@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="repix")
 def app() -> None:
-    """Take the rain out of photos and videos, translate pictures, blend them without a seam."""
+    """Take the rain out of photos and films, blend pictures without a seam, train the networks behind it."""
 
 
 # ---- derain, models: running shipped weights -------------------------------------------------------------------
