@@ -292,6 +292,10 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     except KeyboardInterrupt:
         click.echo(f"\nstopped; go on with: repix train {recipe} -o {folder} --resume", err=True)
         raise click.exceptions.Exit(130) from None
+    from lightning.pytorch.utilities import rank_zero_only
+
+    if rank_zero_only.rank != 0:  # one of several processes is enough to export and to speak
+        return
     if exports:
         card = make_weight(checkpoint, folder / "weight")
         click.echo(f"trained {card.name}, {card.training['steps']} steps → {folder / 'weight'}")
