@@ -292,7 +292,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     except KeyboardInterrupt:
         click.echo(f"\nstopped; go on with: repix train {recipe} -o {folder} --resume", err=True)
         raise click.exceptions.Exit(130) from None
-    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+    from lightning.pytorch.utilities import rank_zero_only
 
     if getattr(rank_zero_only, "rank", 0) != 0:  # one of several processes is enough to export and to speak
         return
