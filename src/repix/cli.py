@@ -386,7 +386,9 @@ def evaluate(
     short = len({folder.resolve().name for folder in data}) == len(data)
     pairs = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
     if lq is not None and gt is not None:
-        pairs["/".join(lq.resolve().parts[-2:])] = find_pairs_in(lq, gt)
+        itself = lq.resolve() == gt.resolve()
+        name = f"{lq.resolve().name}, dry to itself" if itself else "/".join(lq.resolve().parts[-2:])
+        pairs[name] = find_pairs_in(lq, gt)
     restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
     table = measure(restorers, pairs, metrics=metrics or None, protocol=protocol, progress=True)
     click.echo(table.to_text(per_picture=per_picture), nl=False)

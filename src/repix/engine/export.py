@@ -77,7 +77,11 @@ def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
     finally:
         logger.setLevel(level)
     assert program is not None
-    model: bytes = program.model_proto.SerializeToString()
+    proto = program.model_proto
+    graph = proto.graph
+    for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output, graph, proto):
+        part.ClearField("metadata_props")  # the exporter's stack traces, with this machine's paths
+    model: bytes = proto.SerializeToString()
     return model
 
 
