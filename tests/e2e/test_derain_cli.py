@@ -467,6 +467,7 @@ def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) 
         save(work / "in" / f"{k}.png", np.zeros((400, 400, 3), np.uint8))
     prelude = f"""
 import os, signal, repix.infer.tiling as tiling, repix.infer.restorer as restorer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
 real = restorer.apply_tiled
 calls = []
 def stopping(*args, **kwargs):

@@ -227,6 +227,7 @@ def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) 
     make_film(work / "clip.mp4", 30)
     prelude = f"""
 import os, signal, repix.infer.restorer as restorer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
 real = restorer.apply_tiled
 calls = []
 def stopping(*args, **kwargs):

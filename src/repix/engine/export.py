@@ -78,11 +78,24 @@ def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
         logger.setLevel(level)
     assert program is not None
     proto = program.model_proto
-    graph = proto.graph
-    for part in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output, graph, proto):
-        part.ClearField("metadata_props")  # the exporter's stack traces, with this machine's paths
+    proto.ClearField("metadata_props")
+    for graph in (proto.graph, *proto.functions):
+        _forget_traces(graph)
     model: bytes = proto.SerializeToString()
     return model
+
+
+def _forget_traces(graph: Any) -> None:
+    """Take out the exporter's stack traces, which carry paths of the machine, of a graph and those inside its nodes."""
+    graph.ClearField("metadata_props")
+    for kind in ("node", "value_info", "initializer", "input", "output"):
+        for part in getattr(graph, kind, ()):
+            if hasattr(part, "metadata_props"):  # a function's inputs are bare names
+                part.ClearField("metadata_props")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                _forget_traces(inner)
 
 
 def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[str, float]:
