@@ -460,13 +460,12 @@ def blend(
     repix blend logo.png wall.jpg --mode mixed --at 400,40 --scale 0.5 --rotate 12
     repix blend flower.jpg --mode colour --gain 0.5,0.6,1.5 --polygon petals.json
     """
-    import dataclasses
     import time
     from typing import cast
 
     import numpy as np
 
-    from repix.io.image import read_image, write_image
+    from repix.io.image import read_image, to_8_bits, write_image
     from repix.io.paths import WRITABLE
     from repix.poisson import blend as poisson
     from repix.poisson import mask as selecting
@@ -530,7 +529,7 @@ def blend(
             notes.append("the target is grey, so the source's colours were left out")
         if pixels.dtype != result.pixels.dtype:
             wide = result.pixels.dtype == np.uint16
-            pixels = pixels.astype(np.uint16) * 257 if wide else np.rint(pixels / 257).astype(np.uint8)
+            pixels = pixels.astype(np.uint16) * 257 if wide else to_8_bits(pixels)
         if scale != 1 or rotate != 0:
             pixels, selection = selecting.scale_and_rotate(pixels, selection, scale, rotate)
         if descent is not None:
@@ -540,7 +539,7 @@ def blend(
                 pixels, result.pixels, mask=selection, at=place, mode=cast("poisson.Mode", mode)
             )
     seconds = time.perf_counter() - start
-    notes += [*result.notes, *write_image(output, dataclasses.replace(result, pixels=changed))]
+    notes += [*result.notes, *write_image(output, result.with_pixels(changed))]
     how = f"{report.iterations} multigrid cycles" if report.method == "multigrid" else report.method
     click.echo(
         f"{report.pixels} pixels in {seconds:.2f} s ({how}), error at most about {report.error_levels:.2g} "

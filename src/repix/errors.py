@@ -11,6 +11,9 @@ The message of each says what was got, what was expected and what to do. The com
 line and exits with the class's `exit_code`; a folder run in which single files failed exits with 1.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class RepixError(Exception):
     """Base of all deliberate errors; catching it catches every one of them."""
@@ -56,3 +59,9 @@ class MissingExtraError(RepixError):
         super().__init__(f"this needs {missing}, which is not installed: pip install 'repix[{extra}]'")
         self.extra = extra
         self.missing = missing
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name nearest to a mistaken one, for an error message; empty without one."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

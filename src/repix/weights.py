@@ -15,13 +15,12 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from repix.errors import WeightsError
+from repix.errors import WeightsError, did_you_mean
 
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
@@ -140,8 +139,7 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
         if not path.is_file():
             raise WeightsError(f"{path.parent} is not a weight: it has no {CARD_NAME}")
     if not path.is_file():
-        near = get_close_matches(str(name_or_path), shipped, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(name_or_path), shipped)
         known = ", ".join(shipped) or "none"
         raise WeightsError(
             f"no model {str(name_or_path)!r}{hint} (shipped: {known}; or give the path of a folder with {CARD_NAME})"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from numpy.typing import NDArray
+from own_process import process, stopped_at
 from PIL import Image, ImageOps
 
 from repix.cli import main
@@ -384,21 +384,6 @@ def test_no_arguments_is_a_usage_line(capfd: pytest.CaptureFixture[str]) -> None
 # ---- in processes of their own: rights, full disks, signals
 
 
-def process(arguments: list[str], folder: Path, prelude: str = "") -> subprocess.CompletedProcess[str]:
-    """`repix` in a process of its own, after `prelude`, whose own messages are not returned."""
-    script = f"""
-import os, sys
-stderr = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-{prelude}
-os.dup2(stderr, 2)
-from repix.cli import main
-main(sys.argv[1:])"""
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
-    )
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX rights")
 def test_folder_without_rights(work: Path, photo: NDArray[np.uint8], darkening_weight: Path) -> None:
     save(work / "in" / "a.png", photo)
@@ -465,19 +450,7 @@ def test_full_disk(work: Path, darkening_weight: Path) -> None:
 def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) -> None:
     for k in range(4):
         save(work / "in" / f"{k}.png", np.zeros((400, 400, 3), np.uint8))
-    prelude = f"""
-import os, signal, repix.infer.tiling as tiling, repix.infer.restorer as restorer
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
-real = restorer.apply_tiled
-calls = []
-def stopping(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == 3:
-        os.kill(os.getpid(), signal.{signal})
-    return real(*args, **kwargs)
-restorer.apply_tiled = stopping
-"""
-    done = process(["derain", "in", "-o", "out", "--model", str(darkening_weight)], work, prelude)
+    done = process(["derain", "in", "-o", "out", "--model", str(darkening_weight)], work, stopped_at(3, signal))
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr
     assert "Traceback" not in done.stderr

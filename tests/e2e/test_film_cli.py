@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from own_process import process, stopped_at
 from PIL import Image
 
 from repix.cli import main
@@ -192,13 +192,6 @@ def test_unusual_films(derain: Run, work: Path, name: str, options: dict[str, An
 # ---- in processes of their own: full disks, signals
 
 
-def process(arguments: list[str], folder: Path, prelude: str) -> subprocess.CompletedProcess[str]:
-    script = f"{prelude}\nimport sys\nfrom repix.cli import main\nmain(sys.argv[1:])"
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
-    )
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 @pytest.mark.parametrize("room", [8192, -100])
@@ -225,19 +218,7 @@ def test_full_disk(derain: Run, work: Path, darkening_weight: Path, container: s
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) -> None:
     make_film(work / "clip.mp4", 30)
-    prelude = f"""
-import os, signal, repix.infer.restorer as restorer
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
-real = restorer.apply_tiled
-calls = []
-def stopping(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == 12:
-        os.kill(os.getpid(), signal.{signal})
-    return real(*args, **kwargs)
-restorer.apply_tiled = stopping
-"""
-    done = process(["derain", "clip.mp4", "-o", "out", "--model", str(darkening_weight)], work, prelude)
+    done = process(["derain", "clip.mp4", "-o", "out", "--model", str(darkening_weight)], work, stopped_at(12, signal))
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr
     assert "Traceback" not in done.stderr

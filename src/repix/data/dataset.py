@@ -32,7 +32,7 @@ from repix.data.rain import (
     without_camera,
 )
 from repix.errors import InputError
-from repix.io.image import read_image
+from repix.io.image import read_image, to_8_bits
 
 KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry")
 # Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
@@ -64,7 +64,7 @@ class PictureCache:
         key = (path, longest)
         if key not in self._held:
             read = read_image(path).pixels
-            pixels = np.rint(read / 257).astype(np.uint8) if read.dtype == np.uint16 else read.astype(np.uint8)
+            pixels = to_8_bits(read) if read.dtype == np.uint16 else read.astype(np.uint8)
             if longest is not None and max(pixels.shape[:2]) > longest:
                 pixels = pyvips.Image.new_from_array(pixels).thumbnail_image(longest, height=longest).numpy()
             if pixels.nbytes > self.budget:
@@ -115,11 +115,7 @@ def paired_crop(
 
 def load_pair(cache: PictureCache, pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Both pictures of a pair, cut out of one where they lie side by side."""
-    lq, gt = cache.load(pair.lq), cache.load(pair.gt)
-    if pair.lq_half is not None:
-        half = lq.shape[1] // 2
-        left, right = lq[:, :half], lq[:, half : 2 * half]
-        return (left, right) if pair.lq_half == "left" else (right, left)
+    lq, gt = pair.split(cache.load(pair.lq), cache.load(pair.gt))
     return lq, gt
 
 

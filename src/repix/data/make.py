@@ -116,7 +116,7 @@ def _make(
     lq, streaks = add_rain(picture.pixels, params, rng, masks=masks)
     for path, pixels in ((target, picture.pixels), (rainy, lq)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, dataclasses.replace(picture, pixels=pixels))
+        write_image(path, picture.with_pixels(pixels))
     if layer:
         path = (out / "layer" / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)

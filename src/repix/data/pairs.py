@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyvips
 
-from repix.errors import InputError
+from repix.errors import InputError, did_you_mean
 
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".avif", ".heic", ".heif"}
@@ -167,8 +166,7 @@ def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
     """
     known = ("auto", *LAYOUTS, *_SIDES, "list")
     if layout not in known:
-        near = get_close_matches(layout, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(layout, known)
         raise InputError(f"unknown layout {layout!r}{hint} (known: {', '.join(known)})")
     path = Path(root)
     if path.is_file() and layout in ("auto", "list"):

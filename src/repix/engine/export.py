@@ -31,14 +31,15 @@ MOST_DIFFERENCE = 1e-4
 _OPSET = 18
 
 
-def load_network(checkpoint: Path, recipe: Recipe) -> nn.Module:
-    """The network of a checkpoint, with the averaged weights where the run kept an average.
+def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
+    """A checkpoint's network, with the averaged weights where the run kept an average, and its step.
 
     Raises:
         WeightsError: not a checkpoint, or one of another network.
     """
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state, step = saved["state_dict"], int(saved["global_step"])
         net = create_model(recipe.model, **recipe.args)
         net.load_state_dict({key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")})
     except Exception as error:
@@ -46,7 +47,7 @@ def load_network(checkpoint: Path, recipe: Recipe) -> nn.Module:
         raise WeightsError(f"{checkpoint}: not a checkpoint of {recipe.model!r} ({reason})") from error
     for name, value in recipe.stages[-1].network.items():
         setattr(net, name, value)
-    return net.eval()
+    return net.eval(), step
 
 
 def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
@@ -231,8 +232,7 @@ def export(
     if not checkpoint.is_file():
         raise WeightsError(f"{checkpoint}: no such checkpoint; give the folder of a run (it has last.ckpt)")
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
-    net = load_network(checkpoint, recipe)
-    step = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    net, step = _load_checkpoint(checkpoint, recipe)
     multiple_of, tiling = describe(net)
     card = ModelCard(
         name=name or recipe.name,

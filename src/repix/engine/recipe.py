@@ -6,7 +6,7 @@ learning rate and length. A plain run is one stage.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from repix.data.dataset import KINDS, Span
-from repix.errors import RecipeError
+from repix.errors import RecipeError, did_you_mean
 
 
 class _Strict(BaseModel):
@@ -143,9 +143,8 @@ class Recipe(_Strict):
         return spans
 
 
-def _nearest(key: str, known: Any) -> str:
-    near = get_close_matches(key, [str(name) for name in known], n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(str(name) for name in known)})"
+def _nearest(key: str, known: Sequence[str]) -> str:
+    return did_you_mean(key, known) or f" (known: {', '.join(known)})"
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:

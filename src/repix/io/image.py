@@ -156,7 +156,7 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
         alpha = None
     notes: list[str] = []
     if pixels.dtype == np.uint16 and format in ("jpeg", "webp"):
-        pixels, alpha = _to_8_bits(pixels), None if alpha is None else _to_8_bits(alpha)
+        pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
         notes.append(f"16 bit reduced to 8, {format.upper()} holds no more")
     operation, options = _SAVERS[format]
     if format == "avif":
@@ -324,7 +324,8 @@ def _field(image: Any, name: str, default: int) -> int:
     return int(image.get(name)) if image.get_typeof(name) else default
 
 
-def _to_8_bits(samples: Pixels) -> NDArray[np.uint8]:
+def to_8_bits(samples: Pixels) -> NDArray[np.uint8]:
+    """uint16 samples as the nearest of 256 levels."""
     # round(v / 257) without leaving 16 bits; 257 is odd, so nothing ties
     return (samples // 257 + (samples % 257 > 128)).astype(np.uint8)
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
+from repix.errors import RecipeError, did_you_mean
 from repix.models import Prediction
 
 LOSSES: dict[str, str] = {
@@ -45,16 +44,13 @@ def create_loss(name: str, **args: Any) -> nn.Module:
         RecipeError: unknown loss or argument.
     """
     if name not in LOSSES:
-        near = get_close_matches(name, LOSSES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RecipeError(f"unknown loss {name!r}{hint} (known: {', '.join(LOSSES)})")
+        raise RecipeError(f"unknown loss {name!r}{did_you_mean(name, LOSSES)} (known: {', '.join(LOSSES)})")
     module, _, attribute = LOSSES[name].partition(":")
     cls: type[nn.Module] = getattr(importlib.import_module(module), attribute)
     known = [] if cls.__init__ is nn.Module.__init__ else list(inspect.signature(cls).parameters)
     for key in args:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise RecipeError(f"loss {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
     return cls(**args)
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
+from repix.errors import RecipeError, did_you_mean
 
 MODELS: dict[str, str] = {
     "derainnet": "repix.models.derainnet:DerainNet",
@@ -80,8 +79,7 @@ def model_class(name: str) -> type[nn.Module]:
         spec.loader.exec_module(module)
     else:
         if name not in MODELS:
-            near = get_close_matches(name, MODELS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, MODELS)
             raise RecipeError(f"unknown model {name!r}{hint} (known: {', '.join(sorted(MODELS))}, or my_file.py:MyNet)")
         target, _, attribute = MODELS[name].partition(":")
         module = importlib.import_module(target)
@@ -105,7 +103,6 @@ def create_model(name: str, **args: Any) -> nn.Module:
     known = inspect.signature(cls).parameters
     for key in args:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(key, known)
             raise RecipeError(f"model {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
     return cls(**args)
