@@ -5,9 +5,10 @@ Pictures are done here; films, which need PyAV, in `infer.video`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from repix.io.paths import Job, plan
 
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
 _WORKERS = 4
+
+Wanted = tuple[Job, list[Path]]
+"""A job and those of its files that are to be written."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ class Summary:
     skipped: list[Result] = field(default_factory=list)
     failed: list[Result] = field(default_factory=list)
 
+    def add(self, result: Result) -> None:
+        """Put a result where it belongs."""
+        getattr(self, result.status).append(result)
+
 
 def restore_path(
     restorer: Restorer,
@@ -115,26 +123,61 @@ def restore_path(
     """
     if not 0 <= strength <= 1:
         raise InputError(f"strength must be between 0 and 1, got {strength}")
-    inputs = [src] if isinstance(src, str | os.PathLike) else src
-    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True)
     summary = Summary()
 
     def note(result: Result) -> None:
-        getattr(summary, result.status).append(result)
+        summary.add(result)
         if on_result is not None:
             on_result(result)
 
-    for path, reason in planned.failed:
-        note(Result(path, "failed", message=f"{path}: {reason}"))
+    jobs, settled = find_jobs(src, dst, format=format, compare=compare, overwrite=overwrite)
+    for result in settled:
+        note(result)
+    working = restore_jobs(restorer, jobs, strength=strength, max_pixels=max_pixels, film=film, progress=progress)
+    with contextlib.closing(working):
+        for result in working:
+            note(result)
+    return summary
+
+
+def find_jobs(
+    src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    format: str | None = None,
+    compare: bool = False,
+    overwrite: bool = False,
+) -> tuple[list[Wanted], list[Result]]:
+    """What there is to do, before any of it is done; arguments and errors are those of `restore_path`.
+
+    Returns:
+        Each job with the files to be written for it; and what is settled already: failed by its name, or skipped.
+    """
+    inputs = [src] if isinstance(src, str | os.PathLike) else src
+    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True)
+    settled = [Result(path, "failed", message=f"{path}: {reason}") for path, reason in planned.failed]
     jobs = []
     for job in planned.jobs:
         wanted = [path for path in (job.dst, job.compare) if path is not None and (overwrite or not path.exists())]
         if wanted:
             jobs.append((job, wanted))
         else:
-            note(Result(job.src, "skipped", message=f"{job.dst} is already there; --overwrite writes it again"))
+            message = f"{job.dst} is already there; --overwrite writes it again"
+            settled.append(Result(job.src, "skipped", message=message))
+    return jobs, settled
 
-    bar = _Bar(len(jobs), enabled=progress)
+
+def restore_jobs(
+    restorer: Restorer,
+    jobs: Sequence[Wanted],
+    *,
+    strength: float = 1.0,
+    max_pixels: int = MAX_PIXELS,
+    film: FilmOptions | None = None,
+    progress: bool = False,
+) -> Generator[Result, None, None]:
+    """Do what `find_jobs` found, giving each result as it comes; arguments are those of `restore_path`."""
+    bar = Bar(len(jobs), enabled=progress)
     with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
@@ -143,33 +186,33 @@ def restore_path(
                 if picture is None:
                     picture = _restore_film(restorer, job, strength, film, max_pixels, bar)
                 if isinstance(picture, Result):
-                    note(picture)
+                    yield picture
                     bar.advance(1)
                     continue
+                keep = job.compare in wanted
                 try:
-                    restored = _restore(restorer, picture, strength, keep=compare, progress=bar.advance)
+                    restored = _restore(restorer, picture, strength, keep=keep, progress=bar.advance)
                 except Exception as error:
-                    note(_failed(job.src, error))
+                    yield _failed(job.src, error)
                     bar.advance(1)
                     continue
-                size = restored.pixels.nbytes * (2 if compare else 1)
+                size = restored.pixels.nbytes * (2 if keep else 1)
                 writing.append((pool.submit(_write, job, wanted, picture, restored), size))
                 del picture, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
-                    note(writing.popleft()[0].result())
+                    yield writing.popleft()[0].result()
             while writing:
-                note(writing.popleft()[0].result())
+                yield writing.popleft()[0].result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)  # a file that is being written is finished, no other begun
             raise
         finally:
             bar.close()
-    return summary
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, jobs: list[tuple[Job, list[Path]]], max_pixels: int
-) -> Iterator[tuple[tuple[Job, list[Path]], Picture | Result | None]]:
+    pool: ThreadPoolExecutor, jobs: Sequence[Wanted], max_pixels: int
+) -> Iterator[tuple[Wanted, Picture | Result | None]]:
     """Decode the next picture, and no more than that, while the network works on this one; None for a film."""
     upcoming = [pool.submit(_read, job, max_pixels) for job, _ in jobs[:1]]
     for index, job in enumerate(jobs):
@@ -189,7 +232,7 @@ def _read(job: Job, max_pixels: int) -> Picture | Result | None:
 
 
 def _restore_film(
-    restorer: Restorer, job: Job, strength: float, options: FilmOptions | None, max_pixels: int, bar: _Bar
+    restorer: Restorer, job: Job, strength: float, options: FilmOptions | None, max_pixels: int, bar: Bar
 ) -> Result:
     from repix.infer.video import restore_film  # PyAV and SciPy, which pictures do without
 
@@ -248,7 +291,7 @@ def _failed(path: Path, error: Exception) -> Result:
     return Result(path, "failed", message=text if str(path) in text else f"{path}: {text}")
 
 
-class _Bar:
+class Bar:
     """One bar over the files that moves within large ones."""
 
     def __init__(self, total: int, *, enabled: bool) -> None:
