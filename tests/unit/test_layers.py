@@ -17,7 +17,8 @@ ROOT = Path(repix.__file__).parent
 # io → data → models → losses → infer → engine → app → cli; the leaves import nothing of repix but `errors`
 LAYERS = {name: place for place, name in enumerate(["io", "data", "models", "losses", "infer", "engine", "app", "cli"])}
 LEAVES = {"errors", "metrics", "weights", "features", "poisson", "__init__"}
-TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", "data/pairs", "data/rain")
+TORCH_FREE_DATA = ("data/pairs", "data/palettes", "data/rain")
+TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
 HEAVY = ("torch", "lightning", "onnxruntime", "gradio", "ray", "av", "scipy", "skimage", "pyvips", "pillow_heif", "PIL")
 MODULES = sorted(ROOT.rglob("*.py"))
 
