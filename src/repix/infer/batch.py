@@ -19,7 +19,7 @@ import numpy as np
 from repix.errors import InputError, RepixError
 from repix.infer.restorer import Restorer
 from repix.io.image import MAX_PIXELS, Picture, read_image, write_image
-from repix.io.paths import Job, plan
+from repix.io.paths import Job, Plan, plan
 
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
 _WORKERS = 4
@@ -154,7 +154,13 @@ def find_jobs(
         Each job with the files to be written for it; and what is settled already: failed by its name, or skipped.
     """
     inputs = [src] if isinstance(src, str | os.PathLike) else src
-    planned = plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True)
+    return to_do(
+        plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True), overwrite=overwrite
+    )
+
+
+def to_do(planned: Plan, *, overwrite: bool = False) -> tuple[list[Wanted], list[Result]]:
+    """What of a plan is still to be done, and what is settled: as `find_jobs`."""
     settled = [Result(path, "failed", message=f"{path}: {reason}") for path, reason in planned.failed]
     jobs = []
     for job in planned.jobs:

@@ -7,7 +7,7 @@ import glob
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,51 +103,82 @@ def plan(
         if suffix not in (None, named_suffix):
             raise InputError(f"{out_file} and --format {format} contradict each other; leave one out")
         suffix = named_suffix
-    jobs: dict[str, Job] = {}
     failed: list[tuple[Path, str]] = []
     named = [path for name in inputs for path in _expand(name)]
     if out_file is not None and (len(named) != 1 or named[0].is_dir()):
         raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
+    found: list[tuple[Path, Path, str]] = []
     for path in named:
         if path.is_dir():
             target = out if out is not None else _beside(path)
-            files = _walk(path, known, leave_out=target, failed=failed)
-            found = [(file, target / file.relative_to(path)) for file in files]
-            if not found and len(named) == 1 and not failed:
+            files = list(_walk(path, known, leave_out=target, failed=failed))
+            found += [(file, target / file.relative_to(path), file.stem) for file in files]
+            if not files and len(named) == 1 and not failed:
                 raise InputError(f"no pictures{' or films' if films else ''} in {path} (looked for {_listed(known)})")
         elif not path.is_file():
             failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
-            continue
         elif out_file is not None:
-            found = [(path, out_file)]
+            found.append((path, out_file, out_file.stem))
         elif out is not None:
-            found = [(path, out / path.name)]
+            found.append((path, out / path.name, path.stem))
         else:
-            found = [(path, path.with_name(f"{path.stem}_dry{path.suffix}"))]
-        for src, dst in found:
-            own = dst.suffix.lower()
-            if src.suffix.lower() not in known and suffix is None:
-                kind = "picture or film" if films else "picture"
-                failed.append((src, f"not a {kind} that repix knows by its extension ({_listed(known)})"))
-                continue
-            is_film = films and (
-                src.suffix.lower() in FILMS or (src.suffix.lower() not in READABLE and suffix in FILMS_WRITABLE)
-            )
-            if suffix is not None and (suffix in FILMS_WRITABLE) == is_film:
-                if out_file is None:
-                    dst = dst.with_suffix(suffix)
-            elif out_file is not None and suffix is not None:
-                can = FILMS_WRITABLE if is_film else WRITABLE
-                failed.append((src, f"cannot be written as {suffix}; choose one of {_listed(can)}"))
-                continue
-            elif own in _WRITTEN_AS:
-                dst = dst.with_suffix(_WRITTEN_AS[own])
-            stem = src.stem if out is None and not path.is_dir() else dst.stem
-            beside = dst.with_name(f"{stem}_compare{dst.suffix}") if compare and not is_film else None
-            jobs.setdefault(_key(src), Job(src, dst, beside))
+            found.append((path, path.with_name(f"{path.stem}_dry{path.suffix}"), path.stem))
+    return _settle(found, failed, suffix, named=out_file is not None, compare=compare, overwrite=overwrite, films=films)
+
+
+def plan_listed(
+    found: Sequence[tuple[Path, Path]],
+    *,
+    format: str | None = None,
+    compare: bool = False,
+    overwrite: bool = False,
+    films: bool = False,
+) -> Plan:
+    """As `plan`, for files that lie elsewhere and were listed there: a name for each, and its result's."""
+    suffix = _checked_suffix(format, films=films)
+    stems = [(src, dst, dst.stem) for src, dst in found]
+    return _settle(stems, [], suffix, named=False, compare=compare, overwrite=overwrite, films=films)
+
+
+def _settle(
+    found: Sequence[tuple[Path, Path, str]],
+    failed: list[tuple[Path, str]],
+    suffix: str | None,
+    *,
+    named: bool,
+    compare: bool,
+    overwrite: bool,
+    films: bool,
+) -> Plan:
+    jobs: dict[str, Job] = {}
+    for src, dst, stem in found:
+        job = _job(src, dst, stem, suffix, named=named, compare=compare, films=films)
+        if isinstance(job, Job):
+            jobs.setdefault(_key(src), job)
+        else:
+            failed.append((src, job))
     kept = _without_collisions(list(jobs.values()), overwrite=overwrite)
     _check_writable(kept)
     return Plan(kept, failed)
+
+
+def _job(src: Path, dst: Path, stem: str, suffix: str | None, *, named: bool, compare: bool, films: bool) -> Job | str:
+    """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
+    known = READABLE | FILMS if films else READABLE
+    own = dst.suffix.lower()
+    if src.suffix.lower() not in known and suffix is None:
+        return f"not a {'picture or film' if films else 'picture'} that repix knows by its extension ({_listed(known)})"
+    is_film = films and (
+        src.suffix.lower() in FILMS or (src.suffix.lower() not in READABLE and suffix in FILMS_WRITABLE)
+    )
+    if suffix is not None and (suffix in FILMS_WRITABLE) == is_film:
+        if not named:
+            dst = dst.with_suffix(suffix)
+    elif named and suffix is not None:
+        return f"cannot be written as {suffix}; choose one of {_listed(FILMS_WRITABLE if is_film else WRITABLE)}"
+    elif own in _WRITTEN_AS:
+        dst = dst.with_suffix(_WRITTEN_AS[own])
+    return Job(src, dst, dst.with_name(f"{stem}_compare{dst.suffix}") if compare and not is_film else None)
 
 
 @contextlib.contextmanager
@@ -161,7 +192,7 @@ def atomic(path: Path) -> Iterator[Path]:
         A name beside it to write to. It takes `path`'s place when the block ends, and is removed when it fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".repix-{secrets.token_hex(6)}.tmp"
+    temporary = path.parent / f".repix-{_mark}{secrets.token_hex(6)}.tmp"
     try:
         yield temporary
         with temporary.open("r+b") as file:  # a result must not vanish in a power cut after its input was replaced
@@ -170,6 +201,23 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+_mark = ""
+
+
+def mark_temporaries(mark: str) -> None:
+    """Begin this process's temporary names with a mark, so that what it leaves when it is killed can be found."""
+    global _mark
+    _mark = f"{mark}-"
+
+
+def remove_temporaries(folders: Iterable[Path], mark: str) -> None:
+    """Remove what processes of that mark left in some folders."""
+    for folder in folders:
+        for left in folder.glob(f".repix-{mark}-*.tmp"):
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def _checked_suffix(format: str | None, *, films: bool) -> str | None:
