@@ -74,10 +74,25 @@ SECTIONS = [
         "python benchmarks/published.py",
     ),
     Section(
+        "study.csv",
+        "The study: every network and idea for the same training time",
+        "`recipes/study.yaml` with a few settings changed; the first 25 pairs of Rain100L, which no row has seen. "
+        "`s_per_mp` is the exported weight's time for a megapixel; `onnx_parity` the largest difference between it and "
+        "torch at three sizes other than the traced one. What it says: [study.md](study.md).",
+        "python benchmarks/study.py",
+    ),
+    Section(
+        "irnn.csv",
+        "SPANet's recurrence against a loop over rows",
+        "Forward and backward at (4, 32, 128, 128), and a training step of `progressive_spanet`; two threads, medians, "
+        "in turns in one process.",
+        "python benchmarks/irnn.py --csv benchmarks/results/irnn.csv",
+    ),
+    Section(
         "film.csv",
         "Films: where the time goes",
-        "CPU-seconds a frame of the whole run, and of its parts; peak memory. Taken on a busy machine, so wall-clock "
-        "rates are left out.",
+        "A film with sound through `repix derain`, on two cores; the network alone on as many frames in the same run. "
+        "CPU-seconds a frame of the whole and of its parts; peak memory.",
         "python benchmarks/video.py speed --csv benchmarks/results/film.csv",
     ),
     Section(

@@ -59,6 +59,13 @@ class Restorer:
         backend = OnnxBackend(read_weights(card, folder, "model.onnx"), device=device, threads=threads)
         return cls(backend, multiple_of=card.multiple_of, tiling=card.tiling, card=card)
 
+    def side_by_side(self) -> tuple[Restorer, int]:
+        """A restorer for many pictures of moderate size, and how many calls at once make the best of the machine."""
+        if not isinstance(self.backend, OnnxBackend):
+            return self, 1
+        backend, calls = self.backend.side_by_side()
+        return Restorer(backend, multiple_of=self.multiple_of, tiling=self.tiling, card=self.card), calls
+
     def __call__(
         self,
         image: Pixels,

@@ -60,10 +60,12 @@ def restore_film(
         BackendError: the network failed.
     """
     options = options or FilmOptions()
+    restorer, lanes = restorer.side_by_side()
     with (
         FilmReader(src, start=options.start, end=options.end, max_pixels=max_pixels) as film,
         write_film(dst, film, codec=options.codec, quality=options.quality) as writer,
         ThreadPoolExecutor(1, "repix-decode") as decoding,
+        ThreadPoolExecutor(lanes, "repix-network") as restoring,
         ThreadPoolExecutor(1, "repix-encode") as encoding,
     ):
         waiting: deque[Future[None]] = deque()
@@ -77,16 +79,26 @@ def restore_film(
             while len(waiting) > _AHEAD:
                 waiting.popleft().result()
 
+        def restore(frame: Frame) -> Frame:
+            return replace(frame, pixels=restorer(frame.pixels, strength=strength))
+
         def restored() -> Iterator[Frame]:
             begun, done = time.perf_counter(), 0
-            for packets, frame in _read_ahead(decoding, film):
+            working: deque[Future[Frame]] = deque()
+            frames = _read_ahead(decoding, film)
+            while True:
+                packets, frame = next(frames, ([], None))
                 if packets:
                     queue(packets)
                 if frame is not None:
-                    yield replace(frame, pixels=restorer(frame.pixels, strength=strength))
+                    working.append(restoring.submit(restore, frame))
+                if len(working) > lanes or (frame is None and working):
+                    yield working.popleft().result()
                     done += 1
                     if progress is not None:
                         progress(1 / max(film.count, done), done / (time.perf_counter() - begun))
+                elif frame is None:
+                    return
 
         for frame in steady(restored()) if options.steady else restored():
             queue([frame])

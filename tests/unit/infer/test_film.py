@@ -251,6 +251,17 @@ def test_the_network_waits_for_a_slow_encoder(tmp_path: Path, monkeypatch: pytes
     assert max(ahead) <= 5
 
 
+def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", film(with_ball))
+    films = []
+    for threads in (1, 3):
+        restorer = Restorer.from_pretrained(device="cpu", threads=threads)
+        assert restorer.side_by_side()[1] == threads
+        restore_film(restorer, src, tmp_path / "b.mp4", options=FilmOptions(quality=0))
+        films.append(np.stack(load(tmp_path / "b.mp4")))
+    np.testing.assert_array_equal(films[0], films[1])
+
+
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     peaks = []
     for count in (15, 120):
