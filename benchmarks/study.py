@@ -2,12 +2,14 @@
 
     python benchmarks/study.py [--minutes 6]           # all rows that are not in the CSV yet; resumable at any moment
     python benchmarks/study.py --row prenet            # one row
-    python benchmarks/study.py --table                 # print what there is
+    python benchmarks/study.py --figures               # curves and pictures of the rows whose runs are there
 
 Each row trains `recipes/study.yaml` with a few settings changed, for so many minutes of its own pace: the pace is
 timed first, the number of steps (and with it the cosine) follows. A row that was interrupted goes on from its last
 checkpoint. The finished weight is exported and measured by `repix.engine.evaluate` on the first 25 pairs of Rain100L,
 which no row has seen; every row is a line of benchmarks/results/study.csv. Runs and weights stay in runs/study.
+Curves (the L1 term on the training stream, which is the same for every row but `repixnet-progressive`, by minutes of
+training) go to benchmarks/results/study_curves.csv, and with the pictures to docs/images/study.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from pace import seconds_of
 from repix.data.pairs import find_pairs
-from repix.engine.evaluate import evaluate
+from repix.engine.evaluate import contact_sheet, evaluate
 from repix.engine.export import export
+from repix.engine.figure import Figure, Panel, save_figure
 from repix.engine.recipe import Recipe, load_recipe
 from repix.engine.train import train
 from repix.infer.restorer import Restorer
@@ -28,6 +34,7 @@ from repix.infer.restorer import Restorer
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 CSV = ROOT / "benchmarks" / "results" / "study.csv"
+IMAGES = ROOT / "docs" / "images" / "study"
 VGG16 = DATA / "backbones" / "vgg16_features_fp16.pth"
 FIELDS = [
     "row",
@@ -42,6 +49,7 @@ FIELDS = [
     "onnx_parity",
 ]
 _WARMUP, _TIMED, _TOO_SHORT = 4, 12, 3.0
+_POINTS = 40
 
 FEATURES = f"{{backbone: vgg16, layers: [22], weights: {VGG16}}}"
 ROWS: dict[str, list[str]] = {
@@ -58,6 +66,14 @@ ROWS: dict[str, list[str]] = {
     "repixnet-perceptual": [f"stages.0.losses={{l1: 1.0, perceptual: {{weight: 0.01, {FEATURES[1:]}}}"],
     "repixnet-contrastive": [f"stages.0.losses={{l1: 1.0, contrastive: {{weight: 0.05, {FEATURES[1:]}}}"],
     "repixnet-progressive": [],  # its stages are made once its length is known
+}
+
+NETWORKS = ["repixnet", "resnet", "unet", "derainnet", "prenet", "spanet", "progressive-spanet"]
+GROUPS = {
+    "networks": NETWORKS,
+    "residual or direct": ["resnet", "resnet-direct"],
+    "what PReNet is made of": ["prenet", "prenet-without-input", "prenet-without-relu"],
+    "losses and stages": ["repixnet", "repixnet-perceptual", "repixnet-contrastive", "repixnet-progressive"],
 }
 
 
@@ -111,21 +127,55 @@ def run(row: str, minutes: float) -> dict[str, str]:
     }
 
 
+def curve_of(row: str) -> list[tuple[float, float]]:
+    """Minutes of training and L1 on the training stream, averaged down to a few points."""
+    events = EventAccumulator(str(ROOT / "runs" / "study" / row / "logs"), {"scalars": 0})
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    found = events.Scalars("loss/l1" if "loss/l1" in tags else "loss")
+    minutes = (np.array([one.wall_time for one in found]) - found[0].wall_time) / 60
+    values = np.array([one.value for one in found])
+    parts = np.array_split(np.arange(len(found)), min(_POINTS, max(1, len(found) // 2)))
+    return [(float(minutes[part].mean()), float(values[part].mean())) for part in parts]
+
+
+def figures() -> None:
+    """Draw what there is."""
+    runs = ROOT / "runs" / "study"
+    rows = [row for row in ROWS if (runs / row / "weight" / "card.json").is_file()]
+    curves = {row: curve_of(row) for row in rows}
+    with CSV.with_name("study_curves.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["row", "minutes", "l1"])
+        writer.writerows([row, f"{x:.2f}", f"{y:.5f}"] for row in rows for x, y in curves[row])
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    panels = [
+        Panel(title, curves={row: np.array(curves[row], np.float32).T for row in group if row in curves},
+              axes=("minutes", "L1 on the training stream"))
+        for title, group in GROUPS.items()
+    ]  # fmt: skip
+    save_figure(Figure("the same time, the same data", panels, columns=2), IMAGES / "curves.png")
+    for title, group in {"networks": GROUPS["networks"], "ideas": [row for row in ROWS if row not in NETWORKS]}.items():
+        restorers = {row: Restorer.from_pretrained(runs / row / "weight", device="cpu") for row in group if row in rows}
+        pairs = find_pairs(DATA / "Rain100L")[:8]
+        table = evaluate(restorers, {"Rain100L": pairs}, metrics=["psnr_y"])
+        save_figure(contact_sheet(restorers, {"Rain100L": pairs}, table), IMAGES / f"{title}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", choices=sorted(ROWS), action="append", help="only this row; may be repeated")
     parser.add_argument("--minutes", type=float, default=6.0, help="training time of a row")
     parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--figures", action="store_true")
     args = parser.parse_args()
+    if args.figures:
+        figures()
+        return
     done: list[dict[str, str]] = []
     if args.csv.is_file():
         with args.csv.open(encoding="utf-8", newline="") as file:
             done = list(csv.DictReader(file))
-    if args.table:
-        for entry in done:
-            print("  ".join(f"{key} {value}" for key, value in entry.items()))
-        return
     for row in args.row or ROWS:
         if any(entry["row"] == row for entry in done):
             print(f"{row}: already in {args.csv}", file=sys.stderr)
