@@ -2,22 +2,30 @@
 
 `_y` measures MATLAB's luma (`rgb2ycbcr`: ITU-R BT.601, 16..235) in double precision, as the deraining papers do;
 limited range alone is worth +1.32 dB over full-range luma. `_rgb` measures the three channels together.
+
+`METRICS` measure one picture against its truth and are averaged over pictures. `SetMetric`s see all pictures of a set
+before they have a value.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from repix.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from repix.features import Lpips
 
 Image = np.ndarray[Any, np.dtype[Any]]
+Labels = np.ndarray[Any, np.dtype[np.uint8]]
 
 # MATLAB's rgb2ycbcr for doubles in [0, 1], in units of 1/255 (ITU-R BT.601, eq. in rgb2ycbcr's reference).
 _LUMA = np.array([65.481, 128.553, 24.966])
@@ -25,6 +33,7 @@ _LUMA_OFFSET = 16.0
 _SSIM_WINDOW = 11
 _UNIFORM_WINDOW = 7
 _LPIPS_SIDE = 31
+_VGG_SIDE = 16
 
 
 def psnr_y(pred: Image, gt: Image) -> float:
@@ -78,6 +87,31 @@ def ssim_rgb_7x7(pred: Image, gt: Image) -> float:
     return float(measure(gt, pred, data_range=255.0, channel_axis=2))
 
 
+def l1_pm1(pred: Image, gt: Image) -> float:
+    """Mean absolute difference over pixels and channels, with pictures on [-1, 1] (plus or minus 1) as pix2pix has
+    them inside: twice the difference on [0, 1].
+
+    Takes what `psnr_y` takes.
+    """
+    pred, gt = _checked(pred, gt)
+    return float(np.abs(pred - gt).mean()) / 127.5
+
+
+def label_accuracy(pred: Labels, gt: Labels, *, void: int | None = None) -> float:
+    """Share of the pixels whose label is right; nan where no pixel counts.
+
+    Args:
+        pred: labels, (H, W).
+        gt: the true labels, of the same shape.
+        void: pixels whose true label is this do not count.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    counts = _counting(pred, gt, void)
+    return float((pred == gt)[counts].mean()) if counts.any() else float("nan")
+
+
 def lpips(pred: Image, gt: Image) -> float:
     """Learned perceptual distance with AlexNet, version 0.1 (Zhang et al. 2018); lower is more alike.
 
@@ -114,10 +148,149 @@ METRICS: Mapping[str, Metric] = {
     "psnr_rgb": psnr_rgb,
     "ssim_rgb": ssim_rgb,
     "ssim_rgb_7x7": ssim_rgb_7x7,
+    "l1_pm1": l1_pm1,
     "lpips": lpips,
 }
 COURSE_METRICS = ("psnr_rgb", "ssim_rgb_7x7", "lpips")
 DEFAULT_METRICS = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
+
+
+class SetMetric(Protocol):
+    """A figure of a whole set of pictures that is no mean over pictures."""
+
+    def add(self, pred: Image, gt: Image) -> None:
+        """Take one more picture and its truth."""
+
+    def values(self) -> Mapping[str, float]:
+        """Name -> figure of all pictures so far."""
+
+
+class MeanIoU:
+    """`mean_iou_pooled`: intersection over union of each class, of the pixels of all pictures together, averaged over
+    the classes that are in the truth or in an estimate at all, as Cityscapes' benchmark has it (Cordts et al. 2016,
+    section 4). A class that was only imagined, or only missed, counts 0.
+
+    Args:
+        classes: how many labels there are, from 0.
+        void: pixels whose true label is this do not count, and it is no class.
+    """
+
+    def __init__(self, classes: int, *, void: int | None = None) -> None:
+        self._measure = _torchmetrics("classification").MulticlassJaccardIndex(classes, ignore_index=void)
+
+    def add(self, pred: Labels, gt: Labels) -> None:
+        """Two of (H, W), labels.
+
+        Raises:
+            InputError: shapes differ.
+        """
+        import torch
+
+        _counting(pred, gt, None)
+        self._measure.update(*(torch.from_numpy(labels.astype(np.int64)) for labels in (pred, gt)))
+
+    def values(self) -> Mapping[str, float]:
+        """One figure; nan where no pixel counts."""
+        return {"mean_iou_pooled": float(self._measure.compute())}
+
+
+class KernelDistance:
+    """`kid_vgg16`: how far the set of estimates is from the set of truths, where no single answer is right; and
+    `kid_vgg16_std`, its standard deviation over the subsets.
+
+    The kernel distance (KID, Bińkowski et al. 2018, section 4: unbiased squared MMD with the kernel (xᵀy/d + 1)³, mean
+    over 100 random subsets of 50 pictures, or of all where there are fewer) of VGG16's last convolution (relu5_3, d =
+    512) averaged over the picture. Comparable with itself only: papers use Inception's features.
+
+    Args:
+        weights: VGG16's state dict, as in `repix.features.FeatureStack`.
+
+    Raises:
+        WeightsError: no weights.
+    """
+
+    SUBSETS = 100
+    SUBSET = 50
+
+    def __init__(self, weights: str | os.PathLike[str] | None = None) -> None:
+        self._measure = _torchmetrics("image.kid").KernelInceptionDistance
+        self._features = _vgg16(None if weights is None else os.fspath(weights))
+        self._found: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+    def add(self, pred: Image, gt: Image) -> None:
+        """As `psnr_y`.
+
+        Raises:
+            InputError: as `psnr_y`, also where a side is shorter than 16 pixels.
+        """
+        _checked(pred, gt)
+        if min(pred.shape[:2]) < _VGG_SIDE:
+            raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 16x16 for VGG16")
+        self._found[0].append(self._features(pred))
+        self._found[1].append(self._features.of_truth(gt))
+
+    def values(self) -> Mapping[str, float]:
+        """Two figures; nan with fewer than two pictures."""
+        import torch
+
+        count = len(self._found[0])
+        if count < 2:
+            return {"kid_vgg16": float("nan"), "kid_vgg16_std": float("nan")}
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
+            measure = self._measure(torch.nn.Identity(), self.SUBSETS, min(self.SUBSET, count))
+            for features, real in zip(self._found, (False, True), strict=True):
+                measure.update(torch.cat(features), real=real)
+            torch.manual_seed(0)  # which subsets are drawn
+            mean, deviation = measure.compute()
+        return {"kid_vgg16": float(mean), "kid_vgg16_std": float(deviation)}
+
+
+class _Vgg16:
+    """Pooled features of a picture; those of the last truth are kept, because every model is measured against it."""
+
+    def __init__(self, weights: str | None) -> None:
+        from repix.features import FeatureStack
+
+        self._stack = FeatureStack("vgg16", layers=[29], weights=weights)  # relu5_3
+        self._last: tuple[Image, Tensor] | None = None
+
+    def __call__(self, picture: Image) -> Tensor:
+        import torch
+
+        x = torch.from_numpy(_double(picture)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            features: Tensor = self._stack(x)[0].mean((2, 3))
+        return features
+
+    def of_truth(self, picture: Image) -> Tensor:
+        if self._last is None or self._last[0] is not picture:
+            self._last = (picture, self(picture))
+        return self._last[1]
+
+
+@lru_cache(maxsize=1)
+def _vgg16(weights: str | None) -> _Vgg16:
+    try:
+        return _Vgg16(weights)
+    except ModuleNotFoundError:
+        raise MissingExtraError("train", "torch") from None
+
+
+def _torchmetrics(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(f"torchmetrics.{module}")
+    except ModuleNotFoundError:
+        raise MissingExtraError("train", "torchmetrics") from None
+
+
+def _counting(pred: Labels, gt: Labels, void: int | None) -> Image:
+    if pred.shape != gt.shape or pred.ndim != 2:
+        raise InputError(f"got labels of shapes {pred.shape} and {gt.shape}, expected (H, W) twice the same")
+    counts: Image = gt != void if void is not None else np.ones(gt.shape, bool)
+    return counts
 
 
 def _checked(pred: Image, gt: Image) -> tuple[Image, Image]:
