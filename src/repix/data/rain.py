@@ -132,19 +132,21 @@ class RainParams:
             focal: focal length in pixels; fixes the size of the streaks.
         """
         near = float(rng.uniform(0.35, 0.9))
+        # from a few lines to so many that little of the scene is left bare; those lean one way more often than not
+        dense = rng.random() < 0.5
         return cls(
             rate=float(rng.uniform(20, 100)),
-            angle=float(rng.uniform(-25, 25)),
+            angle=float(rng.uniform(-30, 30)),
             angle_jitter=float(rng.uniform(0, 2)),
-            spread=float(rng.uniform(0, 30)),
-            exposure=float(np.exp(rng.uniform(math.log(1 / 400), math.log(1 / 90)))),
+            spread=float(rng.uniform(0, 30) if rng.random() < 0.5 else rng.uniform(0, 4)),
+            exposure=float(np.exp(rng.uniform(math.log(1 / 400), math.log(1 / 60)))),
             focal=focal,
             layers=int(rng.integers(1, 6)),
             near=near,
             far=near * float(rng.uniform(1.2, 2.5)),
             aperture=float(rng.uniform(0, 0.0008)),
-            density=float(rng.uniform(0.3, 1.6)),
-            brightness=float(rng.uniform(0.3, 1.3)),
+            density=float(rng.uniform(1.2, 4.0) if dense else rng.uniform(0.3, 1.6)),
+            brightness=float(rng.uniform(0.3, 1.4)),
             blending="add",
         )
 
