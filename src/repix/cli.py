@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -48,6 +49,13 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str | Non
     return seconds
 
 
+def _ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """None without --ray, empty for this machine; a path that stands where an address may is no address."""
+    if text and text != "auto" and not re.fullmatch(r"[^/\\:]+:\d+", text):
+        raise click.BadParameter(f"{text!r} is not HOST:PORT; without an address, write --ray after the paths")
+    return text
+
+
 @app.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("-o", "--output", metavar="OUT", help="Folder (or file name, for one file). [NAME_dry.EXT, DIR_dry/]")
@@ -64,6 +72,15 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
 @click.option("--quality", type=click.FloatRange(0), metavar="CRF", help="Films: constant rate factor, 0 is best.")
 @click.option("--steady", is_flag=True, help="Films: calm flicker with the neighbouring frames.")
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="",
+    callback=_ray_address,
+    metavar="[ADDRESS]",
+    help="Share the work on a Ray cluster: HOST:PORT, auto, or nothing for this machine. PATH may be a URL: s3://…",
+)
 def derain(
     paths: tuple[str, ...],
     output: str | None,
@@ -80,6 +97,7 @@ def derain(
     codec: str | None,
     quality: float | None,
     steady: bool,
+    address: str | None,
 ) -> None:
     """Take the rain out of photos and films.
 
@@ -87,6 +105,7 @@ def derain(
     stays: size, depth, transparency, EXIF, colour profile; and about a film: sound, subtitles, frame times, rotation,
     colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
     """
+    import functools
     import signal
     import time
 
@@ -97,11 +116,15 @@ def derain(
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
     begun = time.perf_counter()
-    restorer = Restorer.from_pretrained(model, device, threads=threads)
+    restorer = Restorer.from_pretrained(model, "cpu" if address is not None else device, threads=threads)
     if restorer.card is not None and restorer.card.task != "derain":
         raise WeightsError(f"model {model!r} is made to {restorer.card.task}, not to derain; see: repix models")
-    summary = restore_path(
-        restorer,
+    how = functools.partial(restore_path, restorer)
+    if address is not None:
+        from repix.infer.cluster import restore_on_ray
+
+        how = functools.partial(restore_on_ray, model, address=address or None, device=device, threads=threads or 1)
+    summary = how(
         paths,
         output,
         strength=strength,

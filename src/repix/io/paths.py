@@ -110,7 +110,7 @@ def plan(
     found: list[tuple[Path, Path, str]] = []
     for path in named:
         if path.is_dir():
-            target = out if out is not None else _beside(path)
+            target = out if out is not None else beside(path)
             files = list(_walk(path, known, leave_out=target, failed=failed))
             found += [(file, target / file.relative_to(path), file.stem) for file in files]
             if not files and len(named) == 1 and not failed:
@@ -257,7 +257,8 @@ def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[
                 yield here / name
 
 
-def _beside(folder: Path) -> Path:
+def beside(folder: Path) -> Path:
+    """Where results go that nobody named a place for: a folder, to `DIR_dry`."""
     whole = folder.resolve()
     if not whole.name:
         raise InputError(f"{folder} has no folder above it to write to; say where with -o")
