@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from repix.infer.batch import Result, Summary
+    from repix.infer.restorer import Restorer
     from repix.io.image import Pixels
     from repix.poisson.blend import BlendReport
 
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="repix")
 def app() -> None:
-    """Take the rain out of photos and films, blend pictures without a seam, train the networks behind it."""
+    """Take the rain out of photos and films, translate pictures, blend them without a seam, train networks for it."""
 
 
-# ---- derain, models: running shipped weights -------------------------------------------------------------------
+# ---- derain, translate, models: running shipped weights --------------------------------------------------------
 
 
 def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -56,17 +57,41 @@ def _ray_address(context: click.Context, parameter: click.Parameter, text: str |
     return text
 
 
+Command = Callable[..., None]
+
+
+def _file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
+    """What all commands that run a weight over files and folders have in common."""
+    options = (
+        click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
+        click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
+        click.option("-m", "--model", default=model, required=model is None, show_default=True, help=models),
+        click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of pictures: before | after."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
+        click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]"),
+        click.option("--format", metavar="EXT", help=formats),
+        click.option(
+            "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger."
+        ),
+        click.option("--overwrite", is_flag=True, help="Write results that are already there again."),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @app.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--output", metavar="OUT", help="Folder (or file name, for one file). [NAME_dry.EXT, DIR_dry/]")
-@click.option("-m", "--model", default="repixnet", show_default=True, help="Shipped weight, or a weight's folder.")
+@_file_options(
+    names="NAME_dry.EXT, DIR_dry/",
+    model="repixnet",
+    models="Shipped weight, or a weight's folder.",
+    formats="Write jpg, png, webp, tiff or avif; films mp4, mov, mkv, webm. [as is]",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0 leaves the rain.")
-@click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of pictures: before | after.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
-@click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]")
-@click.option("--format", metavar="EXT", help="Write jpg, png, webp, tiff or avif; films mp4, mov, mkv, webm. [as is]")
-@click.option("--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger.")
-@click.option("--overwrite", is_flag=True, help="Write results that are already there again.")
 @click.option("--start", callback=_seconds, metavar="TIME", help="Films: begin there; seconds, or H:M:S.")
 @click.option("--end", callback=_seconds, metavar="TIME", help="Films: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
@@ -106,37 +131,113 @@ def derain(
     colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
     """
     import functools
-    import signal
-    import time
 
     from repix.infer.batch import FilmOptions, restore_path
-    from repix.infer.restorer import Restorer
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
+
+    def work() -> Summary:
+        how = functools.partial(
+            restore_path, _restorer("derain", model, "cpu" if address is not None else device, threads=threads)
+        )
+        if address is not None:
+            from repix.infer.cluster import restore_on_ray
+
+            how = functools.partial(restore_on_ray, model, address=address or None, device=device, threads=threads or 1)
+        return how(
+            paths,
+            output,
+            strength=strength,
+            compare=compare,
+            format=format,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            film=FilmOptions(start, end, codec, quality, steady),
+            progress=True,
+            on_result=_say_failure,
+        )
+
+    _run_over_files(work, "derained")
+
+
+@app.command()
+@_file_options(
+    names="NAME_MODEL.EXT, DIR_MODEL/",
+    model=None,
+    models="facades-labels (photo to labels), facades-photo (labels to photo), or a weight's folder.",
+    formats="Write jpg, png, webp, tiff or avif. [as is; label maps of JPEG, AVIF, HEIC and GIF: png]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(0, 8192),
+    metavar="N",
+    help="Shorter side at which the network works; results are scaled back. 0: the picture's own. [the model's]",
+)
+def translate(
+    paths: tuple[str, ...],
+    output: str | None,
+    model: str,
+    compare: bool,
+    device: str,
+    threads: int | None,
+    format: str | None,
+    max_pixels: int,
+    overwrite: bool,
+    size: int | None,
+) -> None:
+    """Turn one kind of picture into another, by a network that has learnt it from pairs (pix2pix).
+
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg": the input alone, of any size.
+    Networks know their pictures at one scale only, so larger and smaller ones are worked on at the model's size and
+    scaled back: photos smoothly, label maps without mixing colours. Size, depth, transparency and EXIF stay; grey
+    pictures become coloured, and a colour profile is left out, because the new colours are sRGB. Inputs are never
+    changed, unless OUT says so and --overwrite is given.
+
+    \b
+    repix translate house.jpg --model facades-labels
+    repix translate drawings/ --model facades-photo -o houses
+    """
+    from repix.infer.batch import restore_path
+
+    def work() -> Summary:
+        return restore_path(
+            _restorer("translate", model, device, threads=threads, size=size),
+            paths,
+            output,
+            compare=compare,
+            format=format,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            progress=True,
+            on_result=_say_failure,
+        )
+
+    _run_over_files(work, "translated")
+
+
+def _restorer(task: str, model: str, device: str, *, threads: int | None, size: int | None = None) -> Restorer:
+    """The weight, if it is made for this."""
+    from repix.infer.restorer import Restorer
+    from repix.weights import find_card
+
+    card, _ = find_card(model)
+    if card.task != task:
+        raise WeightsError(
+            f"model {model!r} is made to {card.task}, not to {task}; type: repix {card.task} PATH --model {model}"
+        )
+    return Restorer.from_pretrained(model, device, threads=threads, size=size)
+
+
+def _run_over_files(work: Callable[[], Summary], verb: str) -> None:
+    """Do the work, say what was done, and exit with 1 where a file failed."""
+    import signal
+    import time
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
     begun = time.perf_counter()
-    restorer = Restorer.from_pretrained(model, "cpu" if address is not None else device, threads=threads)
-    if restorer.card is not None and restorer.card.task != "derain":
-        raise WeightsError(f"model {model!r} is made to {restorer.card.task}, not to derain; see: repix models")
-    how = functools.partial(restore_path, restorer)
-    if address is not None:
-        from repix.infer.cluster import restore_on_ray
-
-        how = functools.partial(restore_on_ray, model, address=address or None, device=device, threads=threads or 1)
-    summary = how(
-        paths,
-        output,
-        strength=strength,
-        compare=compare,
-        format=format,
-        overwrite=overwrite,
-        max_pixels=max_pixels,
-        film=FilmOptions(start, end, codec, quality, steady),
-        progress=True,
-        on_result=_say_failure,
-    )
-    _say_summary(summary, time.perf_counter() - begun)
+    summary = work()
+    _say_summary(summary, verb, time.perf_counter() - begun)
     if summary.failed:
         raise click.exceptions.Exit(1)
 
@@ -155,15 +256,15 @@ def _kinds(results: Sequence[Result]) -> str:
     return "pictures" if not films else "films" if films == len(results) else "pictures and films"
 
 
-def _say_summary(summary: Summary, seconds: float) -> None:
+def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
     """One line that says how many, and where they are; then what could not be kept."""
     counts = []
     written = [path for result in summary.done for path in result.written]
     if len(summary.done) == 1:
-        counts.append(f"derained {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
+        counts.append(f"{verb} {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
     elif summary.done:
         where = os.path.commonpath([path.parent for path in written]) or "."
-        counts.append(f"derained {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
+        counts.append(f"{verb} {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
     if summary.skipped:
         counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
     if summary.failed:
@@ -197,6 +298,9 @@ def models(name: str | None) -> None:
     click.echo(f"{card.name}: {card.description}")
     rows = {
         "task": card.task,
+        "works at": f"{card.size} px on the shorter side" if card.size else "",
+        "labels": ", ".join(name for name, _ in card.palette or ()),
+        "pairs": f"{card.direction} where they lie side by side" if card.task == "translate" else "",
         "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
         "licence": card.licence,
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole picture only",
@@ -322,7 +426,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     if exports:
         card = make_weight(checkpoint, folder / "weight")
         click.echo(f"trained {card.name}, {card.training['steps']} steps → {folder / 'weight'}")
-        click.echo(f"try it: repix derain PHOTO --model {folder / 'weight'}")
+        click.echo(f"try it: repix {card.task} PHOTO --model {folder / 'weight'}")
     else:
         click.echo(f"trained {settings.name} → {checkpoint}")
 
@@ -364,6 +468,8 @@ def export(
 @click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded pictures; --gt has their truth.")
 @click.option("--gt", type=click.Path(path_type=Path), help="Folder of the truth of --lq.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
+@click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")
+@click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's weights, for kid_vgg16.")
 @click.option("--protocol", type=click.Choice(["default", "paper", "course"]), default="default", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
@@ -379,6 +485,8 @@ def evaluate(
     lq: Path | None,
     gt: Path | None,
     metrics: tuple[str, ...],
+    palette: str | None,
+    backbone: Path | None,
     protocol: Literal["default", "paper", "course"],
     device: str,
     per_picture: bool,
@@ -390,11 +498,16 @@ def evaluate(
 ) -> None:
     """Measure weights on pairs: PSNR, SSIM and time, means over pictures.
 
+    Weights that translate are measured by L1 too, where they paint labels by accuracy and mean IoU, elsewhere, given a
+    --backbone, by the kernel distance between the sets; pairs side by side are taken in the direction of the model.
+
     \b
     repix evaluate --data Rain100L
+    repix evaluate --model facades-labels --data facades/val
     repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
     """
     from repix.data.pairs import find_pairs, find_pairs_in
+    from repix.data.palettes import PALETTES
     from repix.engine.evaluate import contact_sheet, quality_plot
     from repix.engine.evaluate import evaluate as measure
     from repix.engine.figure import save_figure
@@ -413,7 +526,15 @@ def evaluate(
         name = f"{lq.resolve().name}, dry to itself" if itself else "/".join(lq.resolve().parts[-2:])
         pairs[name] = find_pairs_in(lq, gt)
     restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
-    table = measure(restorers, pairs, metrics=metrics or None, protocol=protocol, progress=True)
+    table = measure(
+        restorers,
+        pairs,
+        metrics=metrics or None,
+        protocol=protocol,
+        palette=PALETTES[palette] if palette is not None else None,
+        backbone=backbone,
+        progress=True,
+    )
     click.echo(table.to_text(per_picture=per_picture), nl=False)
     for file, text in (
         (json_file, table.to_json(per_picture=per_picture)),
@@ -488,7 +609,7 @@ def blend(
 
     import numpy as np
 
-    from repix.io.image import read_image, to_8_bits, write_image
+    from repix.io.image import pixels_like, read_image, write_image
     from repix.io.paths import WRITABLE
     from repix.poisson import blend as poisson
     from repix.poisson import mask as selecting
@@ -547,12 +668,8 @@ def blend(
     else:
         assert target is not None
         result = read_image(target)
-        if result.grey and not picture.grey:
-            pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)[..., None].repeat(3, axis=2)
-            notes.append("the target is grey, so the source's colours were left out")
-        if pixels.dtype != result.pixels.dtype:
-            wide = result.pixels.dtype == np.uint16
-            pixels = pixels.astype(np.uint16) * 257 if wide else to_8_bits(pixels)
+        pixels, lost = pixels_like(picture, result)
+        notes += lost
         if scale != 1 or rotate != 0:
             pixels, selection = selecting.scale_and_rotate(pixels, selection, scale, rotate)
         if descent is not None:

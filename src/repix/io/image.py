@@ -12,7 +12,7 @@ import struct
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyvips
@@ -80,6 +80,12 @@ class Picture:
     def with_pixels(self, pixels: Pixels) -> Picture:
         """The same picture, everything about its file included, with other (H, W, 3) pixels."""
         return replace(self, pixels=pixels)
+
+    def repainted(self, pixels: Pixels) -> Picture:
+        """A new picture of the same place, (H, W, 3) in colour and in sRGB: everything about the file is kept but what
+        says how its colours are to be read."""
+        metadata = {name: value for name, value in self.metadata.items() if name != "icc-profile-data"}
+        return replace(self, pixels=pixels, grey=False, metadata=metadata)
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -179,6 +185,22 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return tuple(notes)
+
+
+def pixels_like(picture: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
+    """A picture's pixels as they fit into another: in its depth, and without colours where it has none.
+
+    Returns:
+        (H, W, 3) of the other's type, and what was left out, one sentence each.
+    """
+    pixels, notes = picture.pixels, []
+    if other.grey and not picture.grey:
+        luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
+        pixels = luma[..., None].repeat(3, axis=2)
+        notes.append("the target is grey, so the source's colours were left out")
+    if pixels.dtype != other.pixels.dtype:
+        pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
+    return pixels, tuple(notes)
 
 
 def _sniff(head: bytes) -> str | None:
@@ -328,6 +350,22 @@ def to_8_bits(samples: Pixels) -> NDArray[np.uint8]:
     """uint16 samples as the nearest of 256 levels."""
     # round(v / 257) without leaving 16 bits; 257 is odd, so nothing ties
     return (samples // 257 + (samples % 257 > 128)).astype(np.uint8)
+
+
+def resize(pixels: Pixels, size: tuple[int, int], kernel: Literal["cubic", "linear", "nearest"] = "cubic") -> Pixels:
+    """Bring (H, W, 3) pixels to a size (height, width), averaged over the area where they shrink; with `nearest` every
+    pixel of the result is one of the original."""
+    if kernel == "nearest":
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+            for new, old in zip(size, pixels.shape[:2], strict=True)
+        )
+        picked: Pixels = pixels[rows[:, None], columns]
+        return picked
+    height, width = pixels.shape[:2]
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+    resized: Pixels = image.resize(size[1] / width, vscale=size[0] / height, kernel=kernel).numpy()
+    return resized
 
 
 def _upright_xmp(xmp: bytes) -> bytes:
