@@ -75,6 +75,11 @@ class ModelCard(BaseModel):
         arch: the network, a key of `repix.models.MODELS`.
         args: arguments of the network's constructor, so that the weight explains itself.
         description: what it is for, in a sentence.
+        direction: of pairs that lie side by side, `AtoB` makes the right picture from the left, `BtoA` the reverse.
+        size: shorter side, in pixels, at which the network has learnt to see pictures: others are scaled there and
+            back; None takes every picture as it is.
+        palette: (name, (R, G, B)) of each class where the network paints label maps; classes named `void` do not
+            count; None where it paints anything else.
         multiple_of: H and W given to the network must be multiples of this.
         tiling: how it may be tiled; None where a value depends on the whole picture (it must run in one piece).
         training: how it was trained, free form (recipe, steps, data, seed, versions).
@@ -92,6 +97,9 @@ class ModelCard(BaseModel):
     arch: str
     args: dict[str, Any] = {}
     description: str = ""
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    size: int | None = Field(default=None, ge=1)
+    palette: list[tuple[str, tuple[int, int, int]]] | None = Field(default=None, min_length=2)
     multiple_of: int = Field(default=1, ge=1)
     tiling: Tiling | None
     training: dict[str, Any] = {}

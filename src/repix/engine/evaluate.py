@@ -6,21 +6,36 @@ import csv
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
-import pyvips
 from tqdm import tqdm
 
 from repix.data.pairs import Pair
+from repix.data.palettes import VOID, LabelColour, nearest_label
 from repix.engine.figure import Figure, Panel
 from repix.errors import InputError
-from repix.io.image import read_image
-from repix.metrics import COURSE_METRICS, DEFAULT_METRICS, METRICS
+from repix.io.image import read_image, resize, to_8_bits
+from repix.metrics import (
+    COURSE_METRICS,
+    DEFAULT_METRICS,
+    KERNEL_METRICS,
+    LABEL_METRICS,
+    LOWER_IS_BETTER,
+    METRICS,
+    TRANSLATION_METRICS,
+    KernelDistance,
+    MeanIoU,
+    Metric,
+    SetMetric,
+    label_accuracy,
+)
+from repix.weights import ModelCard
 
 Image = np.ndarray[Any, np.dtype[Any]]
 Protocol = Literal["default", "paper", "course"]
@@ -37,7 +52,16 @@ _FIGURES = (
     "Means over pictures. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
     "reading and writing files. GMAC: multiply-adds of convolutions at 256x256, in 1e9, which papers call GFLOP"
 )
+_OF_SETS = {
+    "l1_pm1": "L1 with pictures on [-1, 1]",
+    "label_accuracy": "Labels: each pixel's nearest colour of the palette; accuracy is a share of pixels",
+    "mean_iou_pooled": "mean IoU is of the pixels of all pictures together, over classes that occur",
+    "kid_vgg16": f"KID: unbiased squared MMD of pooled VGG16 relu5_3 features, cubic kernel, mean and deviation of "
+    f"{KernelDistance.SUBSETS} subsets of {KernelDistance.SUBSET} pictures",
+}
 _COURSE_SIDE = 128
+_WHOLE = 1 << 30
+_KNOWN = (*METRICS, *LABEL_METRICS, *KERNEL_METRICS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,7 @@ class EvalRow:
         model: name of the model; `input` for the degraded picture itself.
         picture: name of the picture; None in a mean.
         pictures: how many pictures the row stands for.
-        values: metric name -> figure.
+        values: metric name -> figure; a row of one picture has none of those that only a set has.
         seconds_per_megapixel: wall clock; None for `input`.
     """
 
@@ -96,7 +120,8 @@ class EvalTable:
     def note(self) -> str:
         """The protocol in words."""
         luma = f" {_LUMA}." if any(name.endswith("_y") or name == "ssim_rgb" for name in self.metrics) else ""
-        return f"Protocol {self.protocol}: {PROTOCOLS[self.protocol]}.{luma} {_FIGURES}."
+        others = "".join(f" {text}." for name, text in _OF_SETS.items() if name in self.metrics)
+        return f"Protocol {self.protocol}: {PROTOCOLS[self.protocol]}.{luma}{others} {_FIGURES}."
 
     def to_text(self, *, per_picture: bool = False) -> str:
         """The table for a terminal."""
@@ -154,7 +179,10 @@ class EvalTable:
         cells = [[*names, "pictures", *self.metrics, "s_per_mp", *(["parameters", "gmac_256"] if self.costs else [])]]
         for row in (*self.pictures, *self.means) if per_picture else self.means:
             texts = [row.data, row.model, *([row.picture or "mean"] if per_picture else [])]
-            figures = [f"{row.values[name]:.{2 if name.startswith('psnr') else 4}f}" for name in self.metrics]
+            figures = [
+                f"{row.values[name]:.{2 if name.startswith('psnr') else 4}f}" if name in row.values else ""
+                for name in self.metrics
+            ]
             seconds = row.seconds_per_megapixel
             cost = self.costs.get(row.model)
             costs = ["", ""] if cost is None else [str(cost.parameters), f"{cost.gmacs:.2f}"]
@@ -169,35 +197,51 @@ def evaluate(
     *,
     metrics: Sequence[str] | None = None,
     protocol: Protocol = "default",
+    palette: Sequence[LabelColour] | None = None,
+    backbone: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> EvalTable:
     """Run every restorer over every pair and measure the results against the truth.
+
+    Pairs are taken in the direction that the restorers' cards say.
 
     Args:
         restorers: name -> `Restorer`, or any function from an (H, W, 3) picture, uint8 or uint16, to one of the same
             shape and type; with the paper's protocol it must take `rounding="down"` as `Restorer` does.
         pairs: the pairs of one set, or name of the set -> its pairs.
-        metrics: keys of `repix.metrics.METRICS`; None takes those of the protocol.
+        metrics: keys of `repix.metrics.METRICS`, and `label_accuracy`, `mean_iou_pooled`, `kid_vgg16`,
+            `kid_vgg16_std`; None takes those of the protocol or, for translation, those that fit the target: labels
+            with a palette, the kernel distance with a backbone and no palette.
         protocol: key of `PROTOCOLS`.
+        palette: colours of label maps; None takes what the restorers' cards say.
+        backbone: VGG16's weights for the kernel distance; None looks in torch hub's cache, or downloads.
         progress: show a bar on standard error.
 
     Raises:
-        InputError: no pairs, an unknown metric or protocol, an unreadable picture, or one that no metric can take.
+        InputError: no pairs, an unknown metric or protocol, an unreadable picture, one that no metric can take, label
+            metrics without a palette, or restorers of both directions.
+        WeightsError: no backbone.
     """
-    sets = pairs if isinstance(pairs, Mapping) else {"data": pairs}
-    metrics = metrics or (COURSE_METRICS if protocol == "course" else DEFAULT_METRICS)
-    for name in metrics:
-        if name not in METRICS:
-            raise InputError(f"unknown metric {name!r} (known: {', '.join(METRICS)})")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r} (known: {', '.join(PROTOCOLS)})")
+    cards = _cards(restorers)
+    sets = _directed(cards, pairs if isinstance(pairs, Mapping) else {"data": pairs})
+    palette = palette or next((_palette(card) for card in cards if card.palette), None)
+    metrics = metrics or _default_metrics(protocol, cards, labels=bool(palette), kernel=backbone is not None)
+    for name in metrics:
+        if name not in _KNOWN:
+            raise InputError(f"unknown metric {name!r} (known: {', '.join(_KNOWN)})")
+        if name in LABEL_METRICS and palette is None:
+            raise InputError(f"{name} needs a palette, and no model's card has one; say which with --palette")
     if "input" in restorers:
         raise InputError("a model cannot be called 'input': that row is the degraded picture itself")
     for name, found in sets.items():
         if not found:
             raise InputError(f"no pairs in {name}")
 
+    measures, of_set = _measures(metrics, palette, backbone)
     rows: list[EvalRow] = []
+    pooled = {(data, model): of_set() for data in sets for model in ("input", *restorers)}
     cold = set(restorers)
     work = [(data, pair) for data, found in sets.items() for pair in found]
     with tqdm(total=len(work) * (1 + len(restorers)), unit="picture", disable=None if progress else True) as bar:
@@ -216,13 +260,19 @@ def evaluate(
                     pred = restorer(lq, rounding="down") if protocol == "paper" else restorer(lq)
                     seconds = (time.perf_counter() - start) / megapixels
                 try:
-                    values = {name: METRICS[name](pred, gt) for name in metrics}
+                    values = {name: measures[name](pred, gt) for name in metrics if name in measures}
+                    for one in pooled[data, model]:
+                        one.add(pred, gt)
                 except InputError as error:
                     raise InputError(f"{pair.lq}: {error}") from None
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
     costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
-    return EvalTable(protocol, tuple(metrics), tuple(_means(rows, metrics)), tuple(rows), costs)
+    means = []
+    for mean in _means(rows):
+        whole = {name: value for one in pooled[mean.data, mean.model] for name, value in one.values().items()}
+        means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in metrics if name in whole}}))
+    return EvalTable(protocol, tuple(metrics), tuple(means), tuple(rows), costs)
 
 
 def contact_sheet(
@@ -238,17 +288,24 @@ def contact_sheet(
         restorers: as given to `evaluate`.
         pairs: name of the set -> its pairs.
         table: what `evaluate` found.
-        side: side of the crops in pixels; each is where rain changes the picture most.
+        side: side of the crops in pixels; each is where rain changes the picture most. Translations are shown whole.
 
     Returns:
         Columns input, models, truth; a row for each picture.
     """
-    metric = table.metrics[0]
+    metric = next((name for name in table.metrics if name in table.pictures[0].values), None)
+    if metric is None:
+        raise InputError(
+            f"{', '.join(table.metrics)} have no figure for one picture; add one that has, such as psnr_rgb"
+        )
+    cards = _cards(restorers)
+    if any(card.task == "translate" for card in cards):
+        side = _WHOLE  # what changes is everywhere
     panels: list[Panel] = []
-    for data, found in pairs.items():
+    for data, found in _directed(cards, pairs).items():
         first = next(iter(restorers), "input")
         rows = [row for row in table.pictures if (row.data, row.model) == (data, first)]
-        rows.sort(key=lambda row: row.values[metric], reverse=metric == "lpips")
+        rows.sort(key=lambda row: row.values[metric], reverse=metric in LOWER_IS_BETTER)
         for what, row in (("worst", rows[0]), ("median", rows[len(rows) // 2])):
             pair = next(pair for pair in found if pair.name == row.picture)
             lq, gt = _read(pair, table.protocol)
@@ -260,7 +317,7 @@ def contact_sheet(
                     for one in table.pictures
                     if (one.data, one.model, one.picture) == (data, model, pair.name)
                 )
-                panels.append(Panel(f"{model}: {metric} {values[metric]:.2f}", _eight_bit(restorer(lq)[at])))
+                panels.append(Panel(f"{model}: {metric} {values[metric]:.4g}", _eight_bit(restorer(lq)[at])))
             panels.append(Panel("truth", _eight_bit(gt[at])))
     return Figure("the same crops through every model", panels, columns=len(restorers) + 2)
 
@@ -289,7 +346,7 @@ def _busiest(change: Image, side: int) -> tuple[slice, slice]:
 
 
 def _eight_bit(image: Image) -> Image:
-    return image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
+    return image if image.dtype == np.uint8 else to_8_bits(image)
 
 
 def _cost(restorer: object) -> Cost | None:
@@ -320,17 +377,82 @@ def _read(pair: Pair, protocol: Protocol) -> tuple[Image, Image]:
 
 def _squeezed(image: Image) -> Image:
     """128×128, bilinear, filtered where it shrinks."""
-    scales = (_COURSE_SIDE / length for length in image.shape[:2])
-    vertical, horizontal = scales
-    squeezed: Image = pyvips.Image.new_from_array(image).resize(horizontal, vscale=vertical, kernel="linear").numpy()
-    return squeezed
+    return resize(image, (_COURSE_SIDE, _COURSE_SIDE), "linear")
 
 
-def _means(rows: Iterable[EvalRow], metrics: Sequence[str]) -> Iterable[EvalRow]:
+def _means(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
     groups: dict[tuple[str, str], list[EvalRow]] = {}
     for row in rows:
         groups.setdefault((row.data, row.model), []).append(row)
     for (data, model), group in groups.items():
         seconds = [row.seconds_per_megapixel for row in group if row.seconds_per_megapixel is not None]
-        values = {name: fmean(row.values[name] for row in group) for name in metrics}
+        # a picture that is void all over has no accuracy
+        values = {name: _mean([row.values[name] for row in group]) for name in group[0].values}
         yield EvalRow(data, model, None, len(group), values, fmean(seconds) if seconds else None)
+
+
+class _OnLabels:
+    """A figure of label maps, taken of pictures of them."""
+
+    def __init__(self, measure: MeanIoU, labels: Callable[[Image], Image]) -> None:
+        self._measure, self._labels = measure, labels
+
+    def add(self, pred: Image, gt: Image) -> None:
+        self._measure.add(self._labels(pred), self._labels(gt))
+
+    def values(self) -> Mapping[str, float]:
+        return self._measure.values()
+
+
+def _measures(
+    metrics: Sequence[str], palette: Sequence[LabelColour] | None, backbone: str | os.PathLike[str] | None
+) -> tuple[Mapping[str, Metric], Callable[[], list[SetMetric]]]:
+    """The metrics of single pictures by name, and what makes those of one more set."""
+    measures = dict(METRICS)
+    makers: list[Callable[[], SetMetric]] = []
+    if palette is not None:
+        void = next((label for label, colour in enumerate(palette) if colour.name == VOID), None)
+        numbers = np.array([void if one.name == VOID else label for label, one in enumerate(palette)], np.uint8)
+
+        def labels(image: Image) -> Image:
+            found: Image = numbers[nearest_label(_eight_bit(image), palette)]
+            return found
+
+        measures["label_accuracy"] = lambda pred, gt: label_accuracy(labels(pred), labels(gt), void=void)
+        if "mean_iou_pooled" in metrics:
+            makers.append(lambda: _OnLabels(MeanIoU(len(palette), void=void), labels))
+    if set(metrics) & set(KERNEL_METRICS):
+        makers.append(lambda: KernelDistance(backbone))
+    return measures, lambda: [make() for make in makers]
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
+
+
+def _cards(restorers: Mapping[str, object]) -> list[ModelCard]:
+    cards = (getattr(restorer, "card", None) for restorer in restorers.values())
+    return [card for card in cards if card is not None]
+
+
+def _palette(card: ModelCard) -> list[LabelColour]:
+    return [LabelColour(*colour) for colour in card.palette or ()]
+
+
+def _directed(cards: Sequence[ModelCard], pairs: Mapping[str, Sequence[Pair]]) -> Mapping[str, Sequence[Pair]]:
+    """The pairs with the picture first that the models take."""
+    directions = {card.direction for card in cards}
+    if len(directions) > 1:
+        raise InputError("the models translate in both directions, AtoB and BtoA; measure them one after the other")
+    if directions != {"BtoA"}:
+        return pairs
+    return {name: [pair.swapped() for pair in found] for name, found in pairs.items()}
+
+
+def _default_metrics(protocol: Protocol, cards: Sequence[ModelCard], *, labels: bool, kernel: bool) -> tuple[str, ...]:
+    if protocol == "course":
+        return COURSE_METRICS
+    if not labels and not any(card.task == "translate" for card in cards):
+        return DEFAULT_METRICS
+    return (*TRANSLATION_METRICS, *(LABEL_METRICS if labels else KERNEL_METRICS if kernel else ()))

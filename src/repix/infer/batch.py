@@ -101,13 +101,17 @@ def restore_path(
 ) -> Summary:
     """Restore files and folders to files and folders.
 
+    What translates takes pictures only, no films; its results are in colour and have no colour profile.
+
     Args:
         restorer: what restores a picture.
         src: files, folders (mirrored, with all their folders) and patterns.
-        dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder.
+        dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder,
+            or with the model's name in place of `dry` if it translates.
         strength: 0 (as it was) to 1.
         compare: write `NAME_compare.EXT`, before | after side by side, beside each picture's result too.
-        format: extension to write, such as `png` or, for films, `mkv`; None keeps each file's own.
+        format: extension to write, such as `png` or, for films, `mkv`; None keeps each file's own, but label maps
+            become PNG where that would smear their colours.
         overwrite: write results that are already there again, and inputs where `dst` says so.
         max_pixels: larger pictures and frames are refused from their header.
         film: what is asked for films.
@@ -130,7 +134,18 @@ def restore_path(
         if on_result is not None:
             on_result(result)
 
-    jobs, settled = find_jobs(src, dst, format=format, compare=compare, overwrite=overwrite)
+    card = restorer.card
+    translates = card is not None and card.task == "translate"
+    jobs, settled = find_jobs(
+        src,
+        dst,
+        format=format,
+        compare=compare,
+        overwrite=overwrite,
+        films=not translates,
+        tag=card.name if card is not None and translates else "dry",
+        lossless=card is not None and card.palette is not None,
+    )
     for result in settled:
         note(result)
     working = restore_jobs(restorer, jobs, strength=strength, max_pixels=max_pixels, film=film, progress=progress)
@@ -147,16 +162,20 @@ def find_jobs(
     format: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
+    films: bool = True,
+    tag: str = "dry",
+    lossless: bool = False,
 ) -> tuple[list[Wanted], list[Result]]:
-    """What there is to do, before any of it is done; arguments and errors are those of `restore_path`.
+    """What there is to do, before any of it is done; arguments and errors are those of `restore_path` and `plan`.
 
     Returns:
         Each job with the files to be written for it; and what is settled already: failed by its name, or skipped.
     """
     inputs = [src] if isinstance(src, str | os.PathLike) else src
-    return to_do(
-        plan(inputs, dst, format=format, compare=compare, overwrite=overwrite, films=True), overwrite=overwrite
+    planned = plan(
+        inputs, dst, format=format, compare=compare, overwrite=overwrite, films=films, tag=tag, lossless=lossless
     )
+    return to_do(planned, overwrite=overwrite)
 
 
 def to_do(planned: Plan, *, overwrite: bool = False) -> tuple[list[Wanted], list[Result]]:
@@ -262,7 +281,9 @@ def _restore(
 ) -> Picture:
     """The restored picture; in the same memory, unless the rainy one is to be kept."""
     out = picture.pixels if picture.pixels.flags.writeable and not keep else None
-    return picture.with_pixels(restorer(picture.pixels, strength=strength, out=out, progress=progress))
+    made = restorer(picture.pixels, strength=strength, out=out, progress=progress)
+    translated = restorer.card is not None and restorer.card.task == "translate"
+    return picture.repainted(made) if translated else picture.with_pixels(made)
 
 
 def _write(job: Job, wanted: list[Path], rainy: Picture, restored: Picture) -> Result:

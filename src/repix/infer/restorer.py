@@ -10,7 +10,10 @@ import numpy as np
 from repix.errors import InputError
 from repix.infer.backend import Backend, OnnxBackend
 from repix.infer.tiling import Pixels, Rounding, apply_tiled
+from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
+
+_LONGEST = 8  # times the shorter side: what the network is given at most
 
 
 class Restorer:
@@ -20,6 +23,8 @@ class Restorer:
         backend: what runs the network.
         multiple_of: H and W given to the network are padded to multiples of this.
         tiling: how to tile; None runs every picture in one piece.
+        size: pictures are scaled to this shorter side for the network, and its results back; None takes them as they
+            are. Label maps, where the card has a palette, are scaled back without mixing their colours.
         card: what the network is, where it came with a card.
     """
 
@@ -29,11 +34,13 @@ class Restorer:
         *,
         multiple_of: int = 1,
         tiling: Tiling | None = None,
+        size: int | None = None,
         card: ModelCard | None = None,
     ) -> None:
         self.backend = backend
         self.multiple_of = multiple_of
         self.tiling = tiling
+        self.size = size
         self.card = card
 
     @classmethod
@@ -43,6 +50,7 @@ class Restorer:
         device: str = "auto",
         *,
         threads: int | None = None,
+        size: int | None = None,
     ) -> Restorer:
         """Load a weight, after checking its sha256.
 
@@ -50,6 +58,7 @@ class Restorer:
             name_or_path: name of a shipped weight (`repix models` lists them), or the path of a weight's folder.
             device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
             threads: threads on the CPU; None takes what the process may use.
+            size: shorter side at which the network works; None takes the card's, 0 every picture as it is.
 
         Raises:
             WeightsError: no such weight, or damaged.
@@ -57,14 +66,17 @@ class Restorer:
         """
         card, folder = find_card(name_or_path)
         backend = OnnxBackend(read_weights(card, folder, "model.onnx"), device=device, threads=threads)
-        return cls(backend, multiple_of=card.multiple_of, tiling=card.tiling, card=card)
+        worked_at = card.size if size is None else size or None
+        return cls(backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, card=card)
 
     def side_by_side(self) -> tuple[Restorer, int]:
         """A restorer for many pictures of moderate size, and how many calls at once make the best of the machine."""
         if not isinstance(self.backend, OnnxBackend):
             return self, 1
         backend, calls = self.backend.side_by_side()
-        return Restorer(backend, multiple_of=self.multiple_of, tiling=self.tiling, card=self.card), calls
+        return Restorer(
+            backend, multiple_of=self.multiple_of, tiling=self.tiling, size=self.size, card=self.card
+        ), calls
 
     def __call__(
         self,
@@ -88,7 +100,7 @@ class Restorer:
             (H, W, 3) of the same type; `out` where that was given.
 
         Raises:
-            InputError: another shape or type, or a strength outside [0, 1].
+            InputError: another shape or type, or a strength outside [0, 1], or below 1 where pictures are scaled.
             BackendError: the network failed, for example out of memory.
         """
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -100,6 +112,34 @@ class Restorer:
             raise InputError(f"strength must be between 0 and 1, got {strength}")
         if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
             raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
+        scaled = self._working_size(*image.shape[:2])
+        if scaled == image.shape[:2]:
+            return self._run(image, strength, rounding, out, progress)
+        if strength != 1:
+            raise InputError(f"strength {strength} needs a network that works at the picture's own size; use size=0")
+        worked = self._run(resize(image, scaled), strength, rounding, None, progress)
+        labels = self.card is not None and self.card.palette is not None
+        result = resize(worked, image.shape[:2], "nearest" if labels else "cubic")
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network sees a picture; a narrow strip is not blown up without end."""
+        if self.size is None:
+            return height, width
+        scale = min(self.size / min(height, width), _LONGEST * self.size / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _run(
+        self,
+        image: Pixels,
+        strength: float,
+        rounding: Rounding,
+        out: Pixels | None,
+        progress: Callable[[float], None] | None,
+    ) -> Pixels:
         return apply_tiled(
             self.backend.run,
             image,

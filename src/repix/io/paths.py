@@ -29,6 +29,8 @@ FILMS = FILMS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob
 
 # Matroska holds the sound and subtitles of every other container as they are
 _WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(FILMS - FILMS_WRITABLE, ".mkv")
+# what smears the flat colours of a label map
+_LOSSLESS_AS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".avif", ".heic", ".heif", ".gif"), ".png")
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 
 
@@ -73,6 +75,8 @@ def plan(
     compare: bool = False,
     overwrite: bool = False,
     films: bool = False,
+    tag: str = "dry",
+    lossless: bool = False,
 ) -> Plan:
     """Decide every output name before any work is done.
 
@@ -80,12 +84,14 @@ def plan(
         inputs: files, folders (searched recursively; names that start with a dot are left out) and patterns that the
             shell did not expand.
         output: a folder, in which a folder given as input is mirrored; or a file name, for one input file; or None:
-            `NAME_dry.EXT` beside a file, and a folder `DIR_dry` beside a folder.
+            `NAME_<tag>.EXT` beside a file, and a folder `DIR_<tag>` beside a folder.
         format: extension to write, such as `png`; None keeps each picture's own (`.heic` becomes `.jpg`). With films
             it is for the pictures or, such as `mkv`, for the films.
         compare: plan `NAME_compare.EXT` beside each result too.
         overwrite: whether a result may take the place of an input.
         films: whether films are taken too; not only pictures.
+        tag: what results are called where nobody named them.
+        lossless: without a `format`, results of pictures in a format that loses colours are written as PNG.
 
     Returns:
         The plan. A file that two inputs name, or that is another input's result, is taken once or not at all.
@@ -110,7 +116,7 @@ def plan(
     found: list[tuple[Path, Path, str]] = []
     for path in named:
         if path.is_dir():
-            target = out if out is not None else beside(path)
+            target = out if out is not None else beside(path, tag)
             files = list(_walk(path, known, leave_out=target, failed=failed))
             found += [(file, target / file.relative_to(path), file.stem) for file in files]
             if not files and len(named) == 1 and not failed:
@@ -122,7 +128,11 @@ def plan(
         elif out is not None:
             found.append((path, out / path.name, path.stem))
         else:
-            found.append((path, path.with_name(f"{path.stem}_dry{path.suffix}"), path.stem))
+            found.append((path, path.with_name(f"{path.stem}_{tag}{path.suffix}"), path.stem))
+    if lossless and suffix is None:
+        found = [
+            (src, dst.with_suffix(_LOSSLESS_AS.get(dst.suffix.lower(), dst.suffix)), stem) for src, dst, stem in found
+        ]
     return _settle(found, failed, suffix, named=out_file is not None, compare=compare, overwrite=overwrite, films=films)
 
 
@@ -257,13 +267,13 @@ def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[
                 yield here / name
 
 
-def beside(folder: Path) -> Path:
-    """Where results go that nobody named a place for: a folder, to `DIR_dry`."""
+def beside(folder: Path, tag: str = "dry") -> Path:
+    """Where results go that nobody named a place for: a folder, to `DIR_<tag>`."""
     whole = folder.resolve()
     if not whole.name:
         raise InputError(f"{folder} has no folder above it to write to; say where with -o")
     named = folder if folder.name not in ("", "..") else whole  # as the user wrote it, where that has a name
-    return named.with_name(f"{named.name}_dry")
+    return named.with_name(f"{named.name}_{tag}")
 
 
 def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
