@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +28,7 @@ from repix.errors import InputError
 from repix.io.paths import READABLE
 
 T = TypeVar("T")
+_START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 # Validation pictures are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
 
@@ -164,6 +166,8 @@ class RestorationData(lightning.LightningDataModule):
             self._train,
             batch_sampler=batches,
             num_workers=self._workers,
+            # a fork of a process that has read a picture hangs: libvips' threads are not in the copy
+            multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
             prefetch_factor=8 if self._workers else None,
         )

@@ -13,6 +13,7 @@ from repix.data.datamodule import RestorationData, ValidationDataset, list_photo
 from repix.data.dataset import KINDS, PairedDataset, RainyDataset, Span, StreamBatches, paired_crop
 from repix.data.pairs import Pair
 from repix.errors import InputError
+from repix.io.image import read_image, write_image
 
 SPANS = [Span(0, 32, (0.0, 1.0))]
 
@@ -167,6 +168,30 @@ def test_held_out_pictures_are_never_trained_on(folder: Path) -> None:
     assert held_photos.isdisjoint(path.stem for path in data._train._photos)
     assert held_pairs.isdisjoint(pair.name for pair in data._train._pairs)
     assert len(data._train._photos) == len(data._train._pairs) == 4
+
+
+def test_data_processes_start_where_pictures_have_been_read(folder: Path) -> None:
+    """libvips has threads by then, which a forked copy of this process would wait for in vain."""
+    photos = list_photos([folder / "photos"])
+    for photo in photos:
+        write_image(folder / "copy.webp", read_image(photo))
+    data = RestorationData(
+        photos=[folder / "photos"],
+        pairs=[],
+        masks=[],
+        validation=[],
+        mixture={"drawn": 1.0},
+        hold_out=0,
+        stages=[(2, 2)],
+        spans=SPANS,
+        longest=1280,
+        workers=1,
+        seed=0,
+    )
+    loader = data.train_dataloader()
+    loader.timeout = 60
+    batches = iter(loader)
+    assert next(batches)["lq"].shape[0] == 2
 
 
 def test_validation_is_the_same_every_time(folder: Path) -> None:
