@@ -7,6 +7,7 @@ import os
 # Tests run side by side; before anything imports NumPy or torch, keep each to one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,34 +25,36 @@ def photo() -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def darkening_weight(tmp_path: Path) -> Path:
-    """A weight folder (card.json, model.onnx) whose network multiplies every value by 0.4: exact and instant."""
+def make_weight(tmp_path: Path) -> Callable[..., Path]:
+    """Makes weight folders (card.json, model.onnx) whose network multiplies every value by `factor`: exact, instant."""
     import onnx
 
-    from repix.weights import ModelCard, Tiling, save_card
+    from repix.weights import ModelCard, save_card
 
-    shape = ["n", 3, "h", "w"]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Mul", ["x", "factor"], ["y"])],
-        "darken",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
-        [onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [0.4])],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    folder = tmp_path / "weights" / "darken"
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    card = ModelCard(
-        name="darken",
-        task="derain",
-        arch="none",
-        multiple_of=8,
-        tiling=Tiling(tile=48, overlap=8),
-        licence="Apache-2.0",
-    )
-    save_card(card, folder)
-    return folder
+    def make(name: str, *, factor: float = 0.4, **card: object) -> Path:
+        shape = ["n", 3, "h", "w"]
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node("Mul", ["x", "factor"], ["y"])],
+            name,
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+            [onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [factor])],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+        folder = tmp_path / "weights" / name
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        settings = {"task": "derain", "arch": "none", "tiling": None, "licence": "Apache-2.0"} | card
+        save_card(ModelCard.model_validate({"name": name, **settings}), folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def darkening_weight(make_weight: Callable[..., Path]) -> Path:
+    """A weight that makes pictures darker, times 0.4."""
+    return make_weight("darken", multiple_of=8, tiling={"tile": 48, "overlap": 8})
 
 
 @pytest.fixture

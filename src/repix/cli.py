@@ -62,10 +62,14 @@ Command = Callable[..., None]
 
 def _file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
     """What all commands that run a weight over files and folders have in common."""
+    # click takes None for a default too
+    chosen = click.option("-m", "--model", required=True, help=models)
+    if model is not None:
+        chosen = click.option("-m", "--model", default=model, show_default=True, help=models)
     options = (
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
-        click.option("-m", "--model", default=model, required=model is None, show_default=True, help=models),
+        chosen,
         click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of pictures: before | after."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
         click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]"),
