@@ -27,6 +27,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "derainnet": {"channels": 4, "blocks": 1},
     "spanet": {"channels": 4, "units": 1, "blocks": 1, "last": 1},
     "progressive_spanet": {"channels": 4, "stages": 2},
+    "fcn": {"channels": [4, 8]},
+    "pix2pix": {"channels": 4, "depth": 3},
 }
 
 

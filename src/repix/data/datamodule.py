@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from repix.data.dataset import (
+    Augment,
     PairedDataset,
     PictureCache,
     RainyDataset,
@@ -106,6 +107,11 @@ class RestorationData(lightning.LightningDataModule):
         longest: larger photos are shrunk to this longer side.
         workers: processes that make data.
         seed: of everything.
+        direction: `BtoA` exchanges the pictures of every pair.
+        limit: only so many pairs are trained on, drawn once; a smaller number takes a part of a larger one's.
+        augment: how to vary pairs; see `PairedDataset`.
+        watched: so many of the pairs trained on are validated as well, as they are, as the set `train`.
+        validate_most: only the first so many pictures of a set are validated.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
@@ -125,17 +131,27 @@ class RestorationData(lightning.LightningDataModule):
         longest: int,
         workers: int,
         seed: int,
+        direction: Literal["AtoB", "BtoA"] = "AtoB",
+        limit: int | None = None,
+        augment: Augment | None = None,
+        watched: int = 0,
+        validate_most: int | None = None,
     ) -> None:
         super().__init__()
         if not mixture and photos:
             mixture = {"drawn": 0.6, "lines": 0.25, "dry": 0.15}
         all_photos = list_photos(photos)
-        all_pairs = [pair for folder in pairs for pair in find_pairs(folder)]
+        all_pairs = [pair for folder in pairs for pair in _directed(find_pairs(folder), direction)]
         rng = np.random.default_rng((seed, 3))
         kept_photos, held_photos = _split(all_photos, hold_out, rng)
         kept_pairs, held_pairs = _split(all_pairs, hold_out, rng)
+        if limit is not None:
+            order = np.random.default_rng((seed, 4)).permutation(len(kept_pairs))
+            kept_pairs = [kept_pairs[i] for i in sorted(order[:limit].tolist())]
         self._stages, self._workers = list(stages), workers
-        sets = {"pairs": held_pairs} | {folder.name: find_pairs(folder) for folder in validation}
+        sets = {"train": kept_pairs[:watched], "pairs": held_pairs}
+        sets |= {folder.name: _directed(find_pairs(folder), direction) for folder in validation}
+        sets = {name: found[:validate_most] for name, found in sets.items()}
         self._validation = ValidationDataset(sets, held_photos, seed=seed)
         self._train: PairedDataset | RainyDataset
         if mixture:
@@ -149,7 +165,7 @@ class RestorationData(lightning.LightningDataModule):
                 longest=longest,
             )
         else:
-            self._train = PairedDataset(kept_pairs, spans=spans, seed=seed)
+            self._train = PairedDataset(kept_pairs, spans=spans, seed=seed, augment=augment)
 
     @property
     def sets(self) -> list[str]:
@@ -175,6 +191,10 @@ class RestorationData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole pictures, one by one."""
         return DataLoader(self._validation, batch_size=1)
+
+
+def _directed(pairs: list[Pair], direction: str) -> list[Pair]:
+    return pairs if direction == "AtoB" else [pair.swapped() for pair in pairs]
 
 
 def _split(items: Sequence[T], hold_out: int, rng: np.random.Generator) -> tuple[list[T], list[T]]:

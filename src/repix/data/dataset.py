@@ -50,6 +50,24 @@ class Span(NamedTuple):
     mixture: Mapping[str, float] | None = None
 
 
+class Augment(NamedTuple):
+    """How a pair is varied, both pictures alike, except for colour.
+
+    Attributes:
+        jitter: the shorter side is first brought to this length; None leaves the size.
+        flip: whether half of the pairs are mirrored left to right.
+        scale: smallest and largest magnification.
+        turn: at most so many degrees either way.
+        colour: brightness, contrast and saturation of the input alone change by at most this share, its hue is kept.
+    """
+
+    jitter: int | None = None
+    flip: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
+    turn: float = 0.0
+    colour: float = 0.0
+
+
 @dataclass
 class PictureCache:
     """Decoded pictures by path, up to a number of bytes."""
@@ -106,17 +124,98 @@ def paired_crop(
     Raises:
         InputError: smaller than the patch, or of unequal sizes.
     """
-    if lq.shape != gt.shape:
-        raise InputError(f"{name}: rainy is {lq.shape[1]}x{lq.shape[0]}, clean is {gt.shape[1]}x{gt.shape[0]}")
+    _check_equal(lq, gt, name)
     window = _window(lq.shape, patch, rng, name)
     flip = (slice(None, None, -1 if rng.random() < 0.5 else 1), slice(None, None, -1 if rng.random() < 0.5 else 1))
     return lq[window][flip], gt[window][flip]
 
 
-def load_pair(cache: PictureCache, pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Both pictures of a pair, cut out of one where they lie side by side."""
+def paired_warp(
+    lq: npt.NDArray[np.uint8],
+    gt: npt.NDArray[np.uint8],
+    patch: int,
+    augment: Augment,
+    rng: np.random.Generator,
+    *,
+    name: str,
+) -> tuple[FloatArray, FloatArray]:
+    """A window of both pictures, scaled, turned and mirrored by one draw, and the input's colours varied.
+
+    Where the window reaches beyond the pictures they go on mirrored.
+
+    Args:
+        lq, gt: (H, W, 3) of equal size.
+        patch: side of the square window.
+        augment: how far to go; `jitter` has been done by who loaded the pictures.
+        rng: source of all randomness.
+        name: for the error message.
+
+    Returns:
+        Two (patch, patch, 3) float32 in [0, 1].
+
+    Raises:
+        InputError: of unequal sizes; or smaller than the patch where neither scale nor turn are varied.
+    """
+    _check_equal(lq, gt, name)
+    if augment.scale == (1.0, 1.0) and not augment.turn:
+        window = _window(lq.shape, patch, rng, name)
+        pair = [to_float(picture[window]) for picture in (lq, gt)]
+    else:
+        zoom = float(np.exp(rng.uniform(*np.log(augment.scale))))
+        angle = np.radians(rng.uniform(-augment.turn, augment.turn))
+        height, width = lq.shape[:2]
+        # the window's centre, drawn so that the window stays within the pictures where it fits
+        spare = [(size - patch / zoom) / 2 for size in (height, width)]
+        centre = [
+            size / 2 + rng.uniform(-abs(room), abs(room)) for size, room in zip((height, width), spare, strict=True)
+        ]
+        reach = np.arange(patch, dtype=np.float32) - np.float32((patch - 1) / 2)
+        cos, sin = (np.float32(f(angle) / zoom) for f in (np.cos, np.sin))
+        y = np.float32(centre[0] - 0.5) + cos * reach[:, None] + sin * reach[None, :]
+        x = np.float32(centre[1] - 0.5) - sin * reach[:, None] + cos * reach[None, :]
+        grid = torch.from_numpy(np.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], axis=2))
+        both = torch.from_numpy(np.concatenate([lq, gt], axis=2)).permute(2, 0, 1)[None].float() / 255
+        warped = torch.nn.functional.grid_sample(both, grid[None], padding_mode="reflection", align_corners=False)
+        made = warped[0].permute(1, 2, 0).numpy()
+        pair = [made[..., :3], made[..., 3:]]
+    if augment.flip and rng.random() < 0.5:
+        pair = [picture[:, ::-1] for picture in pair]
+    if augment.colour:
+        pair[0] = _vary_colours(pair[0], augment.colour, rng)
+    return pair[0], pair[1]
+
+
+def _vary_colours(picture: FloatArray, most: float, rng: np.random.Generator) -> FloatArray:
+    brightness, contrast, saturation = (np.float32(1 + rng.uniform(-most, most)) for _ in range(3))
+    grey = picture.mean(axis=2, keepdims=True)
+    picture = grey + (picture - grey) * saturation
+    mean = picture.mean()
+    return np.asarray(((picture - mean) * contrast + mean) * brightness, np.float32)
+
+
+def _check_equal(lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], name: str) -> None:
+    if lq.shape != gt.shape:
+        raise InputError(f"{name}: input is {lq.shape[1]}x{lq.shape[0]}, target is {gt.shape[1]}x{gt.shape[0]}")
+
+
+def load_pair(
+    cache: PictureCache, pair: Pair, *, shortest: int | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Both pictures of a pair, cut out of one where they lie side by side; their shorter side as given, if it is."""
     lq, gt = pair.split(cache.load(pair.lq), cache.load(pair.gt))
-    return lq, gt
+    if shortest is None or min(lq.shape[:2]) == shortest:
+        return lq, gt
+    return _resized(lq, shortest), _resized(gt, shortest)
+
+
+def _resized(pixels: npt.NDArray[np.uint8], shortest: int) -> npt.NDArray[np.uint8]:
+    """Bicubic, over the area where it shrinks."""
+    height, width = pixels.shape[:2]
+    scale = shortest / min(height, width)
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+    size = [max(shortest, round(side * scale)) for side in (width, height)]
+    resized: npt.NDArray[np.uint8] = image.resize(size[0] / width, vscale=size[1] / height, kernel="cubic").numpy()
+    return resized
 
 
 class _Spans:
@@ -137,16 +236,20 @@ class PairedDataset(Dataset[Sample]):
         pairs: rainy and clean files.
         spans: patch size by global index.
         seed: of order, windows and flips.
+        augment: how to vary the pairs; None takes windows and flips both ways.
 
     `dataset[i]` is `{"lq": (3, P, P), "gt": (3, P, P), "name"}`, float32 in [0, 1], for any i ≥ 0.
     """
 
-    def __init__(self, pairs: Sequence[Pair], *, spans: Sequence[Span], seed: int = 0) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], *, spans: Sequence[Span], seed: int = 0, augment: Augment | None = None
+    ) -> None:
         if not pairs:
             raise InputError("no training pairs were found; see docs/data.md for the layouts that are known")
         self._pairs = list(pairs)
         self._spans = _Spans(spans)
         self._seed = seed
+        self._augment = augment
         self._cache = PictureCache()
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
@@ -156,8 +259,14 @@ class PairedDataset(Dataset[Sample]):
             self._order = (lap, np.random.default_rng((self._seed, 1, lap)).permutation(len(self._pairs)))
         pair = self._pairs[int(self._order[1][place])]
         rng = np.random.default_rng((self._seed, 0, index))
-        lq, gt = paired_crop(*load_pair(self._cache, pair), self._spans.at(index).patch, rng, name=pair.name)
-        return {"lq": to_tensor(to_float(lq)), "gt": to_tensor(to_float(gt)), "name": pair.name}
+        patch = self._spans.at(index).patch
+        if self._augment is None:
+            lq8, gt8 = paired_crop(*load_pair(self._cache, pair), patch, rng, name=pair.name)
+            lq, gt = to_float(lq8), to_float(gt8)
+        else:
+            both = load_pair(self._cache, pair, shortest=self._augment.jitter)
+            lq, gt = paired_warp(*both, patch, self._augment, rng, name=pair.name)
+        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": pair.name}
 
 
 class RainyDataset(Dataset[Sample]):

@@ -41,6 +41,11 @@ class Pair:
     gt: Path
     lq_half: Literal["left", "right"] | None = None
 
+    def swapped(self) -> Pair:
+        """The same pair with the roles of its pictures exchanged, under the name of this one."""
+        half: Mapping[str | None, Literal["left", "right"]] = {"left": "right", "right": "left"}
+        return Pair(self.name, self.gt, self.lq, half.get(self.lq_half))
+
     def split(self, lq: np.ndarray[Any, Any], gt: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
         """The two pictures from the arrays (H, W, C) of the files `lq` and `gt`: views, equal for whole files."""
         if self.lq_half is None:
@@ -112,6 +117,7 @@ LAYOUTS: Mapping[str, Layout] = {
             ("rain", "clean"),
             ("rain", "gt"),
             ("data", "gt"),
+            ("A", "B"),
         ),
         (_SAME,),
     ),

@@ -24,7 +24,7 @@ class Panel(NamedTuple):
     Attributes:
         label: written above it.
         image: (H, W, 3) uint8, shown as it is, or (H, W) float, shown in false colours over its own range.
-        curves: label -> (K,) values over 1…K, on a logarithmic axis.
+        curves: label -> (K,) values over 1…K, or (2, K) places and values, on a logarithmic axis.
         points: label -> (x, y), x on a logarithmic axis.
         axes: what x and y are, for curves and points.
     """
@@ -85,7 +85,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
                 canvas.colorbar(drawn, ax=axes, shrink=0.8)
             continue
         for label, values in (panel.curves or {}).items():
-            axes.semilogy(np.arange(1, len(values) + 1), np.maximum(values, 1e-30), label=label)
+            places, heights = values if values.ndim == 2 else (np.arange(1, len(values) + 1), values)
+            axes.semilogy(places, np.maximum(heights, 1e-30), label=label)
         for label, (x, y) in (panel.points or {}).items():
             axes.semilogx([x], [y], "o", label=label)
         axes.set_xlabel(panel.axes[0])

@@ -47,15 +47,29 @@ Mixture = Annotated[dict[str, float], AfterValidator(_check_mixture)]
 class Data(_Strict):
     """Where pictures come from; paths are relative to the current folder.
 
-    With `photos` or a `mixture` rain is made on the fly; with `pairs` alone the pairs are used as they are.
+    With `photos` or a `mixture` rain is made on the fly; with `pairs` alone the pairs are used as they are, or, for
+    translation, varied as `jitter`, `flip`, `scale`, `turn` and `colour` say: one draw for both pictures of a pair.
     """
 
     photos: list[Path] = Field([], description="folders of clean photos")
     pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
     masks: list[Path] = Field([], description="folders of streak masks, white on black")
     mixture: Mixture = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
+    direction: Literal["AtoB", "BtoA"] = Field(
+        "AtoB", description="BtoA learns the first picture of a pair from the second"
+    )
+    limit: PositiveInt | None = Field(None, description="train on so many of the pairs only")
+    jitter: PositiveInt | None = Field(None, description="bring the shorter side to this before the patch is cut out")
+    flip: bool = Field(False, description="mirror half of the pairs")
+    scale: tuple[PositiveFloat, PositiveFloat] = Field((1.0, 1.0), description="range of magnification")
+    turn: float = Field(0.0, ge=0, le=180, description="most degrees either way")
+    colour: float = Field(
+        0.0, ge=0, lt=1, description="vary the input's brightness, contrast, saturation by this share"
+    )
     hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
     validation: list[Path] = Field([], description="folders of pairs to validate on as well")
+    watched: int = Field(0, ge=0, description="so many pairs trained on are validated on too, as the set `train`")
+    validate_most: PositiveInt | None = Field(None, description="validate on the first so many pictures of each set")
     longest: PositiveInt = Field(1280, description="larger photos are shrunk to this longer side")
     workers: int = Field(2, ge=0, description="processes that make data; 0 makes it inline")
 
@@ -76,6 +90,10 @@ class Data(_Strict):
         return self
 
 
+_OF_TRANSLATION = ("direction", "jitter", "flip", "scale", "turn", "colour")
+_OF_DERAINING = ("photos", "masks", "mixture")
+
+
 class Stage(_Strict):
     """A stretch of training with settings of its own."""
 
@@ -84,12 +102,13 @@ class Stage(_Strict):
     patch: PositiveInt = 96
     losses: dict[str, float | dict[str, Any]] = Field(
         {"l1": 1.0},
-        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}",
+        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; "
+        "translation may have {adversarial: {weight: 1, mode: vanilla | lsgan | hinge}} among them",
     )
     lr: PositiveFloat = 1e-3
-    lr_end: float = Field(1e-6, ge=0, description="where the cosine ends")
+    lr_end: float = Field(1e-6, ge=0, description="where the cosine or the line ends")
     warmup: int = Field(0, ge=0, description="steps of linear rise")
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     severity: tuple[float, float] = Field((0.0, 1.0), description="range of drawn rain: 0 drizzle, 1 storm")
     mixture: Mixture = Field({}, description="in place of data.mixture, from this stage's first step to its last")
     network: dict[str, Any] = Field({}, description="attributes of the network to set, e.g. {stages: 3}")
@@ -106,9 +125,10 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    task: Literal["derain"] = "derain"
+    task: Literal["derain", "translate"] = "derain"
     model: str
     args: dict[str, Any] = {}
+    discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
     stages: list[Stage] = Field(min_length=1)
     optimizer: Optimizer = Field(default_factory=Optimizer)
@@ -120,6 +140,21 @@ class Recipe(_Strict):
     save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
     seed: int = 0
     trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Recipe:
+        other = _OF_TRANSLATION if self.task == "derain" else _OF_DERAINING
+        for key in other:
+            if getattr(self.data, key) != Data.model_fields[key].default:
+                raise ValueError(f"data.{key} does not go with task: {self.task}; leave it out")
+        adversarial = any("adversarial" in stage.losses for stage in self.stages)
+        if self.task == "derain" and (adversarial or self.discriminator):
+            raise ValueError("an adversarial loss and its discriminator go with task: translate only")
+        if adversarial and self.precision == "16-mixed":
+            raise ValueError("an adversarial loss takes precision: bf16-mixed or 32-true, not 16-mixed")
+        if self.task == "translate" and not self.data.pairs:
+            raise ValueError("nothing to translate: give data.pairs, a folder of pairs")
+        return self
 
     @property
     def steps(self) -> int:

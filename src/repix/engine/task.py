@@ -16,6 +16,8 @@ from torch import Tensor
 
 from repix.engine.recipe import Recipe, Stage
 from repix.errors import RecipeError
+from repix.infer.backend import TorchBackend
+from repix.infer.tiling import Pixels, apply_tiled
 from repix.losses import WeightedLoss
 from repix.metrics import psnr_rgb, psnr_y
 from repix.models import Prediction, create_model
@@ -23,6 +25,8 @@ from repix.models import Prediction, create_model
 # A picture that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
 _GRID_ROWS = 6
+# Columns of the grids, as TensorBoard calls them.
+_GRID = "input | output | target"
 # Steps between two points of the loss curves; must be Lightning's own interval, or it drops them.
 LOG_EVERY = 10
 
@@ -33,7 +37,7 @@ class RestorationTask(lightning.LightningModule):
     Args:
         recipe: what to train and how.
         sets: names of the validation sets, in the order of the data module.
-        pictures: folder for the grids rainy | estimate | clean, or None.
+        pictures: folder for the grids input | output | target, or None.
 
     Logs `loss` and each of its terms, and at validation `val/<set>_psnr_y` (RGB for `dry`) and `val/score`, the mean
     over sets of at most 45 dB each, by which the best checkpoint is chosen.
@@ -44,6 +48,7 @@ class RestorationTask(lightning.LightningModule):
         self.recipe = recipe
         self.net = create_model(recipe.model, **recipe.args)
         self._losses: dict[str, WeightedLoss] = {}
+        self.chooses = bool(sets)  # whether `val/score` will be logged
         for stage in recipe.stages:  # all at once, so that an unknown loss fails before the first step
             self._loss_of(stage)
             for name in stage.network:
@@ -60,9 +65,10 @@ class RestorationTask(lightning.LightningModule):
         return out
 
     def _loss_of(self, stage: Stage) -> WeightedLoss:
-        key = repr(stage.losses)
+        terms = {name: term for name, term in stage.losses.items() if name != "adversarial"}
+        key = repr(terms)
         if key not in self._losses:
-            self._losses[key] = WeightedLoss(stage.losses)
+            self._losses[key] = WeightedLoss(terms)
         return self._losses[key].to(self.device)
 
     def on_fit_start(self) -> None:
@@ -72,27 +78,40 @@ class RestorationTask(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1]."""
+        stage = self._begin()
+        lq, gt = batch["lq"], batch["gt"]
+        total, parts = self._loss_of(stage)(self._predict(lq), gt, lq)
+        self._log_loss(total, parts)
+        loss: Tensor = total
+        return loss
+
+    def _begin(self) -> Stage:
+        """This step's stage, with the network as it asks for it and random numbers (dropout) of the step alone, so that
+        a resumed run draws what an unbroken one would."""
         stage, _ = self.recipe.stage_at(self.global_step)
         for name, value in stage.network.items():
             setattr(self.net, name, value)
-        lq, gt = batch["lq"], batch["gt"]
+        place = (self.recipe.seed, 5, self.global_step, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        return stage
+
+    def _predict(self, lq: Tensor) -> Prediction:
         if self.recipe.channels_last:
             lq = lq.contiguous(memory_format=torch.channels_last)
         # a network of the user's own may be any nn.Module
         learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
         prediction = learn(lq) if learn is not None else Prediction(self.net(lq))
-        prediction = Prediction(
-            prediction.pred.float(),
-            tuple(one.float() for one in prediction.stages),
-            prediction.mask,
+        return prediction._replace(
+            pred=prediction.pred.float(),
+            stages=tuple(one.float() for one in prediction.stages),
+            logits=prediction.logits.float() if prediction.logits is not None else None,
         )
-        total, parts = self._loss_of(stage)(prediction, gt, lq)
+
+    def _log_loss(self, total: Tensor, parts: dict[str, Tensor]) -> None:
         if (self.global_step + 1) % LOG_EVERY == 0:
             self.log("loss", total, prog_bar=True)
             if len(parts) > 1:
                 self.log_dict({f"loss/{name}": part for name, part in parts.items()}, prog_bar=True)
-        loss: Tensor = total
-        return loss
 
     def configure_gradient_clipping(
         self,
@@ -112,13 +131,13 @@ class RestorationTask(lightning.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One whole picture."""
-        lq, gt, kind = batch["lq"], batch["gt"], batch["set"][0]
+        kind = batch["set"][0]
+        lq, gt = (_levels(batch[side]) for side in ("lq", "gt"))
         with torch.autocast(self.device.type, enabled=False):
-            pred = self.net(lq).float().clamp(0, 1)
-        shown = [_levels(picture) for picture in (lq, pred, gt)]
-        measure = psnr_rgb if kind == "dry" else psnr_y
+            pred = apply_tiled(TorchBackend(self.net).run, lq, multiple_of=getattr(self.net, "multiple_of", 1))
+        shown = [lq, pred, gt]
         values = self._figures.setdefault(kind, [])
-        values.append(min(measure(shown[1], shown[2]), _MOST_DB))
+        values.append(self.measure(kind, pred, gt))
         if len(values) <= max(1, _GRID_ROWS // max(1, len(self._sets))) and len(self._rows) < _GRID_ROWS:
             self._rows.append(np.concatenate([picture[:320, :320] for picture in shown], axis=1))
 
@@ -126,12 +145,23 @@ class RestorationTask(lightning.LightningModule):
         """Log the means and save the grid."""
         means = {kind: sum(values) / len(values) for kind, values in self._figures.items()}
         for kind, mean in means.items():
-            self.log(f"val/{kind}_{'psnr_rgb' if kind == 'dry' else 'psnr_y'}", mean, prog_bar=True, sync_dist=True)
-        if means:
-            score = sum(min(mean, 45.0) for mean in means.values()) / len(means)
-            self.log("val/score", score, sync_dist=True)
+            self.log(f"val/{kind}_{self.figure(kind)}", mean, prog_bar=True, sync_dist=True)
+        if means and self.chooses:
+            self.log("val/score", self.score(means), sync_dist=True)
         if self._rows and not self.trainer.sanity_checking and self.trainer.is_global_zero:
             self._save_grid()
+
+    def figure(self, kind: str) -> str:
+        """Name of what is measured on a validation set."""
+        return "psnr_rgb" if kind == "dry" else "psnr_y"
+
+    def measure(self, kind: str, pred: Pixels, gt: Pixels) -> float:
+        """That figure of one picture; both (H, W, 3)."""
+        return min((psnr_rgb if kind == "dry" else psnr_y)(pred, gt), _MOST_DB)
+
+    def score(self, means: dict[str, float]) -> float:
+        """What the best checkpoint has most of, from the means of the sets."""
+        return sum(min(mean, 45.0) for mean in means.values()) / len(means)
 
     def _save_grid(self) -> None:
         import pyvips
@@ -144,33 +174,35 @@ class RestorationTask(lightning.LightningModule):
             path = self._pictures / f"val_{self.global_step:07d}.png"
             pyvips.Image.new_from_array(grid).write_to_file(str(path))
         if isinstance(self.logger, TensorBoardLogger):
-            self.logger.experiment.add_image(
-                "rainy | derained | clean", grid, global_step=self.global_step, dataformats="HWC"
-            )
+            self.logger.experiment.add_image(_GRID, grid, global_step=self.global_step, dataformats="HWC")
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step: linear warm-up, then half a cosine down to `lr_end` within each stage."""
+        """The rate of a step: linear warm-up, then half a cosine or a line down to `lr_end` within each stage."""
         stage, within = self.recipe.stage_at(step)
         if within < stage.warmup:
             return stage.lr * (within + 1) / stage.warmup
         if stage.schedule == "constant":
             return stage.lr
         share = min(1.0, (within - stage.warmup) / max(1, stage.steps - stage.warmup))
-        return stage.lr_end + (stage.lr - stage.lr_end) * (1 + math.cos(math.pi * share)) / 2
+        left = 1 - share if stage.schedule == "linear" else (1 + math.cos(math.pi * share)) / 2
+        return stage.lr_end + (stage.lr - stage.lr_end) * left
 
     def configure_optimizers(self) -> Any:
         """Adam or AdamW, fused, and the schedule by step."""
+        optimizer = self._optimizer(self.net)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _optimizer(self, net: torch.nn.Module) -> torch.optim.Optimizer:
         settings = self.recipe.optimizer
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        optimizer = kind(
-            self.net.parameters(),
+        return kind(
+            net.parameters(),
             lr=1.0,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
             fused=self.recipe.precision != "16-mixed",
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _levels(picture: Tensor) -> npt.NDArray[np.uint8]:

@@ -16,8 +16,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix.data.datamodule import RestorationData
+from repix.data.dataset import Augment
+from repix.engine.curves import Curves
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
-from repix.engine.task import LOG_EVERY, RestorationTask
+from repix.engine.task import LOG_EVERY
+from repix.engine.translation import create_task
 from repix.errors import RecipeError
 
 
@@ -27,7 +30,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     Args:
         recipe: what to train and how.
         out: folder of the run, by default `runs/<name>`; it gets `recipe.yaml`, `last.ckpt`, `best.ckpt` (by
-            `val/score`), TensorBoard's logs and `pictures/` with a grid for each validation.
+            `val/score`), TensorBoard's logs, `curves.csv` and `curves.png` with losses and validation figures, and
+            `pictures/` with a grid for each validation.
         resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
         progress: show a progress bar.
 
@@ -49,23 +53,23 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
 
     lightning.seed_everything(recipe.seed, verbose=False)
     data = make_data(recipe)
-    task = RestorationTask(recipe, sets=data.sets, pictures=folder / "pictures")
+    task = create_task(recipe, sets=data.sets, pictures=folder / "pictures")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     callbacks: list[Callback] = [
-        ModelCheckpoint(
+        (ModelCheckpoint if task.automatic_optimization else _EveryMinutes)(
             dirpath=folder,
             filename="last",
             train_time_interval=timedelta(minutes=recipe.save_every),
             enable_version_counter=False,
         )
     ]
-    if data.sets:
+    if task.chooses:
         best = ModelCheckpoint(
             dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
         )
         callbacks.append(best)
-    callbacks.append(_SaveLast(last))
+    callbacks += [Curves(folder, every=LOG_EVERY), _SaveLast(last)]
     if recipe.ema:
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
@@ -77,7 +81,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             max_steps=recipe.steps,
             max_epochs=-1,
             precision=recipe.precision,
-            gradient_clip_val=recipe.clip or None,
+            gradient_clip_val=(recipe.clip or None) if task.automatic_optimization else None,
             val_check_interval=recipe.validate_every if data.sets else None,
             check_val_every_n_epoch=None if data.sets else 1,
             limit_val_batches=1.0 if data.sets else 0,
@@ -116,6 +120,17 @@ class _Bar(TQDMProgressBar):
         return {key: value for key, value in super().get_metrics(*args).items() if key != "v_num"}
 
 
+class _EveryMinutes(ModelCheckpoint):
+    """Saves by the clock under manual optimization too, where Lightning 2.6 looks at steps only."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any) -> None:
+        super().on_train_batch_end(trainer, _AUTOMATIC, *args)
+
+
+# All that Lightning's callback asks its module is whether its optimization is manual.
+_AUTOMATIC = lightning.LightningModule()
+
+
 class _SaveLast(Callback):
     """Saves the end of a run, which no interval need hit; ahead of averaging, which then replaces the weights."""
 
@@ -144,6 +159,13 @@ def make_data(recipe: Recipe) -> RestorationData:
         longest=recipe.data.longest,
         workers=recipe.data.workers,
         seed=recipe.seed,
+        direction=recipe.data.direction,
+        limit=recipe.data.limit,
+        augment=Augment(recipe.data.jitter, recipe.data.flip, recipe.data.scale, recipe.data.turn, recipe.data.colour)
+        if recipe.task == "translate"
+        else None,
+        watched=recipe.data.watched,
+        validate_most=recipe.data.validate_most,
     )
 
 

@@ -19,6 +19,7 @@ from repix.models import Prediction
 LOSSES: dict[str, str] = {
     "charbonnier": "repix.losses.pixel:Charbonnier",
     "contrastive": "repix.losses.contrastive:Contrastive",
+    "cross_entropy": "repix.losses.pixel:CrossEntropy",
     "edge": "repix.losses.pixel:Edge",
     "fft": "repix.losses.pixel:Fft",
     "l1": "repix.losses.pixel:L1",

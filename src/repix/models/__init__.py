@@ -24,6 +24,8 @@ from repix.errors import RecipeError, did_you_mean
 
 MODELS: dict[str, str] = {
     "derainnet": "repix.models.derainnet:DerainNet",
+    "fcn": "repix.models.pix2pix:FCN",
+    "pix2pix": "repix.models.pix2pix:Pix2Pix",
     "prenet": "repix.models.prenet:PReNet",
     "progressive_spanet": "repix.models.progressive_spanet:ProgressiveSPANet",
     "repixnet": "repix.models.repixnet:RepixNet",
@@ -40,11 +42,15 @@ class Prediction(NamedTuple):
         pred: the estimate of the clean picture, (N, 3, H, W).
         stages: estimates of earlier stages, oldest first, each (N, 3, H, W); empty for one-stage networks.
         mask: attention over the rain, (N, 1, H, W) in [0, 1], or None.
+        logits: of each colour of a palette, (N, K, H, W), or None.
+        palette: those colours, (K, 3) in [0, 1], or None.
     """
 
     pred: Tensor
     stages: tuple[Tensor, ...] = ()
     mask: Tensor | None = None
+    logits: Tensor | None = None
+    palette: Tensor | None = None
 
 
 class Network(nn.Module):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+
+from repix.data.palettes import PALETTES
+from repix.errors import RecipeError, did_you_mean
+from repix.models import Prediction
+
+# How far from one half a cumulated probability must be to count as one or none; see `PaletteHead`.
+_SOFTNESS = 0.05
 
 
 class ResidualBlock(nn.Module):
@@ -29,3 +39,57 @@ class ResidualBlock(nn.Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         out: Tensor = x + self.body(x)
         return out
+
+
+class PaletteHead(nn.Module):
+    """Colours from the probabilities of the colours of a palette: for each channel the median of what may be there.
+
+    The median is the value of least expected absolute error, so a network that learns probabilities by cross-entropy
+    answers with the best picture by L1, in flat colours rather than their mixtures. Step functions of the cumulated
+    probability are replaced by steep sigmoids, so that it has a gradient.
+
+    Args:
+        palette: two or more colours, each (R, G, B) in 0…255; or a name in `repix.data.palettes.PALETTES`.
+
+    Shapes: logits (N, K, H, W) -> `Prediction` with `pred` (N, 3, H, W), `logits` and `palette` (K, 3), in [0, 1].
+    """
+
+    palette: Tensor
+    below: Tensor
+    steps: Tensor
+    lowest: Tensor
+
+    def __init__(self, palette: str | Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        if isinstance(palette, str):
+            if palette not in PALETTES:
+                hint = did_you_mean(palette, PALETTES)
+                raise RecipeError(
+                    f"unknown palette {palette!r}{hint} (known: {', '.join(PALETTES)}, or a list of colours)"
+                )
+            palette = [colour.rgb for colour in PALETTES[palette]]
+        if len(palette) < 2 or any(
+            len(colour) != 3 or not 0 <= min(colour) <= max(colour) <= 255 for colour in palette
+        ):
+            raise RecipeError(f"palette: got {palette!r}, expected two or more colours [R, G, B] in 0…255")
+        colours = torch.tensor([list(colour) for colour in palette], dtype=torch.float32) / 255
+        values = colours.T.sort(dim=1).values  # (3, K)
+        # rows: for each channel and each value but the last, the colours that are not above it
+        below = (colours.T[:, None, :] <= values[:, :-1, None]).float()
+        steps = torch.zeros(3, 3, len(palette) - 1)
+        steps[range(3), range(3)] = values.diff(dim=1)
+        made = {
+            "palette": colours,
+            "below": below.reshape(-1, len(palette), 1, 1),
+            "steps": steps.reshape(3, -1, 1, 1),
+            "lowest": values[:, 0],
+        }
+        for name, value in made.items():  # made from the palette, so not kept with the weights
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, logits: Tensor) -> Prediction:
+        """(N, K, H, W) -> `Prediction`."""
+        cumulated = nn.functional.conv2d(logits.softmax(dim=1), self.below)
+        passed = ((0.5 - cumulated) / _SOFTNESS).sigmoid()
+        pred = nn.functional.conv2d(passed, self.steps, self.lowest)
+        return Prediction(pred, logits=logits, palette=self.palette)
