@@ -111,3 +111,17 @@ def test_card_that_is_not_json(tmp_path: Path) -> None:
 def test_shipped_weights_are_whole() -> None:
     for card in list_cards():
         verify(*find_card(card.name))
+
+
+def test_a_card_of_a_translation(tmp_path: Path) -> None:
+    plain = make_weight(tmp_path)
+    assert (plain.size, plain.direction, plain.palette) == (None, "AtoB", None)
+    values = plain.model_dump(mode="json") | {"task": "translate", "size": 256, "direction": "BtoA"}
+    values["palette"] = [["wall", [0, 48, 255]], ["void", [0, 0, 0]]]
+    (tmp_path / "card.json").write_text(json.dumps(values))
+    card, _ = find_card(tmp_path)
+    assert card.palette == [("wall", (0, 48, 255)), ("void", (0, 0, 0))]
+    for change in ({"size": 0}, {"direction": "both"}, {"palette": [["wall", [0, 48, 255]]]}):
+        (tmp_path / "card.json").write_text(json.dumps(values | change))
+        with pytest.raises(WeightsError, match=f"is not a model card: {next(iter(change))}"):
+            find_card(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,58 @@ def test_torch_and_onnx_give_the_same_picture(darkening_weight: Path, photo: NDA
     np.testing.assert_array_equal(restorer(photo), Restorer.from_pretrained(darkening_weight)(photo))
     assert net.training  # as it was
     assert restorer.backend.device == "cpu"
+
+
+class Seen:
+    """A backend that notes what shapes it is given, and gives them back."""
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.shapes.append(x.shape[2:])
+        return x
+
+
+@pytest.mark.parametrize(
+    ("size", "worked_at"),
+    [
+        ((32, 50), (32, 50)),  # as it is, to the pixel
+        ((417, 301), (44, 32)),
+        ((10, 20), (32, 64)),
+        ((1, 1), (32, 32)),
+        ((1, 3000), (1, 256)),  # a strip is not blown up without end
+        ((3000, 2), (256, 1)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_network_that_works_at_one_size(size: tuple[int, int], worked_at: tuple[int, int], dtype: type) -> None:
+    image = np.full((*size, 3), np.iinfo(dtype).max // 3, dtype)
+    image[..., 1] = 0
+    seen = Seen()
+    result = Restorer(seen, size=32)(image)
+    assert seen.shapes == [worked_at]
+    # libvips resizes 16 bit with weights of 12
+    np.testing.assert_allclose(result.astype(float), image, rtol=0, atol=0 if dtype == np.uint8 else 40)
+    assert result.dtype == dtype
+    out = np.zeros_like(image)
+    assert Restorer(seen, size=32)(image, out=out) is out
+    np.testing.assert_array_equal(out, result)
+
+
+def test_the_cards_size_and_ones_own(make_weight: Callable[..., Path], photo: NDArray[np.uint8]) -> None:
+    weight = make_weight("sized", task="translate", size=24)
+    assert Restorer.from_pretrained(weight).size == 24
+    assert Restorer.from_pretrained(weight).side_by_side()[0].size == 24
+    assert Restorer.from_pretrained(weight, size=48).size == 48
+    whole = Restorer.from_pretrained(weight, size=0)
+    assert whole.size is None
+    np.testing.assert_array_equal(whole(photo), np.rint(photo * 0.4))
+    whole(photo, strength=0.5)
+    with pytest.raises(InputError, match=r"strength 0\.5 needs a network that works at the picture's own size"):
+        Restorer.from_pretrained(weight)(photo, strength=0.5)
 
 
 def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:

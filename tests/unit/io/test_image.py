@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from repix.errors import InputError
-from repix.io.image import Picture, read_image, write_image
+from repix.io.image import Picture, read_image, resize, write_image
 
 XMP = (
     b"<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?><x:xmpmeta xmlns:x='adobe:ns:meta/'>"
@@ -447,3 +447,23 @@ except InputError as error:
     assert done.stderr == ""
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_resize(dtype: type) -> None:
+    picture = np.random.default_rng(5).integers(0, 200, (6, 9, 3)).astype(dtype)
+    larger = picture.repeat(2, axis=0).repeat(3, axis=1)
+    np.testing.assert_array_equal(resize(picture, (12, 27), "nearest"), larger)
+    np.testing.assert_array_equal(resize(larger, (6, 9), "nearest"), picture)
+    np.testing.assert_array_equal(resize(picture, (6, 9)), picture)
+    for size in ((1, 1), (13, 2), (417, 301)):
+        for kernel in ("cubic", "linear", "nearest"):
+            made = resize(np.full((5, 7, 3), 77, dtype), size, kernel)
+            assert made.dtype == dtype
+            np.testing.assert_array_equal(made, np.full((*size, 3), 77, dtype))
+    halves = np.zeros((40, 40, 3), dtype)
+    halves[:, 20:] = 200
+    for kernel in ("cubic", "linear"):  # shrinking looks at all pixels, and keeps them where they were
+        small = resize(halves, (4, 4), kernel)
+        assert small[0, :2].max() < 30
+        assert small[0, 2:].min() > 170

@@ -46,6 +46,21 @@ def test_names(work: Path) -> None:
     ]
 
 
+def test_other_names_and_lossless_ones(work: Path) -> None:
+    touch("a.jpg", "b.HEIC", "d/c.avif", "d/e.webp", "d/f.tiff", "d/g.gif")
+    assert planned("a.jpg", "d", tag="labels")["a.jpg"] == "a_labels.jpg"
+    assert planned("a.jpg", "b.HEIC", "d", tag="labels", lossless=True) == {
+        "a.jpg": "a_labels.png",
+        "b.HEIC": "b_labels.png",
+        "d/c.avif": "d_labels/c.png",
+        "d/e.webp": "d_labels/e.webp",
+        "d/f.tiff": "d_labels/f.tiff",
+        "d/g.gif": "d_labels/g.png",
+    }
+    assert planned("a.jpg", lossless=True, format="jpg") == {"a.jpg": "a_dry.jpg"}
+    assert planned("a.jpg", out="x.jpg", lossless=True) == {"a.jpg": "x.jpg"}
+
+
 def test_comparisons_have_their_own_names(work: Path) -> None:
     touch("a.jpg", "d/b.heic")
     jobs = plan(["a.jpg", "d"], None, compare=True).jobs
