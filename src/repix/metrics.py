@@ -157,6 +157,7 @@ TRANSLATION_METRICS = ("l1_pm1", "psnr_rgb", "ssim_rgb")
 LABEL_METRICS = ("label_accuracy", "mean_iou_pooled")
 """Of label maps."""
 KERNEL_METRICS = ("kid_vgg16", "kid_vgg16_std")
+KNOWN_METRICS = (*METRICS, *LABEL_METRICS, *KERNEL_METRICS)
 LOWER_IS_BETTER = frozenset({"l1_pm1", "lpips", *KERNEL_METRICS})
 
 

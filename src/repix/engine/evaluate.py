@@ -25,6 +25,7 @@ from repix.metrics import (
     COURSE_METRICS,
     DEFAULT_METRICS,
     KERNEL_METRICS,
+    KNOWN_METRICS,
     LABEL_METRICS,
     LOWER_IS_BETTER,
     METRICS,
@@ -61,7 +62,6 @@ _OF_SETS = {
 }
 _COURSE_SIDE = 128
 _WHOLE = 1 << 30
-_KNOWN = (*METRICS, *LABEL_METRICS, *KERNEL_METRICS)
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ def evaluate(
     palette = palette or next((_palette(card) for card in cards if card.palette), None)
     metrics = metrics or _default_metrics(protocol, cards, labels=bool(palette), kernel=backbone is not None)
     for name in metrics:
-        if name not in _KNOWN:
-            raise InputError(f"unknown metric {name!r} (known: {', '.join(_KNOWN)})")
+        if name not in KNOWN_METRICS:
+            raise InputError(f"unknown metric {name!r} (known: {', '.join(KNOWN_METRICS)})")
         if name in LABEL_METRICS and palette is None:
             raise InputError(f"{name} needs a palette, and no model's card has one; say which with --palette")
     if "input" in restorers:

@@ -19,10 +19,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from repix.data.palettes import PALETTES
 from repix.engine.evaluate import PROTOCOLS, Protocol
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
 from repix.errors import WeightsError
-from repix.metrics import METRICS
+from repix.metrics import KNOWN_METRICS
 from repix.models import create_model, model_class
 from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
 
@@ -182,7 +183,7 @@ def read_figures(path: Path) -> list[Figures]:
             Figures(
                 data=row["data"],
                 pictures=int(row["pictures"]),
-                values={name: float(row[name]) for name in METRICS if row.get(name)},
+                values={name: float(row[name]) for name in KNOWN_METRICS if row.get(name)},
                 protocol=PROTOCOLS[cast("Protocol", row["protocol"])],
             )
             for row in rows
@@ -198,6 +199,23 @@ def _final_args(recipe: Recipe) -> dict[str, Any]:
     """The constructor's arguments that give the network as the last stage left it (`stages: 6`, say)."""
     known = inspect.signature(model_class(recipe.model)).parameters
     return recipe.args | {key: value for key, value in recipe.stages[-1].network.items() if key in known}
+
+
+def _translation(recipe: Recipe) -> dict[str, Any]:
+    """What a card says of a translation: direction, the size at which the last stage saw pictures, the labels' names.
+
+    Where pictures were brought to one size (`jitter`) before patches were cut out, a picture of a patch's size is what
+    the network knows (pix2pix's 286 and 256); elsewhere it knows pictures as they came.
+    """
+    if recipe.task != "translate":
+        return {}
+    palette: Any = _final_args(recipe).get("palette")
+    if isinstance(palette, str):
+        palette = PALETTES[palette]
+    elif palette is not None:
+        palette = [(f"label {number}", rgb) for number, rgb in enumerate(palette)]
+    size = recipe.stages[-1].patch if recipe.data.jitter is not None else None
+    return {"direction": recipe.data.direction, "size": size, "palette": palette}
 
 
 def export(
@@ -240,6 +258,7 @@ def export(
         arch=recipe.model,
         args=_final_args(recipe),
         description=description if description is not None else recipe.description,
+        **_translation(recipe),
         multiple_of=multiple_of,
         tiling=tiling,
         training={

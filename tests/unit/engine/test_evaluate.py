@@ -191,6 +191,97 @@ def test_contact_sheet_and_plot(data: Path, tmp_path: Path) -> None:
     assert read_image(tmp_path / "plot.png").pixels.std() > 10
 
 
+LABELS = [("wall", (0, 0, 200)), ("void", (0, 0, 0)), ("window", (0, 200, 0)), ("void", (200, 0, 0))]
+
+
+def translator(card: dict[str, object] | None = None, shift: float = 0.0) -> Restorer:
+    """Gives back what it is given, `shift` of a grey level brighter."""
+
+    class Shift:
+        device = "cpu"
+
+        def run(self, x: Image) -> Image:
+            return x + np.float32(shift / 255)
+
+    values = {"name": "t", "task": "translate", "arch": "none", "tiling": None, "licence": "CC0-1.0", **(card or {})}
+    return Restorer(Shift(), card=ModelCard.model_validate(values))
+
+
+def test_label_maps(tmp_path: Path) -> None:
+    """Two pictures: one all right, one where half of what counts is taken for another class or void."""
+    colours = np.array([rgb for _, rgb in LABELS], np.uint8)
+    truths = [np.zeros((20, 20), int), np.zeros((20, 20), int)]
+    truths[0][10:] = 2
+    truths[1][:, 10:] = 3  # void
+    guesses = [truths[0], truths[1].copy()]
+    guesses[1][:10] = 1  # void for wall, and one void for the other
+    for number, (guess, truth) in enumerate(zip(guesses, truths, strict=True)):
+        noise = np.random.default_rng(number).integers(0, 30, (20, 20, 3), dtype=np.uint8)
+        write_image(tmp_path / "set" / "input" / f"{number}.png", Picture(colours[guess] + noise))
+        write_image(tmp_path / "set" / "target" / f"{number}.png", Picture(colours[truth].astype(np.uint16) * 257))
+    table = evaluate({"t": translator({"palette": LABELS})}, {"set": find_pairs(tmp_path / "set")})
+    assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb", "label_accuracy", "mean_iou_pooled")
+    rows = by(table, "t")
+    assert rows["0"]["label_accuracy"] == 1.0
+    assert rows["1"]["label_accuracy"] == 0.5
+    assert "mean_iou_pooled" not in rows["0"]
+    assert rows[None]["label_accuracy"] == 0.75
+    # wall: 300 of its 400 pixels, window: all; what is void in truth does not count
+    assert rows[None]["mean_iou_pooled"] == pytest.approx((300 / 400 + 1) / 2)
+    assert "nearest colour" in table.note
+    texts = list(csv.DictReader(io.StringIO(table.to_csv(per_picture=True))))
+    assert [row["mean_iou_pooled"] for row in texts if row["model"] == "t"] == ["", "", "0.8750"]
+    report = json.loads(table.to_json(per_picture=True))
+    assert report["means"][1]["mean_iou_pooled"] == pytest.approx(0.875)
+    sheet = contact_sheet({"t": translator()}, {"set": find_pairs(tmp_path / "set")}, table)
+    assert sheet.panels[0].label == "set: 1 (worst)"  # L1 is worst where it is highest
+    assert sheet.panels[0].image is not None
+    assert sheet.panels[0].image.shape == (20, 20, 3)  # whole
+    with pytest.raises(InputError, match="needs a palette"):
+        evaluate({"t": translator()}, find_pairs(tmp_path / "set"), metrics=["label_accuracy"])
+
+
+def test_direction_is_the_cards(tmp_path: Path) -> None:
+    both = np.hstack([np.full((16, 16, 3), 110, np.uint8), np.full((16, 16, 3), 100, np.uint8)])
+    write_image(tmp_path / "sides" / "1.png", Picture(both))
+    pairs = find_pairs(tmp_path / "sides")
+    back = {"direction": "BtoA"}
+    table = evaluate({"t": translator(back, shift=10)}, pairs)
+    assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb")
+    assert by(table, "t")["1"]["psnr_rgb"] == math.inf  # 100 + 10 against 110
+    assert by(evaluate({"t": translator(shift=10)}, pairs), "t")["1"]["l1_pm1"] == pytest.approx(20 / 127.5)
+    assert contact_sheet({"t": translator(back)}, {"data": pairs}, table).panels[2].image[0, 0, 0] == 110  # type: ignore[index]
+    with pytest.raises(InputError, match="both directions"):
+        evaluate({"a": translator(), "b": translator(back)}, pairs)
+
+
+def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which truth goes with which estimate does not matter to it."""
+
+    class Distance:
+        def __init__(self, weights: object) -> None:
+            assert weights == "vgg.pth"
+            self.seen: list[float] = []
+
+        def add(self, pred: Image, gt: Image) -> None:
+            self.seen.append(float(pred.mean()) - float(gt.mean()))
+
+        def values(self) -> dict[str, float]:
+            return {"kid_vgg16": sum(self.seen), "kid_vgg16_std": len(self.seen)}
+
+    monkeypatch.setattr("repix.engine.evaluate.KernelDistance", Distance)
+    table = evaluate({"t": translator()}, find_pairs(data), backbone="vgg.pth")
+    assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb", "kid_vgg16", "kid_vgg16_std")
+    assert by(table, "t")[None]["kid_vgg16"] == pytest.approx(by(table, "input")[None]["kid_vgg16"])
+    assert by(table, "t")[None]["kid_vgg16"] > 30
+    assert by(table, "t")[None]["kid_vgg16_std"] == 3
+    assert "kid_vgg16" not in by(table, "t")["0"]
+    only = evaluate({"t": translator()}, find_pairs(data), metrics=["kid_vgg16"], backbone="vgg.pth")
+    assert list(only.means[0].values) == ["kid_vgg16"]
+    with pytest.raises(InputError, match="no figure for one picture"):
+        contact_sheet({"t": translator()}, {"data": find_pairs(data)}, only)
+
+
 def test_wrong_arguments(data: Path) -> None:
     pairs = find_pairs(data)
     with pytest.raises(InputError, match="unknown metric 'psnr'"):
