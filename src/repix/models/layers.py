@@ -22,9 +22,11 @@ class ResidualBlock(nn.Module):
         channels: channels in and out.
         batch_norm: normalise after each convolution, as in the original; off, as in EDSR (Lim et al. 2017, fig. 2c).
         dilation: distance between the taps of both convolutions (Yu & Koltun 2016, eq. 2).
+        dropout: share of the channels that are left out between the convolutions, in training (Zagoruyko & Komodakis
+            2016, section 2.4; whole channels, as Tompson et al. 2015).
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False, dilation: int = 1) -> None:
+    def __init__(self, channels: int, *, batch_norm: bool = False, dilation: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for last in (False, True):
@@ -32,7 +34,7 @@ class ResidualBlock(nn.Module):
             if batch_norm:
                 layers.append(nn.BatchNorm2d(channels))
             if not last:
-                layers.append(nn.ReLU(inplace=True))
+                layers += [nn.ReLU(inplace=True), *([nn.Dropout2d(dropout)] if dropout else [])]
         self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +135,7 @@ class Pix2Pix(Network):
     def forward_train(self, x: Tensor) -> Prediction:
         """(N, 3, H, W) in [0, 1] -> `Prediction`, with `logits` where there is a palette."""
         raw = self._raw(x)
-        return Prediction((raw.tanh() + 1) / 2) if self.head is None else self.head(raw)
+        return Prediction((raw.tanh() + 1) / 2) if self.head is None else cast("Prediction", self.head(raw))
 
 
 class PatchGAN(nn.Module):

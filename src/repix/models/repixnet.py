@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
-from repix.models import Network
-from repix.models.layers import ResidualBlock
+from repix.models import Network, Prediction
+from repix.models.layers import PaletteHead, ResidualBlock
 
 
 class RepixNet(Network):
@@ -30,6 +30,9 @@ class RepixNet(Network):
         decoder: residual blocks on the way up, one number for each level but the last, finest first.
         unshuffle: factor of the stem.
         predict: `rain` subtracts the output from the input, `image` returns it as the picture.
+        batch_norm: normalise within blocks; for translation, where it is worth a lot.
+        dropout: rate within blocks.
+        palette: of label maps to be made, with `predict: image`; see `PaletteHead`.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of `multiple_of`.
     """
@@ -45,6 +48,9 @@ class RepixNet(Network):
         decoder: Sequence[int] = (1, 2),
         unshuffle: int = 2,
         predict: Literal["rain", "image"] = "rain",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        palette: str | Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         if not len(channels) == len(encoder) + 1 == len(decoder) + 1:
@@ -52,12 +58,15 @@ class RepixNet(Network):
                 f"repixnet: got {len(channels)} channels, {len(encoder)} encoder and {len(decoder)} decoder entries; "
                 "expected one encoder and one decoder entry for each level but the coarsest"
             )
+        if palette is not None and predict != "image":
+            raise RecipeError("repixnet: a palette goes with predict: image")
         self.predict = predict
+        self.head = PaletteHead(palette) if palette is not None else None
         self.multiple_of = unshuffle * 2 ** (len(channels) - 1)
         folded = 3 * unshuffle**2
 
         def blocks(width: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+            return nn.Sequential(*(ResidualBlock(width, batch_norm=batch_norm, dropout=dropout) for _ in range(count)))
 
         pairs = list(itertools.pairwise(channels))
         self.stem = nn.Sequential(nn.PixelUnshuffle(unshuffle), nn.Conv2d(folded, channels[0], 3, padding=1))
@@ -68,7 +77,8 @@ class RepixNet(Network):
             nn.Sequential(nn.Conv2d(coarse, fine * 4, 1), nn.PixelShuffle(2)) for fine, coarse in pairs
         )
         self.decoders = nn.ModuleList(blocks(width, n) for (width, _), n in zip(pairs, decoder, strict=True))
-        self.tail = nn.Sequential(nn.Conv2d(channels[0], folded, 3, padding=1), nn.PixelShuffle(unshuffle))
+        out = folded if self.head is None else len(self.head.palette) * unshuffle**2
+        self.tail = nn.Sequential(nn.Conv2d(channels[0], out, 3, padding=1), nn.PixelShuffle(unshuffle))
         last = self.tail[0]
         assert isinstance(last, nn.Conv2d)
         nn.init.zeros_(last.weight)
@@ -77,6 +87,10 @@ class RepixNet(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
+        return self.forward_train(x).pred
+
+    def forward_train(self, x: Tensor) -> Prediction:
+        """(N, 3, H, W) in [0, 1] -> `Prediction`, with `logits` where there is a palette."""
         features = self.stem(x)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
@@ -87,4 +101,6 @@ class RepixNet(Network):
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             features = decoder(up(features) + skips.pop())
         out: Tensor = self.tail(features)
-        return x - out if self.predict == "rain" else out
+        if self.head is not None:
+            return cast("Prediction", self.head(out))
+        return Prediction(x - out if self.predict == "rain" else out)
