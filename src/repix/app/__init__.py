@@ -1,0 +1,1 @@
+"""The web page: `repix app`. Needs gradio (`pip install 'repix[app]'`)."""

@@ -1,0 +1,313 @@
+// The two canvases of the Blend tab. All coordinates are pixels of the full pictures; the server does the same geometry
+// (repix/app/blend.py). Called by gradio with: element, trigger, props, watch.
+const find = (selector) => element.querySelector(selector);
+const all = (selector) => [...element.querySelectorAll(selector)];
+const source = { canvas: find('.rx-source'), picture: null };
+const target = { canvas: find('.rx-target'), picture: null };
+const HEIGHT = 520; // of a canvas at most, CSS pixels
+let tool = 'polygon', polygon = [], closed = false, strokes = [], history = [];
+let place = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
+let result = null, serial = 0, timer = 0, busy = false; // busy: the pointer is down on the target
+
+const said = (text) => { find('.rx-said').textContent = text; };
+const selected = () => (closed && polygon.length >= 3) || strokes.some((s) => !s.erase);
+
+function box() { // of the selection, clipped to the source: [x0, y0, x1, y1]
+  const xs = [], ys = [];
+  if (closed) for (const [x, y] of polygon) { xs.push(x); ys.push(y); }
+  for (const s of strokes) if (!s.erase) for (const [x, y] of s.points) {
+    xs.push(x - s.radius, x + s.radius); ys.push(y - s.radius, y + s.radius);
+  }
+  if (!xs.length) return null;
+  const most = (n, size) => Math.min(Math.max(n, 0), size - 1);
+  const { width, height } = source.picture;
+  return [most(Math.min(...xs), width), most(Math.min(...ys), height), most(Math.max(...xs), width), most(Math.max(...ys), height)];
+}
+
+// ---- drawing ----
+
+function fit(pane) { // gives the context in which one unit is one pixel of the picture, or null while hidden
+  const { canvas, picture } = pane;
+  if (!picture) return null;
+  canvas.style.width = 'min(100%, ' + (HEIGHT * picture.width / picture.height) + 'px)';
+  canvas.style.aspectRatio = picture.width + ' / ' + picture.height;
+  const width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+  if (!width) return null;
+  const height = Math.round(width * picture.height / picture.width);
+  if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
+  const context = canvas.getContext('2d');
+  const k = width / picture.width;
+  // the centre of a pixel has whole coordinates
+  context.setTransform(k, 0, 0, k, k / 2, k / 2);
+  pane.k = k;
+  return context;
+}
+
+function paintPicture(context, image, picture) {
+  context.drawImage(image, -0.5, -0.5, picture.width, picture.height);
+}
+
+function path(context, points, close) {
+  context.beginPath();
+  points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  if (close) context.closePath();
+}
+
+function paintSelection(context, grow = 0) { // filled, in the current fill style; grow in pixels of the source
+  if (closed && polygon.length >= 3) {
+    path(context, polygon, true);
+    context.fill('evenodd');
+    if (grow) { context.lineWidth = 2 * grow; context.lineJoin = 'round'; context.stroke(); }
+  }
+  context.lineCap = context.lineJoin = 'round';
+  for (const s of strokes) {
+    context.globalCompositeOperation = s.erase ? 'destination-out' : 'source-over';
+    context.lineWidth = Math.max(0.1, 2 * (s.radius + (s.erase ? -grow : grow)));
+    path(context, s.points.length > 1 ? s.points : [s.points[0], s.points[0]], false);
+    context.stroke();
+  }
+  context.globalCompositeOperation = 'source-over';
+}
+
+function layer(width, height) {
+  const canvas = document.createElement('canvas');
+  canvas.width = width; canvas.height = height;
+  return canvas;
+}
+
+function outline(pane, context, scale) { // a ring around the selection under the context's transform
+  const ring = layer(pane.canvas.width, pane.canvas.height), draw = ring.getContext('2d');
+  const thick = 1.5 * (window.devicePixelRatio || 1) / (pane.k * scale);
+  for (const [colour, grow] of [['#000', 2 * thick], ['#fff', thick]]) {
+    const one = layer(ring.width, ring.height), pen = one.getContext('2d');
+    pen.setTransform(context.getTransform());
+    pen.fillStyle = pen.strokeStyle = colour;
+    paintSelection(pen, grow);
+    draw.drawImage(one, 0, 0);
+  }
+  const hole = layer(ring.width, ring.height), pen = hole.getContext('2d');
+  pen.setTransform(context.getTransform());
+  paintSelection(pen);
+  draw.globalCompositeOperation = 'destination-out';
+  draw.drawImage(hole, 0, 0);
+  context.save(); context.resetTransform(); context.drawImage(ring, 0, 0); context.restore();
+}
+
+function drawSource() {
+  const context = fit(source);
+  if (!context) return;
+  const { picture, k } = source;
+  context.clearRect(-1, -1, picture.width + 1, picture.height + 1);
+  paintPicture(context, picture.image, picture);
+  if (selected()) outline(source, context, 1);
+  if (!closed && polygon.length) {
+    const dpr = window.devicePixelRatio || 1;
+    for (const [colour, width] of [['#000', 4], ['#fff', 2]]) {
+      context.strokeStyle = colour; context.lineWidth = width * dpr / k;
+      path(context, polygon, false); context.stroke();
+    }
+    polygon.forEach(([x, y], i) => {
+      context.beginPath(); context.arc(x, y, (i ? 4 : 6) * dpr / k, 0, 7);
+      context.fillStyle = i ? '#fff' : '#f59e0b'; context.fill();
+      context.strokeStyle = '#000'; context.lineWidth = dpr / k; context.stroke();
+    });
+  }
+}
+
+function drawTarget() {
+  const context = fit(target);
+  if (!context) return;
+  const { picture } = target;
+  context.clearRect(-1, -1, picture.width + 1, picture.height + 1);
+  const stale = result === null;
+  paintPicture(context, stale ? picture.image : result, picture);
+  if (!source.picture || !selected()) return;
+  const [x0, y0, x1, y1] = box(), angle = -place.rotate * Math.PI / 180;
+  const put = (c) => {
+    c.setTransform(context.getTransform());
+    c.translate(place.x, place.y); c.rotate(angle); c.scale(place.scale, place.scale);
+    c.translate(-(x0 + x1) / 2, -(y0 + y1) / 2);
+  };
+  if (stale) { // the cut-out itself, until the server answers
+    const ghost = layer(target.canvas.width, target.canvas.height), pen = ghost.getContext('2d');
+    put(pen);
+    paintSelection(pen);
+    pen.globalCompositeOperation = 'source-in';
+    paintPicture(pen, source.picture.image, source.picture);
+    context.save(); context.resetTransform(); context.globalAlpha = 0.75; context.drawImage(ghost, 0, 0); context.restore();
+  }
+  if (stale || busy || target.canvas.matches(':hover') || document.activeElement === target.canvas) {
+    context.save();
+    const pen = layer(1, 1).getContext('2d');
+    put(pen);
+    context.setTransform(pen.getTransform());
+    outline(target, context, place.scale);
+    context.restore();
+  }
+}
+
+function showFields() {
+  if (target.picture) for (const [field, size] of [['x', target.picture.width], ['y', target.picture.height]])
+    for (const input of all('[data-field=' + field + ']')) { input.min = 0; input.max = size - 1; }
+  for (const input of all('[data-field]')) {
+    if (input !== document.activeElement || input.type === 'range') input.value = +place[input.dataset.field].toFixed(2);
+  }
+  const text = find('.rx-points');
+  if (text !== document.activeElement) text.value = polygon.map(([x, y]) => Math.round(x) + ',' + Math.round(y)).join(' ');
+  find('.rx-size').classList.toggle('rx-off', tool === 'polygon');
+  for (const button of all('[data-do]')) button.disabled = button.dataset.do === 'close' ? closed || polygon.length < 3 : !history.length;
+  for (const input of all('[name=rx-mode]')) input.checked = input.value === mode;
+  for (const input of all('[name=rx-tool]')) input.checked = input.value === tool;
+}
+
+const draw = () => { drawSource(); drawTarget(); showFields(); };
+
+// ---- asking the server ----
+
+function changed() { // whatever is on the screen is out of date; ask when the hand rests
+  result = null;
+  serial += 1; // an answer that is on its way is about something else
+  clearTimeout(timer);
+  draw();
+  if (!source.picture || !target.picture) said('Choose a source and a target, or an example.');
+  else if (!selected()) said('Click around a part of the source, or paint over it.');
+  else if (!busy) timer = setTimeout(ask, 80);
+}
+
+function ask() {
+  said('…');
+  props.value = { kind: 'ask', serial, ...place, mode, polygon: closed ? polygon : [], strokes };
+  trigger('submit');
+}
+
+function answered() {
+  const value = props.value;
+  if (!value) return;
+  if (value.kind === 'pictures') return load(value);
+  if (value.kind === 'failed' && value.serial === serial) said(value.said);
+  if (value.kind !== 'result' || value.serial !== serial) return;
+  const image = new Image();
+  image.onload = () => {
+    if (value.serial !== serial || busy) return;
+    result = image; draw(); said(value.said);
+  };
+  image.src = value.url;
+}
+
+async function load(value) {
+  const image = (url) => new Promise((done) => { const i = new Image(); i.onload = () => done(i); i.src = url; });
+  for (const [pane, name] of [[source, 'source'], [target, 'target']]) {
+    if (value[name]) pane.picture = { ...value[name], image: await image(value[name].url) };
+  }
+  if (value.source) { polygon = []; closed = false; strokes = []; history = []; }
+  if (value.polygon) { polygon = value.polygon; closed = true; history = ['example']; }
+  if (value.mode) mode = value.mode;
+  if (value.at) place = { x: value.at[0], y: value.at[1], scale: 1, rotate: 0 };
+  else if (value.target) place = { ...place, x: Math.round(target.picture.width / 2), y: Math.round(target.picture.height / 2) };
+  changed();
+}
+watch('value', answered);
+
+// ---- selecting ----
+
+function at(pane, event) {
+  const frame = pane.canvas.getBoundingClientRect(), { width, height } = pane.picture;
+  return [(event.clientX - frame.left) / frame.width * width - 0.5, (event.clientY - frame.top) / frame.height * height - 0.5];
+}
+const inSource = ([x, y]) => [
+  +Math.min(Math.max(x, 0), source.picture.width - 1).toFixed(1), +Math.min(Math.max(y, 0), source.picture.height - 1).toFixed(1)];
+
+const acts = {
+  undo() {
+    const last = history.pop();
+    if (last === 'example') { polygon = []; closed = false; } else if (last === 'point') polygon.pop();
+    else if (last === 'close') closed = false;
+    else if (last === 'stroke') strokes.pop();
+  },
+  close() { if (!closed && polygon.length >= 3) { closed = true; history.push('close'); } },
+  clear() { polygon = []; closed = false; strokes = []; history = []; },
+};
+for (const button of all('[data-do]')) button.addEventListener('click', () => { acts[button.dataset.do](); changed(); });
+for (const input of all('[name=rx-tool]')) input.addEventListener('change', () => { tool = input.value; showFields(); });
+for (const input of all('[name=rx-mode]')) input.addEventListener('change', () => { mode = input.value; changed(); });
+
+let stroke = null;
+source.canvas.addEventListener('pointerdown', (event) => {
+  if (!source.picture || event.button !== 0) return;
+  event.preventDefault();
+  source.canvas.focus({ preventScroll: true });
+  const point = inSource(at(source, event));
+  if (tool === 'polygon') {
+    const near = 10 / source.canvas.getBoundingClientRect().width * source.picture.width;
+    if (closed) { polygon = []; closed = false; history = history.filter((act) => act === 'stroke'); }
+    if (polygon.length >= 3 && Math.hypot(point[0] - polygon[0][0], point[1] - polygon[0][1]) < near) acts.close();
+    else { polygon.push(point); history.push('point'); }
+    changed();
+  } else {
+    const radius = +find('.rx-radius').value / 400 * Math.max(source.picture.width, source.picture.height);
+    stroke = { radius: +radius.toFixed(1), erase: tool === 'eraser', points: [point] };
+    strokes.push(stroke); history.push('stroke');
+    source.canvas.setPointerCapture(event.pointerId);
+    draw();
+  }
+});
+source.canvas.addEventListener('pointermove', (event) => {
+  if (!stroke) return;
+  stroke.points.push(inSource(at(source, event)));
+  drawSource();
+});
+for (const name of ['pointerup', 'pointercancel']) source.canvas.addEventListener(name, () => { if (stroke) { stroke = null; changed(); } });
+source.canvas.addEventListener('keydown', (event) => {
+  const act = { Backspace: 'undo', Delete: 'undo', Enter: 'close', Escape: 'clear' }[event.key] || (event.ctrlKey && event.key === 'z' && 'undo');
+  if (!act) return;
+  event.preventDefault(); acts[act](); changed();
+});
+find('.rx-points').addEventListener('change', (event) => {
+  const numbers = event.target.value.split(/[\s;]+/).filter(Boolean).map((pair) => pair.split(',').map(Number));
+  if (numbers.some((pair) => pair.length !== 2 || !pair.every(Number.isFinite)) || (numbers.length && numbers.length < 3)) {
+    said('A polygon is at least three corners: x,y x,y x,y'); return;
+  }
+  polygon = numbers; closed = numbers.length >= 3; history = history.filter((act) => act === 'stroke').concat(closed ? ['example'] : []);
+  changed();
+});
+
+// ---- placing ----
+
+let held = null;
+target.canvas.addEventListener('pointerdown', (event) => {
+  if (!target.picture || !source.picture || !selected() || event.button !== 0) return;
+  event.preventDefault();
+  target.canvas.focus({ preventScroll: true });
+  const [x, y] = at(target, event);
+  held = [x - place.x, y - place.y]; busy = true;
+  target.canvas.setPointerCapture(event.pointerId);
+});
+target.canvas.addEventListener('pointermove', (event) => {
+  if (!held) return;
+  const [x, y] = at(target, event);
+  place.x = Math.round(x - held[0]); place.y = Math.round(y - held[1]);
+  changed();
+});
+for (const name of ['pointerup', 'pointercancel']) target.canvas.addEventListener(name, () => { if (held) { held = null; busy = false; changed(); } });
+for (const name of ['pointerenter', 'pointerleave', 'focus', 'blur']) target.canvas.addEventListener(name, drawTarget);
+target.canvas.addEventListener('keydown', (event) => {
+  const step = event.shiftKey ? 10 : 1;
+  const move = {
+    ArrowLeft: ['x', -step], ArrowRight: ['x', step], ArrowUp: ['y', -step], ArrowDown: ['y', step],
+    '+': ['scale', 0.02 * step], '=': ['scale', 0.02 * step], '-': ['scale', -0.02 * step], '[': ['rotate', step], ']': ['rotate', -step],
+  }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  set(move[0], place[move[0]] + move[1]);
+});
+function set(field, value) {
+  if (!Number.isFinite(value)) return;
+  if (field === 'scale') value = Math.min(Math.max(value, 0.05), 20);
+  place[field] = value;
+  changed();
+}
+for (const input of all('[data-field]')) input.addEventListener('input', () => { if (input.value !== '') set(input.dataset.field, +input.value); });
+
+new ResizeObserver(draw).observe(find('.rx-pictures'));
+answered();
+changed();

@@ -1,0 +1,280 @@
+"""The page's second tab: a region of one picture into another, chosen, placed and solved while one looks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from repix.app import examples
+from repix.app.server import Server, present
+from repix.errors import InputError
+from repix.io.image import Picture, pixels_like, write_image
+from repix.io.paths import READABLE, WRITABLE
+from repix.poisson.blend import BlendReport, Mode, blend
+from repix.poisson.mask import create_mask_from_points, parse_polygon, scale_and_rotate, threshold_mask
+
+_HERE = Path(__file__).parent
+_SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full pictures
+Point = tuple[FiniteFloat, FiniteFloat]
+
+
+class Stroke(BaseModel):
+    """One line of a round brush. Coordinates and radius in pixels of the source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    radius: float = Field(gt=0, le=1e5)
+    erase: bool = False
+    points: list[Point] = Field(min_length=1, max_length=20_000)
+
+
+class Placing(BaseModel):
+    """What is to be pasted where.
+
+    Attributes:
+        polygon: corners (x, y) in the source, or nothing.
+        strokes: of the brush and the eraser, in the order in which they were painted over the polygon.
+        x, y: where in the target the middle of the selection's bounding box goes.
+        scale: factor on lengths.
+        rotate: degrees counter-clockwise.
+        mode: the wanted gradients.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    polygon: list[Point] = Field(default=[], max_length=20_000)
+    strokes: list[Stroke] = Field(default=[], max_length=2_000)
+    x: FiniteFloat
+    y: FiniteFloat
+    scale: float = Field(default=1, ge=0.01, le=100)
+    rotate: FiniteFloat = 0
+    mode: Mode = "import"
+
+
+def paste(source: Picture, target: Picture, placing: Placing) -> tuple[Picture, BlendReport]:
+    """The target with the selection of the source in it; the target's metadata, depth and transparency stay.
+
+    Raises:
+        InputError: nothing is selected, or it lies outside the target.
+    """
+    pixels, lost = pixels_like(source, target)
+    opaque = None if source.alpha is None else threshold_mask(source.alpha)[0]
+    left, top, right, bottom = _box(placing, pixels.shape[:2])
+    # only what is selected is turned; one pixel around it, whose gradients are needed
+    rows = slice(max(0, math.floor(top) - 1), math.ceil(bottom) + 2)
+    columns = slice(max(0, math.floor(left) - 1), math.ceil(right) + 2)
+    cut = pixels[rows, columns]
+    selection = _selection(placing, (rows.start, columns.start), cut.shape[:2])
+    if opaque is not None:
+        selection &= opaque[rows, columns]
+    # where the middle of the box comes to lie when the cut is turned about its own middle
+    dy = (top + bottom) / 2 - rows.start - (cut.shape[0] - 1) / 2
+    dx = (left + right) / 2 - columns.start - (cut.shape[1] - 1) / 2
+    if placing.scale != 1 or placing.rotate % 360 != 0:
+        cut, selection = scale_and_rotate(cut, selection, placing.scale, placing.rotate)
+        cos, sin = math.cos(math.radians(placing.rotate)), math.sin(math.radians(placing.rotate))
+        dy, dx = placing.scale * (cos * dy - sin * dx), placing.scale * (sin * dy + cos * dx)
+    at = (
+        round(placing.y - dy - (cut.shape[0] - 1) / 2),
+        round(placing.x - dx - (cut.shape[1] - 1) / 2),
+    )
+    blended, report = blend(cut, target.pixels, mask=selection, at=at, mode=placing.mode)
+    return replace(target.with_pixels(blended), notes=(*target.notes, *lost)), report
+
+
+def _box(placing: Placing, shape: Sequence[int]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of all that is drawn, inside the source."""
+    parts = [np.array(placing.polygon)] if placing.polygon else []
+    for stroke in placing.strokes:
+        if not stroke.erase:
+            points = np.array(stroke.points)
+            parts += [points - stroke.radius, points + stroke.radius]
+    if not parts:
+        raise InputError("nothing is selected: click a polygon on the source, or paint over it")
+    points = np.clip(np.concatenate(parts), 0, (shape[1] - 1, shape[0] - 1))
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _selection(placing: Placing, origin: tuple[int, int], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """The drawn mask in a window of the source that begins at `origin` (y, x)."""
+    from PIL import Image, ImageDraw
+
+    height, width = shape[:2]
+    offset = np.array(origin[::-1])
+    inside = np.zeros((height, width), np.uint8)
+    if placing.polygon:
+        inside = create_mask_from_points(np.array(placing.polygon) - offset, height, width)
+    image = Image.fromarray(inside)
+    pen = ImageDraw.Draw(image)
+    for stroke in placing.strokes:
+        points = [tuple(point) for point in (np.array(stroke.points) - offset).tolist()]
+        colour = 0 if stroke.erase else 255
+        if len(points) > 1:
+            pen.line(points, fill=colour, width=max(1, round(2 * stroke.radius)))
+        for x, y in points:
+            pen.ellipse(
+                (x - stroke.radius, y - stroke.radius, x + stroke.radius, y + stroke.radius), fill=colour
+            )  # round ends and joints
+    return np.asarray(image) > 0
+
+
+def _said(report: BlendReport, seconds: float) -> str:
+    return (
+        f"{report.pixels:,} pixels in {seconds:.2f} s, error at most about {report.error_levels:.2g} of 255 grey levels"
+    )
+
+
+def result_name(target: str) -> str:
+    """`NAME_blend.EXT`, as the command line calls it."""
+    path = Path(target)
+    return f"{path.stem}_blend{path.suffix if path.suffix.lower() in WRITABLE else '.png'}"
+
+
+def build(server: Server) -> None:
+    """Put the tab's components and handlers into the page that is being built."""
+    kinds = sorted(READABLE)
+    with gr.Row(elem_classes="rx-choose"):
+        source = gr.UploadButton("Source picture…", file_types=kinds, size="md", elem_id="blend-source")
+        target = gr.UploadButton("Target picture…", file_types=kinds, size="md", elem_id="blend-target")
+        example = gr.Dropdown(
+            list(examples.PAIRS),
+            value=None,
+            label="Or an example",
+            show_label=True,
+            elem_id="blend-example",
+            min_width=200,
+        )
+    canvas = gr.HTML(
+        html_template=(_HERE / "blend.html").read_text(encoding="utf-8"),
+        js_on_load=(_HERE / "blend.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="blend",
+    )
+    with gr.Row():
+        make = gr.Button("Download the result", elem_id="blend-download")
+        file = gr.DownloadButton("The result", visible="hidden", elem_id="blend-file")
+    chosen = gr.State({})  # paths of "source" and "target", and what was asked last
+
+    def picture_shown(path: str) -> dict[str, Any]:
+        picture = server.read(path)
+        height, width = picture.pixels.shape[:2]
+        url = server.url(server.preview(picture, largest=_SHOWN))
+        return {"url": url, "width": width, "height": height}
+
+    @server.shown
+    def on_upload(which: str, path: str | None, chosen: dict[str, Any]) -> list[Any]:
+        path = present(path, f"{which} picture")
+        shown = picture_shown(path)
+        return [{"kind": "pictures", which: shown}, {**chosen, which: path, "asked": None}]
+
+    def on_source(path: str | None, chosen: dict[str, Any]) -> list[Any]:
+        return on_upload("source", path, chosen)
+
+    def on_target(path: str | None, chosen: dict[str, Any]) -> list[Any]:
+        return on_upload("target", path, chosen)
+
+    @server.shown
+    def on_example(name: str | None) -> list[Any]:
+        pair = examples.PAIRS[present(name, "example")]
+        folder = server.new_folder()
+        paths = {}
+        for which, pixels in zip(("source", "target"), pair.draw(), strict=True):
+            paths[which] = str(folder / f"{which}.png")
+            write_image(paths[which], pixels)
+        shown = {which: picture_shown(path) for which, path in paths.items()}
+        told = {"polygon": pair.polygon, "at": pair.at, "mode": pair.mode}
+        return [{"kind": "pictures", **shown, **told}, {**paths, "asked": None}]
+
+    def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[Picture, BlendReport, float]:
+        pictures = [server.read(present(chosen.get(which), f"{which} picture")) for which in ("source", "target")]
+        begun = time.perf_counter()
+        result, report = paste(*pictures, _validated(asked))
+        return result, report, time.perf_counter() - begun
+
+    def on_ask(asked: dict[str, Any] | None, chosen: dict[str, Any]) -> list[Any]:
+        if not isinstance(asked, dict) or asked.get("kind") != "ask":
+            return [gr.skip(), gr.skip()]
+        try:
+            result, report, seconds = solved(chosen, asked)
+        except Exception as error:
+            return [{"kind": "failed", "serial": asked.get("serial"), "said": server.one_line(error)}, chosen]
+        url = server.url(server.preview(result, largest=_SHOWN))
+        answer = {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(report, seconds)}
+        return [answer, {**chosen, "asked": asked}]
+
+    @server.shown
+    def on_download(chosen: dict[str, Any]) -> str:
+        if not chosen.get("asked"):
+            raise InputError("there is no result yet: choose two pictures, select a part of the source and place it")
+        path = server.new_folder() / result_name(chosen["target"])
+        notes = write_image(path, solved(chosen, chosen["asked"])[0])
+        for note in notes:
+            gr.Info(note)
+        return str(path)
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    source.upload(on_source, [source, chosen], [canvas, chosen], **private)
+    target.upload(on_target, [target, chosen], [canvas, chosen], **private)
+    example.input(on_example, example, [canvas, chosen], **private)
+    canvas.submit(on_ask, [canvas, chosen], [canvas, chosen], trigger_mode="always_last", **private)
+    make.click(on_download, chosen, file, api_visibility="private").success(
+        None, js="() => document.querySelector('#blend-file').click()"
+    )
+    _build_api(server)
+
+
+def _build_api(server: Server) -> None:
+    with gr.Column(visible=False):
+        source, target, result = gr.File(label="source"), gr.File(label="target"), gr.File(label="result")
+        polygon = gr.Textbox(label="polygon")
+        x, y = gr.Number(label="x"), gr.Number(label="y")
+        scale, rotate = gr.Number(1, label="scale"), gr.Number(0, label="rotate")
+        mode = gr.Dropdown(list(get_args(Mode)), value="import", label="mode")
+        report = gr.JSON(label="report")
+        button = gr.Button()
+
+    @server.shown
+    def blending(
+        source: str | None, target: str | None, polygon: str, x: float, y: float, scale: float, rotate: float, mode: str
+    ) -> list[Any]:
+        """Paste a polygon of the source into the target without a seam.
+
+        The polygon is "x,y x,y x,y" in the source; the middle of its bounding box goes to (x, y) of the target, scaled
+        and turned counter-clockwise by `rotate` degrees.
+        """
+        pictures = [server.read(present(path, name)) for path, name in ((source, "source"), (target, "target"))]
+        rings = parse_polygon(polygon)
+        if len(rings) != 1:
+            raise InputError(f"the polygon has {len(rings)} rings; expected one")
+        asked = {"polygon": rings[0], "x": x, "y": y, "scale": scale, "rotate": rotate, "mode": mode}
+        begun = time.perf_counter()
+        blended, solution = paste(*pictures, _validated(asked))
+        seconds = time.perf_counter() - begun
+        path = server.new_folder() / result_name(str(target))
+        notes = write_image(path, blended)
+        told = {
+            "pixels": solution.pixels,
+            "error_levels": round(solution.error_levels, 4),
+            "seconds": round(seconds, 4),
+        }
+        return [str(path), {**told, "notes": [*blended.notes, *notes]}]
+
+    button.click(blending, [source, target, polygon, x, y, scale, rotate, mode], [result, report], api_name="blend")
+
+
+def _validated(asked: dict[str, Any]) -> Placing:
+    try:
+        return Placing.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

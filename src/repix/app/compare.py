@@ -1,0 +1,92 @@
+"""The page's fourth tab: one picture through several models, side by side."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from repix.app.server import NETWORK, PROGRESS, Server, present
+from repix.errors import InputError
+from repix.io.image import write_image
+from repix.io.paths import READABLE, plan
+
+MOST = 6
+"""Models at once."""
+
+
+def compare_models(
+    server: Server, path: str, models: list[str], progress: gr.Progress
+) -> list[tuple[str, Path, float]]:
+    """One picture through each model.
+
+    Returns:
+        For each its name, the result (the picture's name with the model's in it), and the network's seconds.
+
+    Raises:
+        InputError: no model, or too many.
+    """
+    if not 1 <= len(models) <= MOST:
+        raise InputError(f"{len(models)} models are chosen; expected 1 to {MOST}")
+    picture, folder = server.read(path), server.new_folder()
+    rows = []
+    for number, name in enumerate(models):
+        progress((number, len(models)), unit="models", desc=name)
+        restorer = server.restorer(name, "derain")
+        begun = time.perf_counter()
+        result = restorer(picture.pixels)
+        seconds = time.perf_counter() - begun
+        written = plan([path], folder).jobs[0].dst
+        tag = Path(name).name
+        written = written.with_name(f"{written.stem}_{tag}{written.suffix}")
+        write_image(written, picture.with_pixels(result))
+        rows.append((name, written, seconds))
+    return rows
+
+
+def build(server: Server) -> None:
+    """Put the tab's components and handlers into the page that is being built."""
+    models = server.models("derain")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            file = gr.File(label="Rainy picture", file_types=sorted(READABLE), height=160, elem_id="compare-file")
+            chosen = gr.CheckboxGroup(models, value=models[:MOST], label="Models", elem_id="compare-models")
+            go = gr.Button("Compare", variant="primary", elem_id="compare-go")
+            gr.Markdown("More models: `repix app --model FOLDER`, once for each.")
+        with gr.Column(scale=3, min_width=300):
+            gallery = gr.Gallery(
+                label="Side by side",
+                columns=2,
+                height="auto",
+                object_fit="contain",
+                interactive=False,
+                buttons=["fullscreen", "download"],
+                elem_id="compare-gallery",
+            )
+
+    @server.shown
+    def on_compare(path: str | None, chosen: list[str], progress: gr.Progress = PROGRESS) -> list[tuple[str, str]]:
+        path = present(path, "picture")
+        rows = compare_models(server, path, chosen, progress)
+        shown = [(str(server.preview(server.read(path))), "as it was")]
+        shown += [(str(server.preview(server.read(made))), f"{name} · {seconds:.2f} s") for name, made, seconds in rows]
+        return shown
+
+    go.click(on_compare, [file, chosen], gallery, concurrency_id=NETWORK, api_visibility="private")
+
+    with gr.Column(visible=False):
+        api_file, results = gr.File(label="file"), gr.File(label="results", file_count="multiple")
+        api_models = gr.CheckboxGroup(models, value=models[:MOST], label="models")
+        figures = gr.JSON(label="seconds")
+        button = gr.Button()
+
+    @server.shown
+    def compare(file: str | None, models: list[str], progress: gr.Progress = PROGRESS) -> list[Any]:
+        """One picture through several models: the results, and for each model the seconds of the network."""
+        rows = compare_models(server, present(file, "file"), models, progress)
+        return [[os.fspath(made) for _, made, _ in rows], {name: round(seconds, 4) for name, _, seconds in rows}]
+
+    button.click(compare, [api_file, api_models], [results, figures], api_name="compare", concurrency_id=NETWORK)
