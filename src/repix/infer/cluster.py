@@ -18,6 +18,7 @@ import pickle
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -30,7 +31,7 @@ from typing import Any, NamedTuple, cast
 
 from repix.errors import BackendError, InputError, MissingExtraError
 from repix.infer.batch import Bar, FilmOptions, Result, Summary, Wanted, find_jobs, restore_jobs, to_do
-from repix.infer.restorer import Restorer
+from repix.infer.restorer import Restorer, Strength, check_strength
 from repix.io.image import MAX_PIXELS
 from repix.io.paths import FILMS, READABLE, Job, atomic, beside, mark_temporaries, plan_listed, remove_temporaries
 from repix.weights import find_card, verify
@@ -69,7 +70,7 @@ def restore_on_ray(
     address: str | None = None,
     device: str = "auto",
     threads: int = 1,
-    strength: float = 1.0,
+    strength: Strength = 1.0,
     compare: bool = False,
     format: str | None = None,
     overwrite: bool = False,
@@ -104,8 +105,7 @@ def restore_on_ray(
     """
     if importlib.util.find_spec("ray") is None:
         raise MissingExtraError("scale", "ray")
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength must be between 0 and 1, got {strength}")
+    check_strength(strength)
     inputs = [str(src)] if isinstance(src, str | os.PathLike) else [str(path) for path in src]
     if dst is not None:
         dst = os.path.abspath(dst)
@@ -214,10 +214,10 @@ def _cluster(address: str | None) -> Iterator[None]:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray tells of dying workers on stdout
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with _without_stderr():
+            import ray
+            import ray.data
         warnings.simplefilter("ignore")
-        import ray
-        import ray.data
-
         own = not ray.is_initialized()
         try:
             if own:
@@ -244,10 +244,28 @@ def _join(address: str | None) -> None:
         where = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         where["_node_ip_address"] = "127.0.0.1"  # nobody else is to come
     try:
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        if ":" in where["address"]:  # Ray itself would wait for minutes
+            host, port = where["address"].rsplit(":", 1)
+            socket.create_connection((host, int(port)), timeout=10).close()
+        with _without_stderr():
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
         raise BackendError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Ray's native part tells of its log level, and nothing else turns that off."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _rounds(tasks: Sequence[_Task], worker: tuple[Any, ...]) -> Iterator[_Outcome]:
@@ -303,7 +321,11 @@ class _Worker:
     def __init__(
         self, model: str, device: str, threads: int, overwrite: bool, mark: str, options: dict[str, Any]
     ) -> None:
+        import ray
+
         mark_temporaries(mark)
+        # several nodes may run on one machine
+        self._node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
         self._restorer = Restorer.from_pretrained(model, device, threads=threads)
         self._overwrite = overwrite
         self._options = options
@@ -323,7 +345,7 @@ class _Worker:
             except Exception as error:  # of fetching: each file system has its own
                 text = " ".join(f"{task.url} cannot be fetched: {error}".split())
                 result = Result(task.job.src, "failed", message=text)
-        outcome = _Outcome(task.number, result, time.perf_counter() - begun, socket.gethostname())
+        outcome = _Outcome(task.number, result, time.perf_counter() - begun, self._node)
         return {"outcome": pickle.dumps(outcome)}
 
 
