@@ -205,7 +205,7 @@ def _translations() -> Iterator[str]:
         if rows:
             yield f"{STUDY_TEXT}\n\n    python benchmarks/translate_study.py\n\n{table(rows)}\n\n"
         for file, text in there:
-            yield f"![{text}]({file})\n\n{text}\n\n"
+            yield f"![{Path(file).stem}]({file})\n\n{text}\n\n"
 
 
 def models() -> str:

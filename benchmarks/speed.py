@@ -1,4 +1,4 @@
-"""CPU-seconds per picture, one thread, ONNX Runtime fp32: the shipped weights and PReNet in one run.
+"""CPU-seconds per picture, one thread, ONNX Runtime fp32: the shipped weights that derain and PReNet in one run.
 
     python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
 
@@ -53,7 +53,7 @@ def main() -> None:
 
     models: dict[str, bytes] = {"PReNet": to_onnx(create_model("prenet"))}
     parameters = {"PReNet": count(create_model("prenet"))}
-    for card in list_cards():
+    for card in (card for card in list_cards() if card.task == "derain"):
         _, folder = find_card(card.name)
         models[card.name] = read_weights(card, folder, "model.onnx")
         parameters[card.name] = count(create_model(card.arch, **card.args))

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from repix.cli import main
 from repix.data.palettes import FACADES
+from repix.engine.export import read_figures
 from repix.io.image import Picture, read_image, write_image
 
 Run = Callable[..., tuple[int, str, str]]
@@ -222,3 +223,28 @@ def test_models_tells_what_a_translation_is(repix: Run) -> None:
     assert "32 px on the shorter side" in out
     assert "background, facade, window" in out
     assert "AtoB" in out
+
+
+def test_evaluate_measures_what_the_model_makes(repix: Run, work: Path) -> None:
+    """Label maps on side-by-side pairs, to a table that a card takes its figures from; and other weights' palettes."""
+    rng = np.random.default_rng(0)
+    colours = np.array([rgb for _, rgb in FACADES], np.uint8)
+    for number in range(2):
+        labels = rng.integers(0, 12, (4, 4)).repeat(8, axis=0).repeat(8, axis=1)
+        save(work / "pairs" / f"{number}.png", np.concatenate([colours[labels], colours[labels]], axis=1))
+    code, out, err = repix("--model", "labels", "--data", "pairs", "--csv", "table.csv", command="evaluate")
+    assert (code, "Traceback" in err) == (0, False)
+    assert "label_accuracy" in out
+    (figures,) = read_figures(Path("table.csv"))
+    assert figures.values.keys() == {"l1_pm1", "psnr_rgb", "ssim_rgb", "label_accuracy", "mean_iou_pooled"}
+    assert 0 < figures.values["label_accuracy"] < 1  # times 0.4 some colours are nearer to others
+    code, out, _ = repix("--model", "paint", "--data", "pairs", command="evaluate")
+    assert code == 0
+    assert "l1_pm1" in out
+    assert "label_accuracy" not in out
+    code, again, _ = repix("--model", "paint", "--data", "pairs", "--palette", "facades", command="evaluate")
+    assert code == 0
+    assert f"{figures.values['label_accuracy']:.4f}" in again
+    code, _, err = repix("--model", "paint", "--data", "pairs", "--metric", "mean_iou_pooled", command="evaluate")
+    assert code == 2
+    assert "needs a palette" in err
