@@ -50,6 +50,19 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str | Non
     return seconds
 
 
+def _strength(context: click.Context, parameter: click.Parameter, text: str) -> float | Literal["auto"]:
+    """A number from 0 to 1, or auto."""
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{text!r} is neither a number from 0 to 1 nor auto")
+    return value
+
+
 def _ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """None without --ray, empty for this machine; a path that stands where an address may is no address."""
     if text and text != "auto" and not re.fullmatch(r"[^/\\:]+:\d+", text):
@@ -95,7 +108,14 @@ def _file_options(*, names: str, model: str | None, models: str, formats: str) -
     models="Shipped weight, or a weight's folder.",
     formats="Write jpg, png, webp, tiff or avif; films mp4, mov, mkv, webm. [as is]",
 )
-@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="0 leaves the rain.")
+@click.option(
+    "--strength",
+    default="1",
+    show_default=True,
+    callback=_strength,
+    metavar="0…1|auto",
+    help="0 leaves the rain; auto (pictures only) does less to those where what is found may not be rain.",
+)
 @click.option("--start", callback=_seconds, metavar="TIME", help="Films: begin there; seconds, or H:M:S.")
 @click.option("--end", callback=_seconds, metavar="TIME", help="Films: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
@@ -114,7 +134,7 @@ def derain(
     paths: tuple[str, ...],
     output: str | None,
     model: str,
-    strength: float,
+    strength: float | Literal["auto"],
     compare: bool,
     device: str,
     threads: int | None,
@@ -743,7 +763,9 @@ def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 
 @app.command()
 @click.argument("photo", type=click.Path(path_type=Path))
-@click.option("--show", required=True, metavar="VIEW", help="rain stages attention features receptive-field signal")
+@click.option(
+    "--show", required=True, metavar="VIEW", help="rain confidence stages attention features receptive-field signal"
+)
 @click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")
@@ -764,6 +786,7 @@ def inspect(
 
     \b
     repix inspect photo.jpg --show rain
+    repix inspect photo.jpg --show confidence
     repix inspect photo.jpg --show stages --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """

@@ -183,6 +183,16 @@ def test_strength_and_compare(derain: Run, work: Path, photo: NDArray[np.uint8])
     np.testing.assert_array_equal(load(work / "same" / "a.png"), photo)
 
 
+def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    save(work / "a.png", photo)
+    assert derain("a.png", "--strength", "auto")[0] == 0  # the network looks at single pixels: never in doubt
+    assert np.abs(load(work / "a_dry.png").astype(int) - photo * 0.4).max() <= 1
+    for wrong in ("1.5", "nan", "much"):
+        code, _, err = derain("a.png", "--strength", wrong)
+        assert code == 2
+        assert f"{wrong!r} is neither a number from 0 to 1 nor auto" in err
+
+
 def test_format_changes_the_extension(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "in" / "a.jpg", photo)
     assert derain("in", "-o", "out", "--format", "PNG")[0] == 0

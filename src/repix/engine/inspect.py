@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from repix.engine.figure import Figure, Floats, Panel
 from repix.errors import InputError, WeightsError
 from repix.features import BACKBONES, FeatureStack
+from repix.infer.backend import TorchBackend
+from repix.infer.confidence import estimates, expected_error
 from repix.io.paths import atomic
 from repix.models import MODELS, Prediction, create_model
 from repix.weights import find_card, read_weights
@@ -147,6 +149,30 @@ def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
     return Figure(f"features of {layer}{more}", shown, arrays={"features": maps})
 
 
+def confidence(net: nn.Module, image: Pixels) -> Figure:
+    """Seen or guessed: where the estimate is probably wrong, by how much the network disagrees with itself under
+    mirrors and shifts (`repix.infer.confidence`).
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+        image: (H, W, 3), uint8 or uint16.
+    """
+    x = np.ascontiguousarray(_floats(image).transpose(2, 0, 1)[None])
+    views = estimates(TorchBackend(net).run, x, multiple_of=int(getattr(net, "multiple_of", 1)))
+    error = expected_error(views) * np.float32(255)
+    picture = _shown(_floats(image))
+    estimate = views[0].transpose(1, 2, 0)
+    return Figure(
+        "confidence",
+        [
+            Panel("input", picture),
+            Panel("estimate", _shown(estimate)),
+            Panel(f"expected error in grey levels, {error.mean():.1f} on average", error),
+        ],
+        arrays={"expected_error": error, "estimate": estimate},
+    )
+
+
 def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: int = 8) -> Figure:
     """How far one output pixel sees: the mean absolute derivative of it to every input pixel (Luo et al. 2016,
     "Understanding the effective receptive field in deep convolutional neural networks", section 2).
@@ -251,6 +277,7 @@ SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
     "rain": rain,
     "stages": stages,
     "attention": attention,
+    "confidence": confidence,
     "receptive-field": receptive_field,
 }
 

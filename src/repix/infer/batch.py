@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from repix.errors import InputError, RepixError
-from repix.infer.restorer import Restorer
+from repix.infer.restorer import Restorer, Strength, check_strength
 from repix.io.image import MAX_PIXELS, Picture, read_image, write_image
 from repix.io.paths import Job, Plan, plan
 
@@ -90,7 +90,7 @@ def restore_path(
     src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     dst: str | os.PathLike[str] | None = None,
     *,
-    strength: float = 1.0,
+    strength: Strength = 1.0,
     compare: bool = False,
     format: str | None = None,
     overwrite: bool = False,
@@ -108,7 +108,7 @@ def restore_path(
         src: files, folders (mirrored, with all their folders) and patterns.
         dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder,
             or with the model's name in place of `dry` if it translates.
-        strength: 0 (as it was) to 1.
+        strength: 0 (as it was) to 1; `auto`, for pictures only, does less where what was found may not be rain.
         compare: write `NAME_compare.EXT`, before | after side by side, beside each picture's result too.
         format: extension to write, such as `png` or, for films, `mkv`; None keeps each file's own, but label maps
             become PNG where that would smear their colours.
@@ -125,8 +125,7 @@ def restore_path(
         InputError: nothing can be done as asked (names that collide, an output that cannot be written); raised before
             any work. What is wrong with single files is in the summary.
     """
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength must be between 0 and 1, got {strength}")
+    check_strength(strength)
     summary = Summary()
 
     def note(result: Result) -> None:
@@ -196,7 +195,7 @@ def restore_jobs(
     restorer: Restorer,
     jobs: Sequence[Wanted],
     *,
-    strength: float = 1.0,
+    strength: Strength = 1.0,
     max_pixels: int = MAX_PIXELS,
     film: FilmOptions | None = None,
     progress: bool = False,
@@ -257,11 +256,13 @@ def _read(job: Job, max_pixels: int) -> Picture | Result | None:
 
 
 def _restore_film(
-    restorer: Restorer, job: Job, strength: float, options: FilmOptions | None, max_pixels: int, bar: Bar
+    restorer: Restorer, job: Job, strength: Strength, options: FilmOptions | None, max_pixels: int, bar: Bar
 ) -> Result:
     from repix.infer.video import restore_film  # PyAV and SciPy, which pictures do without
 
     try:
+        if strength == "auto":  # found for each frame alone it would flicker
+            raise InputError(f"{job.src}: strength auto is for pictures; give films a number")
         notes = restore_film(
             restorer,
             job.src,
@@ -277,10 +278,16 @@ def _restore_film(
 
 
 def _restore(
-    restorer: Restorer, picture: Picture, strength: float, *, keep: bool, progress: Callable[[float], None]
+    restorer: Restorer, picture: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
 ) -> Picture:
     """The restored picture; in the same memory, unless the rainy one is to be kept."""
     out = picture.pixels if picture.pixels.flags.writeable and not keep else None
+    if strength == "auto":
+        found = round(restorer.find_strength(picture.pixels), 1)  # so that a folder's notes are few
+        strength = found
+        if found < 1:
+            note = f"strength {found:.1f}: what the network found may not be rain"
+            picture = replace(picture, notes=(*picture.notes, note))
     made = restorer(picture.pixels, strength=strength, out=out, progress=progress)
     translated = restorer.card is not None and restorer.card.task == "translate"
     return picture.repainted(made) if translated else picture.with_pixels(made)

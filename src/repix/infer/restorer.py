@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from repix.errors import InputError
 from repix.infer.backend import Backend, OnnxBackend
+from repix.infer.confidence import find_strength
 from repix.infer.tiling import Pixels, Rounding, apply_tiled
 from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
 
+Strength = float | Literal["auto"]
+"""0 (the picture as it was) to 1; `auto` does less where what was found may not be rain."""
+
 _LONGEST = 8  # times the shorter side: what the network is given at most
+
+
+def check_strength(strength: Strength) -> None:
+    """Refuse what is neither `auto` nor within [0, 1].
+
+    Raises:
+        InputError: such a strength.
+    """
+    if strength != "auto" and not 0 <= strength <= 1:
+        raise InputError(f"strength must be between 0 and 1, or 'auto', got {strength!r}")
 
 
 class Restorer:
@@ -82,7 +97,7 @@ class Restorer:
         self,
         image: Pixels,
         *,
-        strength: float = 1.0,
+        strength: Strength = 1.0,
         rounding: Rounding = "nearest",
         out: Pixels | None = None,
         progress: Callable[[float], None] | None = None,
@@ -91,7 +106,8 @@ class Restorer:
 
         Args:
             image: (H, W, 3), uint8 or uint16, RGB, upright.
-            strength: 0 (the input) to 1 (the network's output); between, the two are blended.
+            strength: 0 (the input) to 1 (the network's output); between, the two are blended. `auto`: what
+                `find_strength` finds.
             rounding: `nearest`, or `down` for the protocol of papers whose scripts truncated.
             out: where to write, of the same shape and type; may be `image` itself, which saves memory.
             progress: called with fractions of the work that add up to 1.
@@ -108,22 +124,31 @@ class Restorer:
             raise InputError(f"a picture must be an (H, W, 3) RGB array, got {got}")
         if image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"a picture must be uint8 or uint16, got {image.dtype}; scale it to 0…255 and cast it")
-        if not 0 <= strength <= 1:
-            raise InputError(f"strength must be between 0 and 1, got {strength}")
+        check_strength(strength)
         if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
             raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
         scaled = self._working_size(*image.shape[:2])
         if scaled == image.shape[:2]:
-            return self._run(image, strength, rounding, out, progress)
+            amount = self.find_strength(image) if strength == "auto" else strength
+            return self._run(image, amount, rounding, out, progress)
         if strength != 1:
             raise InputError(f"strength {strength} needs a network that works at the picture's own size; use size=0")
-        worked = self._run(resize(image, scaled), strength, rounding, None, progress)
+        worked = self._run(resize(image, scaled), 1.0, rounding, None, progress)
         labels = self.card is not None and self.card.palette is not None
         result = resize(worked, image.shape[:2], "nearest" if labels else "cubic")
         if out is None:
             return result
         out[...] = result
         return out
+
+    def find_strength(self, image: Pixels) -> float:
+        """What `strength="auto"` takes for a picture: 1 where it is surely rain that is taken away, down to 0 where it
+        can't be; see `repix.infer.confidence.find_strength`. Costs up to four runs over a megapixel.
+
+        Args:
+            image: (H, W, 3), uint8 or uint16.
+        """
+        return find_strength(self.backend.run, image, multiple_of=self.multiple_of)
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network sees a picture; a narrow strip is not blown up without end."""

@@ -47,6 +47,21 @@ def test_rain(flat: Any) -> None:
     np.testing.assert_array_equal(seen.panels[0].image, flat)
 
 
+def test_confidence(photo: Any) -> None:
+    net = Darker()
+    seen = looking.confidence(net, photo)
+    error = seen.arrays["expected_error"]
+    assert error.shape == photo.shape[:2]
+    # a box is the same in every mirror and shift, except at the frame that a shift moves
+    assert error[15:-15, 15:-15].max() < 0.01
+    with torch.no_grad():
+        net.box.weight[..., 0] += 0.1  # to one side: mirrored, it is another network
+    lopsided = looking.confidence(net, photo).arrays["expected_error"]
+    assert lopsided[15:-15, 15:-15].mean() > 1
+    assert [panel.label.split()[0] for panel in seen.panels] == ["input", "estimate", "expected"]
+    np.testing.assert_array_equal(seen.panels[0].image, photo)
+
+
 def test_stages_and_attention(photo: Any) -> None:
     net = create_model("progressive_spanet", channels=4).eval()
     seen = looking.stages(net, photo)

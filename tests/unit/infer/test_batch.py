@@ -134,6 +134,19 @@ def test_strength_is_checked_before_any_work(restorer: Restorer, folder: Path, t
     assert not (tmp_path / "out").exists()
 
 
+def test_strength_auto_is_told(
+    restorer: Restorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = restore_path(restorer, folder, tmp_path / "sure", strength="auto")
+    assert not any("strength" in note for result in sure.done for note in result.notes)
+    monkeypatch.setattr(restorer, "find_strength", lambda image: 0.42)
+    unsure = restore_path(restorer, folder, tmp_path / "unsure", strength="auto")
+    assert all("strength 0.4: what the network found may not be rain" in result.notes for result in unsure.done)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (film,) = restore_path(restorer, tmp_path / "a.mp4", tmp_path / "b.mp4", strength="auto").failed
+    assert film.message.endswith("a.mp4: strength auto is for pictures; give films a number")
+
+
 def test_the_bar_is_silent_without_a_terminal(
     restorer: Restorer, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,8 +108,22 @@ def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="between 0 and 1"):
             restorer(photo, strength=strength)
+    with pytest.raises(InputError, match="between 0 and 1, or 'auto', got 2"):
+        restorer(photo, strength=2)
     with pytest.raises(InputError, match="out must be"):
         restorer(photo, out=photo[:5])
+
+
+def test_auto_takes_the_strength_that_it_finds(
+    darkening_weight: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = Restorer.from_pretrained(darkening_weight)
+    np.testing.assert_array_equal(restorer(photo, strength="auto"), restorer(photo))  # each pixel alone: always sure
+    monkeypatch.setattr(restorer, "find_strength", lambda image: 0.3)
+    np.testing.assert_array_equal(restorer(photo, strength="auto"), restorer(photo, strength=0.3))
+    restorer.size = 20
+    with pytest.raises(InputError, match="strength auto needs a network that works at the picture's own size"):
+        restorer(photo, strength="auto")
 
 
 def test_changed_byte_is_refused(darkening_weight: Path) -> None:
