@@ -99,7 +99,8 @@ class RestorationData(lightning.LightningDataModule):
     """Loaders for `repix.engine.task.RestorationTask`.
 
     Args:
-        photos, pairs, masks, validation: folders.
+        photos, pairs, masks, validation: folders; a validation set is called as its folder, with the one above it
+            where that name is taken.
         mixture: weight of each kind of sample; empty uses the pairs as they are, or drawn rain where there are none.
         hold_out: so many photos and pairs are kept for validation.
         stages: (steps, batch) of each stage.
@@ -150,7 +151,9 @@ class RestorationData(lightning.LightningDataModule):
             kept_pairs = [kept_pairs[i] for i in sorted(order[:limit].tolist())]
         self._stages, self._workers = list(stages), workers
         sets = {"train": kept_pairs[:watched], "pairs": held_pairs}
-        sets |= {folder.name: _directed(find_pairs(folder), direction) for folder in validation}
+        for folder in validation:
+            name = folder.name if folder.name not in sets else f"{folder.absolute().parent.name}-{folder.name}"
+            sets[name] = _directed(find_pairs(folder), direction)
         sets = {name: found[:validate_most] for name, found in sets.items()}
         self._validation = ValidationDataset(sets, held_photos, seed=seed)
         self._train: PairedDataset | RainyDataset

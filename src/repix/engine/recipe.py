@@ -143,6 +143,7 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:
+        """What one task would swallow unread is an error; a value equal to the default says nothing."""
         other = _OF_TRANSLATION if self.task == "derain" else _OF_DERAINING
         for key in other:
             if getattr(self.data, key) != Data.model_fields[key].default:

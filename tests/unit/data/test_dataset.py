@@ -10,7 +10,18 @@ import pyvips
 import torch
 
 from repix.data.datamodule import RestorationData, ValidationDataset, list_photos
-from repix.data.dataset import KINDS, PairedDataset, RainyDataset, Span, StreamBatches, paired_crop
+from repix.data.dataset import (
+    KINDS,
+    Augment,
+    PairedDataset,
+    PictureCache,
+    RainyDataset,
+    Span,
+    StreamBatches,
+    load_pair,
+    paired_crop,
+    paired_warp,
+)
 from repix.data.pairs import Pair
 from repix.errors import InputError
 from repix.io.image import read_image, write_image
@@ -209,3 +220,146 @@ def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
     )
     assert {dataset[i]["name"].split(":")[0] for i in range(8)} == {"dry"}
     assert {dataset[i]["name"].split(":")[0] for i in range(8, 16)} == {"pairs"}
+
+
+def ramps(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) whose red grows to the right and whose green grows downwards, so that a value tells its place."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 / width, y * 255 / height, np.full((height, width), 128)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment(),
+        Augment(flip=True),
+        Augment(scale=(0.7, 1.4), turn=20),
+        Augment(flip=True, scale=(0.7, 1.4), turn=20),
+    ],
+)
+def test_a_warp_is_drawn_once_for_both(augment: Augment) -> None:
+    gt = ramps(60, 90)
+    lq = 255 - gt
+    flipped = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        a, b = paired_warp(lq, gt, 40, augment, rng, name="x")
+        assert a.shape == b.shape == (40, 40, 3)
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_allclose(a, 1 - b, atol=1e-5)
+        flipped.add(bool(b[20, 0, 0] > b[20, -1, 0]))
+    assert flipped == ({True, False} if augment.flip else {False})
+
+
+def test_a_warp_scales_and_turns_by_what_it_says() -> None:
+    gt = ramps(200, 200)
+
+    def slopes(augment: Augment) -> list[tuple[float, float]]:
+        """How red changes from pixel to pixel to the right and downwards, in the middle, against the picture's own."""
+        found = []
+        for seed in range(30):
+            _, b = paired_warp(gt, gt, 100, augment, np.random.default_rng(seed), name="x")
+            rows, columns = np.gradient(b[20:80, 20:80, 0])
+            found.append((float(columns.mean() * 200), float(rows.mean() * 200)))
+        return found
+
+    scaled = [across for across, _ in slopes(Augment(scale=(0.8, 1.25)))]
+    assert 0.78 < min(scaled) < 0.85
+    assert 1.15 < max(scaled) < 1.27
+    turned = [np.degrees(np.arctan2(down, across)) for across, down in slopes(Augment(turn=10))]
+    assert -10.5 < min(turned) < -6
+    assert 6 < max(turned) < 10.5
+    assert all(abs(np.hypot(*slope) - 1) < 0.02 for slope in slopes(Augment(turn=10)))
+
+
+def test_colours_vary_on_the_input_alone() -> None:
+    gt = ramps(40, 40)
+    both = [paired_warp(gt, gt, 40, Augment(colour=0.3), np.random.default_rng(seed), name="x") for seed in range(5)]
+    assert all(np.array_equal(b, both[0][1]) for _, b in both)
+    assert len({round(float(a.mean()), 4) for a, _ in both}) == 5
+    assert all(0.4 < a.mean() / b.mean() < 1.7 for a, b in both)
+
+
+def test_no_augmentation_is_the_picture_itself(folder: Path) -> None:
+    """Jitter null and flip false on pictures of the patch's size."""
+    for i in range(6):
+        pair = pairs_of(folder)[i]
+        save(pair.lq, np.asarray(pyvips.Image.new_from_file(str(pair.lq)).numpy()[:64, :64]))
+        save(pair.gt, np.asarray(pyvips.Image.new_from_file(str(pair.gt)).numpy()[:64, :64]))
+    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 64, (0, 1))], seed=1, augment=Augment())
+    sample = dataset[3]
+    whole = pyvips.Image.new_from_file(str(folder / "pairs" / "input" / f"{sample['name']}.png")).numpy()
+    assert np.array_equal((sample["lq"].numpy() * 255).round().transpose(1, 2, 0), whole)
+
+
+def test_jitter_brings_the_shorter_side_to_a_length(folder: Path) -> None:
+    lq, gt = load_pair(PictureCache(), pairs_of(folder)[0], shortest=86)  # from 96x72
+    assert lq.shape == gt.shape == (86, 115, 3)
+    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 80, (0, 1))], seed=1, augment=Augment(jitter=86))
+    seen = torch.stack([dataset[i]["gt"] for i in range(0, 60, 6) if dataset[i]["name"] == dataset[0]["name"]])
+    assert seen.shape[1:] == (3, 80, 80)
+    with pytest.raises(InputError, match="smaller than the patch"):
+        PairedDataset(pairs_of(folder), spans=[Span(0, 80, (0, 1))], augment=Augment())[0]
+
+
+def test_augmented_samples_are_a_function_of_seed_and_index_alone(folder: Path) -> None:
+    augment = Augment(80, True, (0.8, 1.3), 5, 0.2)
+    one, other = (PairedDataset(pairs_of(folder), spans=SPANS, seed=1, augment=augment) for _ in range(2))
+    ahead = [one[i] for i in range(10)]
+    behind = [other[i] for i in reversed(range(10))][::-1]
+    for a, b in zip(ahead, behind, strict=True):
+        assert torch.equal(a["lq"], b["lq"])
+        assert torch.equal(a["gt"], b["gt"])
+
+
+def translation(folder: Path, **changes: object) -> RestorationData:
+    settings: dict[str, object] = {
+        "photos": [],
+        "pairs": [folder / "pairs"],
+        "masks": [],
+        "validation": [],
+        "mixture": {},
+        "hold_out": 2,
+        "stages": [(1, 1)],
+        "spans": SPANS,
+        "longest": 1280,
+        "workers": 0,
+        "seed": 0,
+        "augment": Augment(),
+    }
+    return RestorationData(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def names(data: RestorationData, kind: str) -> list[str]:
+    items = (data._validation[i] for i in range(len(data._validation)))
+    return [str(item["name"]) for item in items if item["set"] == kind]
+
+
+def trained_on(data: RestorationData) -> set[str]:
+    assert isinstance(data._train, PairedDataset)
+    return {pair.name for pair in data._train._pairs}
+
+
+def test_a_limit_takes_a_part_that_grows(folder: Path) -> None:
+    """Fewer pairs are some of more, and what was held out stays the same."""
+    some = [translation(folder, limit=limit) for limit in (1, 3, 4, None)]
+    sets = [trained_on(data) for data in some]
+    assert [len(found) for found in sets] == [1, 3, 4, 4]
+    assert sets[0] < sets[1] < sets[2] == sets[3]
+    assert len({tuple(names(data, "pairs")) for data in some}) == 1
+
+
+def test_pairs_trained_on_may_be_watched(folder: Path) -> None:
+    data = translation(folder, watched=3, validation=[folder / "pairs"], validate_most=2)
+    assert data.sets == ["train", "pairs", f"{folder.name}-pairs"]  # the folder's own name is taken
+    assert len(names(data, "train")) == len(names(data, f"{folder.name}-pairs")) == 2
+    assert set(names(data, "train")) <= trained_on(data)
+    assert trained_on(data).isdisjoint(names(data, "pairs"))
+
+
+def test_b_to_a_exchanges_what_is_trained_and_validated(folder: Path) -> None:
+    for direction, difference in (("AtoB", 7), ("BtoA", -7)):
+        data = translation(folder, direction=direction, watched=1)
+        assert isinstance(data._train, PairedDataset)
+        for sample in (data._train[0], data._validation[0], data._validation[2]):
+            assert torch.allclose((sample["lq"] - sample["gt"]) * 255, torch.tensor(float(difference)), atol=1e-3)

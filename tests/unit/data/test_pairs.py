@@ -205,3 +205,13 @@ def test_the_real_sets() -> None:
         assert pair.gt.stem == "no" + pair.lq.stem
     for pair in train:
         assert pair.gt.stem == pair.lq.stem
+
+
+def test_swapped_pairs_exchange_pictures_and_halves() -> None:
+    two = Pair("x", Path("a/x.png"), Path("b/x.png"))
+    assert two.swapped() == Pair("x", Path("b/x.png"), Path("a/x.png"))
+    one = Pair("y", Path("y.png"), Path("y.png"), "left")
+    both = np.arange(8).reshape(1, 8, 1)
+    a, b = one.split(both, both)
+    assert [half.tolist() for half in one.swapped().split(both, both)] == [b.tolist(), a.tolist()]
+    assert one.swapped().swapped() == one

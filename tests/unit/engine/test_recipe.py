@@ -47,6 +47,23 @@ def test_a_dumped_recipe_reads_back_equal(path: Path) -> None:
         ),
         ({"data": {"photos": "x", "mixture": {"drawn": -1}}}, r"mixture\.drawn"),
         ({"name": "../x"}, "name"),
+        ({"task": "translat"}, "task"),
+        ({"task": "translate"}, r"data\.photos does not go with task: translate"),
+        ({"data": {"pairs": "x", "jitter": 286}}, r"data\.jitter does not go with task: derain"),
+        ({"data": {"pairs": "x", "direction": "BtoA"}}, r"data\.direction does not go with task: derain"),
+        ({"task": "translate", "data": {"pairs": "x", "direction": "ab"}}, r"data\.direction"),
+        ({"task": "translate", "data": {"pairs": "x", "jiter": 286}}, r"'data\.jiter'; did you mean 'jitter'"),
+        ({"stages": [{"steps": 1, "losses": {"adversarial": 1}}]}, "task: translate only"),
+        ({"discriminator": {"channels": 8}}, "task: translate only"),
+        (
+            {
+                "task": "translate",
+                "data": {"pairs": "x"},
+                "precision": "16-mixed",
+                "stages": [{"steps": 1, "losses": {"l1": 1, "adversarial": 1}}],
+            },
+            "not 16-mixed",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(change: dict[str, object], message: str) -> None:

@@ -165,13 +165,15 @@ def test_schedule(photos: Path) -> None:
     stages = [
         {"steps": 100, "lr": 1.0, "lr_end": 0.1, "warmup": 10},
         {"steps": 50, "lr": 0.5, "schedule": "constant"},
+        {"steps": 50, "lr": 0.5, "lr_end": 0, "schedule": "linear"},
     ]
     task = RestorationTask(recipe(photos, stages=stages))
-    rates = [task.learning_rate(step) for step in range(150)]
+    rates = [task.learning_rate(step) for step in range(200)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[99] == pytest.approx(0.1, abs=0.01)
-    assert set(rates[100:]) == {0.5}
+    assert set(rates[100:150]) == {0.5}
+    assert rates[150:] == pytest.approx([0.5 - 0.01 * step for step in range(50)])
 
 
 def test_an_unknown_loss_or_attribute_fails_before_the_first_step(photos: Path) -> None:
