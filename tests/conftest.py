@@ -7,12 +7,15 @@ import os
 # Tests run side by side; before anything imports NumPy or torch, keep each to one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from tiny_weight import write_weight
 
 
 @pytest.fixture
@@ -26,29 +29,8 @@ def photo() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def make_weight(tmp_path: Path) -> Callable[..., Path]:
-    """Makes weight folders (card.json, model.onnx) whose network multiplies every value by `factor`: exact, instant."""
-    import onnx
-
-    from repix.weights import ModelCard, save_card
-
-    def make(name: str, *, factor: float = 0.4, **card: object) -> Path:
-        shape = ["n", 3, "h", "w"]
-        graph = onnx.helper.make_graph(
-            [onnx.helper.make_node("Mul", ["x", "factor"], ["y"])],
-            name,
-            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
-            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
-            [onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [factor])],
-        )
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-        folder = tmp_path / "weights" / name
-        folder.mkdir(parents=True)
-        (folder / "model.onnx").write_bytes(model.SerializeToString())
-        settings = {"task": "derain", "arch": "none", "tiling": None, "licence": "Apache-2.0"} | card
-        save_card(ModelCard.model_validate({"name": name, **settings}), folder)
-        return folder
-
-    return make
+    """Makes weight folders whose network multiplies every value by `factor`: `write_weight`."""
+    return functools.partial(write_weight, tmp_path / "weights")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from repix.app import examples
+from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import Server, present
 from repix.errors import InputError
 from repix.io.image import Picture, pixels_like, write_image
@@ -34,7 +35,7 @@ class Stroke(BaseModel):
 
     radius: float = Field(gt=0, le=1e5)
     erase: bool = False
-    points: list[Point] = Field(min_length=1, max_length=20_000)
+    points: list[Point] = Field(min_length=1, max_length=MOST_POINTS)
 
 
 class Placing(BaseModel):
@@ -51,7 +52,7 @@ class Placing(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    polygon: list[Point] = Field(default=[], max_length=20_000)
+    polygon: list[Point] = Field(default=[], max_length=MOST_POINTS)
     strokes: list[Stroke] = Field(default=[], max_length=2_000)
     x: FiniteFloat
     y: FiniteFloat
@@ -110,21 +111,14 @@ def _selection(placing: Placing, origin: tuple[int, int], shape: Sequence[int]) 
     from PIL import Image, ImageDraw
 
     height, width = shape[:2]
-    offset = np.array(origin[::-1])
     inside = np.zeros((height, width), np.uint8)
     if placing.polygon:
-        inside = create_mask_from_points(np.array(placing.polygon) - offset, height, width)
+        inside = create_mask_from_points(np.array(placing.polygon) - origin[::-1], height, width)
     image = Image.fromarray(inside)
     pen = ImageDraw.Draw(image)
     for stroke in placing.strokes:
-        points = [tuple(point) for point in (np.array(stroke.points) - offset).tolist()]
-        colour = 0 if stroke.erase else 255
-        if len(points) > 1:
-            pen.line(points, fill=colour, width=max(1, round(2 * stroke.radius)))
-        for x, y in points:
-            pen.ellipse(
-                (x - stroke.radius, y - stroke.radius, x + stroke.radius, y + stroke.radius), fill=colour
-            )  # round ends and joints
+        points = [(x - origin[1], y - origin[0]) for x, y in stroke.points]
+        draw_line(pen, points, 2 * stroke.radius, 0 if stroke.erase else 255)
     return np.asarray(image) > 0
 
 
@@ -196,9 +190,9 @@ def build(server: Server) -> None:
         return [{"kind": "pictures", **shown, **told}, {**paths, "asked": None}]
 
     def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[Picture, BlendReport, float]:
-        pictures = [server.read(present(chosen.get(which), f"{which} picture")) for which in ("source", "target")]
+        source, target = (server.read(present(chosen.get(name), f"{name} picture")) for name in ("source", "target"))
         begun = time.perf_counter()
-        result, report = paste(*pictures, _validated(asked))
+        result, report = paste(source, target, _validated(asked))
         return result, report, time.perf_counter() - begun
 
     def on_ask(asked: dict[str, Any] | None, chosen: dict[str, Any]) -> list[Any]:
@@ -252,13 +246,13 @@ def _build_api(server: Server) -> None:
         The polygon is "x,y x,y x,y" in the source; the middle of its bounding box goes to (x, y) of the target, scaled
         and turned counter-clockwise by `rotate` degrees.
         """
-        pictures = [server.read(present(path, name)) for path, name in ((source, "source"), (target, "target"))]
+        pasted, ground = server.read(present(source, "source")), server.read(present(target, "target"))
         rings = parse_polygon(polygon)
         if len(rings) != 1:
             raise InputError(f"the polygon has {len(rings)} rings; expected one")
         asked = {"polygon": rings[0], "x": x, "y": y, "scale": scale, "rotate": rotate, "mode": mode}
         begun = time.perf_counter()
-        blended, solution = paste(*pictures, _validated(asked))
+        blended, solution = paste(pasted, ground, _validated(asked))
         seconds = time.perf_counter() - begun
         path = server.new_folder() / result_name(str(target))
         notes = write_image(path, blended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import time
 from pathlib import Path
@@ -57,25 +58,15 @@ def build(server: Server) -> None:
             go = gr.Button("Compare", variant="primary", elem_id="compare-go")
             gr.Markdown("More models: `repix app --model FOLDER`, once for each.")
         with gr.Column(scale=3, min_width=300):
-            gallery = gr.Gallery(
-                label="Side by side",
-                columns=2,
-                height="auto",
-                object_fit="contain",
-                interactive=False,
-                buttons=["fullscreen", "download"],
-                elem_id="compare-gallery",
-            )
+            shown = gr.HTML(elem_id="compare-shown", apply_default_css=False)
 
     @server.shown
-    def on_compare(path: str | None, chosen: list[str], progress: gr.Progress = PROGRESS) -> list[tuple[str, str]]:
+    def on_compare(path: str | None, chosen: list[str], progress: gr.Progress = PROGRESS) -> str:
         path = present(path, "picture")
-        rows = compare_models(server, path, chosen, progress)
-        shown = [(str(server.preview(server.read(path))), "as it was")]
-        shown += [(str(server.preview(server.read(made))), f"{name} · {seconds:.2f} s") for name, made, seconds in rows]
-        return shown
+        rows = [("as it was", Path(path), None), *compare_models(server, path, chosen, progress)]
+        return _side_by_side([(name, server.url(server.preview(server.read(file))), s) for name, file, s in rows])
 
-    go.click(on_compare, [file, chosen], gallery, concurrency_id=NETWORK, api_visibility="private")
+    go.click(on_compare, [file, chosen], shown, concurrency_id=NETWORK, api_visibility="private")
 
     with gr.Column(visible=False):
         api_file, results = gr.File(label="file"), gr.File(label="results", file_count="multiple")
@@ -90,3 +81,16 @@ def build(server: Server) -> None:
         return [[os.fspath(made) for _, made, _ in rows], {name: round(seconds, 4) for name, _, seconds in rows}]
 
     button.click(compare, [api_file, api_models], [results, figures], api_name="compare", concurrency_id=NETWORK)
+
+
+def _side_by_side(rows: list[tuple[str, str, float | None]]) -> str:
+    """Pictures with name and seconds beneath, each a link to its full size."""
+    figures = []
+    for name, url, seconds in rows:
+        caption = html.escape(name if seconds is None else f"{name} · {seconds:.2f} s")
+        address = html.escape(url)
+        figures.append(
+            f'<figure><a href="{address}" target="_blank"><img src="{address}" alt="{caption}"></a>'
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    return f'<div class="rx rx-grid">{"".join(figures)}</div>'

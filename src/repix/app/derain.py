@@ -16,7 +16,7 @@ from repix.data.rain import RainParams, add_rain
 from repix.errors import InputError
 from repix.infer.batch import FilmOptions, restore_path
 from repix.infer.video import restore_film
-from repix.io.image import Picture, read_image, write_image
+from repix.io.image import Picture, pixels_like, read_image, write_image
 from repix.io.paths import FILMS, READABLE, plan
 from repix.weights import DEFAULT_MODEL
 
@@ -96,9 +96,8 @@ def show(server: Server, row: Row, view: str) -> tuple[str, str]:
 
 def _taken_away(before: Picture, after: Picture) -> Picture:
     """What became darker, brightened until the strongest is white."""
-    if before.pixels.dtype != after.pixels.dtype:  # 16 bit became JPEG
-        before = replace(before, pixels=(before.pixels // 257).astype(after.pixels.dtype))
-    layer = np.maximum(before.pixels, after.pixels) - after.pixels
+    rainy, dry = pixels_like(before, after)[0], after.pixels  # 16 bit may have become 8
+    layer = np.maximum(rainy, dry) - dry
     full = np.iinfo(layer.dtype).max
     strongest = max(float(np.percentile(layer[::4, ::4], 99.9)), full / 16)  # a dry picture stays black
     pixels = np.minimum(np.rint(layer * np.float32(full / strongest)), full).astype(layer.dtype)

@@ -19,7 +19,9 @@ from repix.app.server import Options, Server
 from repix.errors import InputError
 
 _WAITING = 64  # events in the queue before the next is told to come back later
-_CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+_HERE = Path(__file__).parent
+_CSS = (_HERE / "page.css").read_text(encoding="utf-8")
+_HEAD = f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
 
 
 def build_app(server: Server) -> gr.Blocks:
@@ -28,7 +30,8 @@ def build_app(server: Server) -> gr.Blocks:
     Args:
         server: weights, limits and the folder for files.
     """
-    with gr.Blocks(title="repix", analytics_enabled=False, fill_width=True) as page:
+    page = gr.Blocks(title="repix", analytics_enabled=False, fill_width=True)
+    with page:
         gr.Markdown("## repix\nRain out of pictures and films, blending without a seam. Nothing leaves this machine.")
         with gr.Tabs():
             with gr.Tab("Derain"):
@@ -81,6 +84,8 @@ def serve(
         WeightsError: a weight in the options that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="repix-app-", ignore_cleanup_errors=True) as folder:
+        for name in ("NO_PROXY", "no_proxy"):  # gradio asks its own server for things
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder).resolve())
         server = Server(options, Path(folder).resolve())
         page = build_app(server)
@@ -100,7 +105,9 @@ def serve(
                 enable_monitoring=False,
                 run_history=False,
                 theme=theme(),
+                _frontend=False,  # else it asks itself for the page and gives up when the machine is busy
                 css=_CSS,
+                head=_HEAD,
             )
         except OSError as error:
             where = f"{host}:{port}" if port is not None else host

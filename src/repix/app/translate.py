@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import NETWORK, Server, present
 from repix.data.palettes import FACADES
 from repix.errors import InputError
@@ -37,7 +38,7 @@ class Shape(BaseModel):
     kind: Literal["rect", "line"]
     label: str
     width: float = Field(default=1, gt=0, le=SIZE)
-    points: list[tuple[float, float]] = Field(min_length=1, max_length=10_000)
+    points: list[tuple[float, float]] = Field(min_length=1, max_length=MOST_POINTS)
 
 
 def draw_labels(shapes: list[Shape]) -> NDArray[np.uint8]:
@@ -58,11 +59,7 @@ def draw_labels(shapes: list[Shape]) -> NDArray[np.uint8]:
             (x0, y0), (x1, y1) = points[0], points[-1]
             pen.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), fill=colour)
             continue
-        radius = shape.width / 2
-        if len(points) > 1:
-            pen.line(points, fill=colour, width=max(1, round(shape.width)))
-        for x, y in points:
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+        draw_line(pen, points, shape.width, colour)
     return np.asarray(image)
 
 
