@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix.data.datamodule import RestorationData
@@ -31,7 +32,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         recipe: what to train and how.
         out: folder of the run, by default `runs/<name>`; it gets `recipe.yaml`, `last.ckpt`, `best.ckpt` (by
             `val/score`), TensorBoard's logs, `curves.csv` and `curves.png` with losses and validation figures, and
-            `pictures/` with a grid for each validation.
+            `pictures/` with grids of each validation.
         resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
         progress: show a progress bar.
 
@@ -54,8 +55,9 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     lightning.seed_everything(recipe.seed, verbose=False)
     data = make_data(recipe)
     task = create_task(recipe, sets=data.sets, pictures=folder / "pictures")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     callbacks: list[Callback] = [
         (ModelCheckpoint if task.automatic_optimization else _EveryMinutes)(
             dirpath=folder,
@@ -102,6 +104,11 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             raise
     found = folder / "best.ckpt"
     return found if found.is_file() else last
+
+
+def is_main_process() -> bool:
+    """Whether this is the one that speaks and writes files, of all that train together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 class _Bar(TQDMProgressBar):

@@ -77,14 +77,10 @@ class Pix2PixTask(TranslationTask):
                 hint = did_you_mean(key, known)
                 raise RecipeError(f"discriminator has no argument {key!r}{hint} (it has: {', '.join(known)})")
         self.discriminator = PatchGAN(**recipe.discriminator)
+        if recipe.channels_last:
+            self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stages:
             _adversarial(stage)
-
-    def on_fit_start(self) -> None:
-        """As deraining's, for both networks."""
-        super().on_fit_start()
-        if self.recipe.channels_last:
-            self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:  # type: ignore[override]
         """One step of the discriminator, then one of the generator."""
