@@ -434,6 +434,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
             raise MissingExtraError("train", module)
     from repix.engine.export import export as make_weight
     from repix.engine.recipe import load_recipe
+    from repix.engine.train import is_main_process
     from repix.engine.train import train as run
 
     settings = load_recipe(recipe, overrides=overrides)
@@ -443,9 +444,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     except KeyboardInterrupt:
         click.echo(f"\nstopped; go on with: repix train {recipe} -o {folder} --resume", err=True)
         raise click.exceptions.Exit(130) from None
-    from lightning.pytorch.utilities import rank_zero_only
-
-    if getattr(rank_zero_only, "rank", 0) != 0:  # one of several processes is enough to export and to speak
+    if not is_main_process():
         return
     if exports:
         card = make_weight(checkpoint, folder / "weight")
