@@ -39,7 +39,10 @@ SHEETS = {
         ("images/translate/cityscapes.webp", f"Cityscapes: photo, the course's network, ours, target. {_ROWS}."),
     ],
     STUDY: [
-        ("images/translate/study_curves.png", "L1 of twenty pairs trained on and twenty that are not, by steps."),
+        (
+            "images/translate/study_curves.png",
+            "L1 of twenty pairs trained on (dashed) and twenty that are not, by steps.",
+        ),
         (
             "images/translate/study_facades.webp",
             f"Photo, then as in the table: 25, 100, 400 facades, 100 augmented, with dropout, without skips; target. "

@@ -17,14 +17,16 @@ import argparse
 import csv
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
 
 from repix.data.palettes import PALETTES
 from repix.engine.curves import read_curves
 from repix.engine.evaluate import evaluate
 from repix.engine.export import export
-from repix.engine.figure import Figure, Panel, save_figure
 from repix.engine.recipe import Recipe, load_recipe
 from repix.engine.train import train
 from repix.infer.restorer import Restorer
@@ -117,28 +119,34 @@ def figures() -> None:
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for entry in read_rows(CURVES):
         curves.setdefault((entry["row"], entry["set"]), []).append((float(entry["step"]), float(entry["l1_pm1"])))
-    panels = []
-    for title, group in PANELS.items():
-        lines = {
-            f"{row} {part}": np.array(curves[row, part], np.float32).T
-            for row in group
-            for part in ("train", "val")
-            if (row, part) in curves
-        }
-        if lines:
-            panels.append(Panel(title, curves=lines, axes=("step", "L1 on [-1, 1]")))
     IMAGES.mkdir(parents=True, exist_ok=True)
-    save_figure(Figure("the same steps", panels), IMAGES / "study_curves.png")
+    if curves:
+        draw(curves, IMAGES / "study_curves.png")
     for name in ("facades", "cities"):
         restorers = {
-            row: Restorer.from_pretrained(RUNS / row / "weight", device="cpu")
-            for title, group in PANELS.items()
-            for row in group
-            if title.startswith(name) and row in rows
+            row: Restorer.from_pretrained(RUNS / row / "weight", device="cpu") for row in rows if row.startswith(name)
         }
         if restorers:  # the smallest set is part of the others
             sets = pairs_of(load_recipe(RUNS / next(iter(restorers)) / "recipe.yaml"))
             save_sheet(restorers, list(sets.values()), IMAGES / f"study_{name}.webp", most=3)
+
+
+def draw(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]], path: Path) -> None:
+    """Training dashed, validation in the same colour; a panel for each question."""
+    panels = {
+        title: group for title, group in PANELS.items() if any(row == found for row in group for found, _ in curves)
+    }
+    canvas = Canvas(figsize=(4 * len(panels), 3.6), layout="constrained")
+    FigureCanvasAgg(canvas)
+    for place, (title, group) in enumerate(panels.items(), start=1):
+        axes = canvas.add_subplot(1, len(panels), place, title=title, xlabel="step", ylabel="L1 on [-1, 1]")
+        for number, row in enumerate(group):
+            for part, style in (("train", "--"), ("val", "-")):
+                if (row, part) in curves:
+                    steps, values = zip(*curves[row, part], strict=True)
+                    axes.plot(steps, values, style, color=f"C{number}", label=f"{row} {part}", linewidth=1.2)
+        axes.legend(fontsize=7)
+    canvas.savefig(path, dpi=90)
 
 
 def main() -> None:
