@@ -37,7 +37,8 @@ class RestorationTask(lightning.LightningModule):
     Args:
         recipe: what to train and how.
         sets: names of the validation sets, in the order of the data module.
-        pictures: folder for the grids input | output | target, or None.
+        pictures: folder for the grids input | output | target, `train_<step>.png` with pictures that are trained on
+            and `val_<step>.png` with others; or None.
 
     Logs `loss` and each of its terms, and at validation `val/<set>_psnr_y` (RGB for `dry`) and `val/score`, the mean
     over sets of at most 45 dB each, by which the best checkpoint is chosen.
@@ -61,7 +62,7 @@ class RestorationTask(lightning.LightningModule):
         self._sets = sets or []
         self._pictures = pictures
         self._figures: dict[str, list[float]] = {}
-        self._rows: list[npt.NDArray[np.uint8]] = []
+        self._rows: dict[str, list[npt.NDArray[np.uint8]]] = {}  # by grid: pictures trained on stand apart
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -126,7 +127,7 @@ class RestorationTask(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting afresh."""
-        self._figures, self._rows = {}, []
+        self._figures, self._rows = {}, {}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One whole picture."""
@@ -137,8 +138,10 @@ class RestorationTask(lightning.LightningModule):
         shown = [lq, pred, gt]
         values = self._figures.setdefault(kind, [])
         values.append(self.measure(kind, pred, gt))
-        if len(values) <= max(1, _GRID_ROWS // max(1, len(self._sets))) and len(self._rows) < _GRID_ROWS:
-            self._rows.append(np.concatenate([picture[:320, :320] for picture in shown], axis=1))
+        rows = self._rows.setdefault("train" if kind == "train" else "val", [])
+        sets = 1 if kind == "train" else len(set(self._sets) - {"train"})
+        if len(values) <= max(1, _GRID_ROWS // max(1, sets)) and len(rows) < _GRID_ROWS:
+            rows.append(np.concatenate([picture[:320, :320] for picture in shown], axis=1))
 
     def on_validation_epoch_end(self) -> None:
         """Log the means and save the grid."""
@@ -147,8 +150,9 @@ class RestorationTask(lightning.LightningModule):
             self.log(f"val/{kind}_{self.figure(kind)}", mean, prog_bar=True, sync_dist=True)
         if means and self.chooses:
             self.log("val/score", self.score(means), sync_dist=True)
-        if self._rows and not self.trainer.sanity_checking and self.trainer.is_global_zero:
-            self._save_grid()
+        if not self.trainer.sanity_checking and self.trainer.is_global_zero:
+            for name, rows in self._rows.items():
+                self._save_grid(name, rows)
 
     def figure(self, kind: str) -> str:
         """Name of what is measured on a validation set."""
@@ -162,18 +166,18 @@ class RestorationTask(lightning.LightningModule):
         """What the best checkpoint has most of, from the means of the sets."""
         return sum(min(mean, 45.0) for mean in means.values()) / len(means)
 
-    def _save_grid(self) -> None:
+    def _save_grid(self, name: str, rows: list[npt.NDArray[np.uint8]]) -> None:
         import pyvips
 
-        width = max(row.shape[1] for row in self._rows)
-        padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in self._rows]
+        width = max(row.shape[1] for row in rows)
+        padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
         grid = np.concatenate(padded)
         if self._pictures is not None:
             self._pictures.mkdir(parents=True, exist_ok=True)
-            path = self._pictures / f"val_{self.global_step:07d}.png"
+            path = self._pictures / f"{name}_{self.global_step:07d}.png"
             pyvips.Image.new_from_array(grid).write_to_file(str(path))
         if isinstance(self.logger, TensorBoardLogger):
-            self.logger.experiment.add_image(_GRID, grid, global_step=self.global_step, dataformats="HWC")
+            self.logger.experiment.add_image(f"{name}: {_GRID}", grid, global_step=self.global_step, dataformats="HWC")
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step: linear warm-up, then half a cosine or a line down to `lr_end` within each stage."""

@@ -121,7 +121,10 @@ def test_steps_are_the_generators(pairs: Path, tmp_path: Path) -> None:
     for optimizer, steps in zip(checkpoint["optimizer_states"], (12, 8), strict=True):
         assert {int(moments["step"]) for moments in optimizer["state"].values()} == {steps}
     pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
-    assert pictures == ["val_0000004.png", "val_0000008.png", "val_0000012.png"]
+    assert pictures == [f"{name}_{step:07d}.png" for name in ("train", "val") for step in (4, 8, 12)]
+    for name, rows in (("train", 1), ("val", 2)):  # one watched, two held out, 32x32 each and a white line below
+        grid = pyvips.Image.new_from_file(str(tmp_path / "run" / "pictures" / f"{name}_0000012.png"))
+        assert (grid.height, grid.width) == (36 * rows, 96)
     rows = read_curves(tmp_path / "run" / "curves.csv")
     found = Counter(name for _, name, _ in rows)
     assert found["val/train_l1"] == found["val/pairs_l1"] == found["val/score"] == 3
