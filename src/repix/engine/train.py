@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -77,7 +78,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         callbacks.append(WeightAveraging(multi_avg_fn=average))
     if progress:
         callbacks.append(_Bar(recipe.name))
-    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | recipe.trainer
+    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
     with _quiet():
         trainer = lightning.Trainer(
             max_steps=recipe.steps,
@@ -109,6 +110,13 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
 def is_main_process() -> bool:
     """Whether this is the one that speaks and writes files, of all that train together."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _by_torchrun() -> dict[str, int]:
+    """What torchrun has started already; otherwise, on processors, each process would take itself for the only one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    return {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "num_nodes": int(os.environ["GROUP_WORLD_SIZE"])}
 
 
 class _Bar(TQDMProgressBar):
