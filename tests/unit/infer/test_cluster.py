@@ -1,0 +1,90 @@
+"""What `infer.cluster` refuses before it asks any node, and its manifest; nodes are in tests/e2e/test_ray.py."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from repix.cli import app
+from repix.errors import InputError, MissingExtraError, WeightsError
+from repix.infer.batch import Result
+from repix.infer.cluster import _Manifest, restore_on_ray
+
+
+@pytest.fixture(autouse=True)
+def _ray_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These end before Ray is loaded, and so hold without it."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "ray" else find(name))
+
+
+def test_without_ray_the_extra_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"repix\[scale\]"):
+        restore_on_ray("repixnet", photos)
+
+
+def test_inputs_are_never_overwritten(darkening_weight: Path, photos: Path) -> None:
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    with pytest.raises(InputError, match="never overwrites"):
+        restore_on_ray(darkening_weight, photos, photos, overwrite=True)
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_a_missing_weight_is_told_before_there_are_workers(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError):
+        restore_on_ray("nonesuch", photos)
+    assert not list(tmp_path.rglob("manifest.jsonl"))
+
+
+@pytest.mark.parametrize("output", [None, "dry.png"])
+def test_urls_need_a_folder_for_the_results(photos: Path, output: str | None) -> None:
+    with pytest.raises(InputError, match="-o"):
+        restore_on_ray("repixnet", photos.as_uri(), output)
+
+
+def test_urls_and_paths_do_not_mix(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mixed"):
+        restore_on_ray("repixnet", [photos.as_uri(), str(photos)], tmp_path / "out")
+
+
+def test_an_unknown_file_system_and_an_empty_folder_are_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nonesuch"):
+        restore_on_ray("repixnet", "nonesuch://a/b", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        restore_on_ray("repixnet", (tmp_path / "empty").as_uri(), tmp_path / "out")
+
+
+def test_a_path_is_not_taken_for_an_address(photos: Path) -> None:
+    done = CliRunner().invoke(app, ["derain", str(photos), "--ray", "holiday"])
+    assert done.exit_code == 2
+    assert "write --ray after the paths" in done.output
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_manifest_grows_and_survives_torn_lines(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "manifest.jsonl"
+    with _Manifest(path) as manifest:
+        manifest.add(Result(Path("a"), "done", notes=("ü\udcff",)), "a", Path("x/a"), 0.5, "n1")
+        assert lines(path)[0]["seconds"] == 0.5, "a line is there at once"
+        manifest.add(Result(Path("b"), "failed", message="bad"), "b", Path("x/b"), 0.1, "n2")
+    with path.open("a") as file:
+        file.write('{"src": "c", "sta')
+    with _Manifest(path) as manifest:
+        manifest.add(Result(Path("a"), "skipped"), "a", None, 0, "")
+        manifest.add(Result(Path("b"), "done"), "b", Path("x/b"), 0.2, "n1")
+        manifest.add(Result(Path("d"), "skipped"), "d", None, 0, "")
+    assert [(line["src"], line["status"], line["seconds"]) for line in lines(path)] == [
+        ("a", "done", 0.5),
+        ("b", "done", 0.2),
+        ("d", "skipped", 0),
+    ]
+    assert not list(path.parent.glob("*.tmp"))
