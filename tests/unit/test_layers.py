@@ -15,7 +15,10 @@ import repix
 ROOT = Path(repix.__file__).parent
 
 # io → data → models → losses → infer → engine → app → cli; the leaves import nothing of repix but `errors`
-LAYERS = {name: place for place, name in enumerate(["io", "data", "models", "losses", "infer", "engine", "app", "cli", "__main__"])}
+LAYERS = {
+    name: place
+    for place, name in enumerate(["io", "data", "models", "losses", "infer", "engine", "app", "cli", "__main__"])
+}
 LEAVES = {"errors", "metrics", "weights", "features", "poisson", "__init__"}
 TORCH_FREE_DATA = ("data/pairs", "data/palettes", "data/rain")
 TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
