@@ -86,7 +86,7 @@ class EvalRow:
         model: name of the model; `input` for the degraded picture itself.
         picture: name of the picture; None in a mean.
         pictures: how many pictures the row stands for.
-        values: metric name -> figure; a row of one picture has none of those that only a set has.
+        values: metric name -> figure; a row of one picture, or of `input`, has none of those that only a set has.
         seconds_per_megapixel: wall clock; None for `input`.
     """
 
@@ -241,7 +241,7 @@ def evaluate(
 
     measures, of_set = _measures(metrics, palette, backbone)
     rows: list[EvalRow] = []
-    pooled = {(data, model): of_set() for data in sets for model in ("input", *restorers)}
+    pooled = {(data, model): of_set() for data in sets for model in restorers}
     cold = set(restorers)
     work = [(data, pair) for data, found in sets.items() for pair in found]
     with tqdm(total=len(work) * (1 + len(restorers)), unit="picture", disable=None if progress else True) as bar:
@@ -261,7 +261,7 @@ def evaluate(
                     seconds = (time.perf_counter() - start) / megapixels
                 try:
                     values = {name: measures[name](pred, gt) for name in metrics if name in measures}
-                    for one in pooled[data, model]:
+                    for one in pooled.get((data, model), ()):
                         one.add(pred, gt)
                 except InputError as error:
                     raise InputError(f"{pair.lq}: {error}") from None
@@ -270,7 +270,7 @@ def evaluate(
     costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
     means = []
     for mean in _means(rows):
-        whole = {name: value for one in pooled[mean.data, mean.model] for name, value in one.values().items()}
+        whole = {name: value for one in pooled.get((mean.data, mean.model), ()) for name, value in one.values().items()}
         means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in metrics if name in whole}}))
     return EvalTable(protocol, tuple(metrics), tuple(means), tuple(rows), costs)
 

@@ -272,12 +272,12 @@ def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("repix.engine.evaluate.KernelDistance", Distance)
     table = evaluate({"t": translator()}, find_pairs(data), backbone="vgg.pth")
     assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb", "kid_vgg16", "kid_vgg16_std")
-    assert by(table, "t")[None]["kid_vgg16"] == pytest.approx(by(table, "input")[None]["kid_vgg16"])
+    assert "kid_vgg16" not in by(table, "input")[None]
     assert by(table, "t")[None]["kid_vgg16"] > 30
     assert by(table, "t")[None]["kid_vgg16_std"] == 3
     assert "kid_vgg16" not in by(table, "t")["0"]
     only = evaluate({"t": translator()}, find_pairs(data), metrics=["kid_vgg16"], backbone="vgg.pth")
-    assert list(only.means[0].values) == ["kid_vgg16"]
+    assert list(only.means[1].values) == ["kid_vgg16"]
     with pytest.raises(InputError, match="no figure for one picture"):
         contact_sheet({"t": translator()}, {"data": find_pairs(data)}, only)
 
