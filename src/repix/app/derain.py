@@ -132,7 +132,9 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
             )
             model = gr.Dropdown(**model_options)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", info="0 leaves the rain")
-            go = gr.Button("Take the rain out", variant="primary", elem_id="derain-go")
+            with gr.Row():
+                go = gr.Button("Take the rain out", variant="primary", scale=2, min_width=150, elem_id="derain-go")
+                cancel = gr.Button("Cancel", min_width=80, elem_id="derain-cancel")
             with gr.Accordion("No rain at hand? Add some", open=False):
                 severity = gr.Slider(0, 1, value=SEVERITY, step=0.05, label="Severity", info="drizzle to storm")
                 seed = gr.Slider(0, 99, value=0, step=1, label="Draw", info="another number, other drops")
@@ -220,7 +222,7 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
         api_visibility="private",
         show_progress_on=slider,
     )
-    add.click(on_rain, [files, severity, seed], files, api_visibility="private").then(
+    add.click(on_rain, [files, severity, seed], files, api_visibility="private").success(
         run,
         [files, model, strength, view],
         shown,
@@ -228,6 +230,7 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
         api_visibility="private",
         show_progress_on=slider,
     )
+    cancel.click(server.stop_session, queue=False, api_visibility="private")
     which.input(look, [rows, which, view], slider, api_visibility="private")
     view.input(look, [rows, which, view], slider, api_visibility="private")
 
@@ -240,8 +243,8 @@ def _build_film(server: Server, model_options: dict[str, Any]) -> None:
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
             steady = gr.Checkbox(label="Steady", info="calms flicker while the camera stands still")
             with gr.Row():
-                go = gr.Button("Take the rain out", variant="primary", elem_id="film-go")
-                cancel = gr.Button("Cancel", variant="stop", elem_id="film-cancel")
+                go = gr.Button("Take the rain out", variant="primary", scale=2, min_width=150, elem_id="film-go")
+                cancel = gr.Button("Cancel", min_width=80, elem_id="film-cancel")
         with gr.Column(scale=2, min_width=300):
             result = gr.Video(label="Result, with its sound", interactive=False, height=420, elem_id="film-result")
             download = gr.DownloadButton("Download", interactive=False, elem_id="film-download")
@@ -262,9 +265,6 @@ def _build_film(server: Server, model_options: dict[str, Any]) -> None:
         button = gr.DownloadButton(f"Download {written.name}", value=str(written), interactive=True)
         return [str(written), button, " · ".join([f"**{written.name}**", *notes])]
 
-    def stop(request: gr.Request) -> None:
-        server.stop(request.session_hash)
-
     go.click(
         run,
         [film, model, strength, steady],
@@ -273,7 +273,7 @@ def _build_film(server: Server, model_options: dict[str, Any]) -> None:
         api_visibility="private",
         show_progress_on=result,
     )
-    cancel.click(stop, queue=False, api_visibility="private")
+    cancel.click(server.stop_session, queue=False, api_visibility="private")
 
 
 def _build_api(server: Server, model_options: dict[str, Any]) -> None:

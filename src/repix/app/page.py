@@ -43,10 +43,7 @@ def build_app(server: Server) -> gr.Blocks:
             with gr.Tab("Compare"):
                 compare.build(server)
 
-        def leave(request: gr.Request) -> None:
-            server.stop(request.session_hash)
-
-        page.unload(leave)
+        page.unload(server.stop_session)
     page.queue(max_size=_WAITING, default_concurrency_limit=2)
     return page
 

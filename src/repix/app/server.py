@@ -156,6 +156,10 @@ class Server:
         if event is not None:
             event.set()
 
+    def stop_session(self, request: gr.Request) -> None:
+        """`stop`, as the handler of a Cancel button or of a page that is closed."""
+        self.stop(request.session_hash)
+
     def sweep(self) -> None:
         """Delete what is older than `keep_minutes`."""
         oldest = time.time() - 60 * self.options.keep_minutes

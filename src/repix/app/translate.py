@@ -110,10 +110,6 @@ def build(server: Server) -> None:
     _build_api(server, models)
 
 
-def _preferred(models: list[str], wanted: str) -> str:
-    return next((name for name in models if wanted in name), models[0])
-
-
 def _build_paint(server: Server, models: list[str]) -> None:
     palette = [[colour.name, "#{:02x}{:02x}{:02x}".format(*colour.rgb)] for colour in FACADES]
     with gr.Row():
@@ -126,7 +122,12 @@ def _build_paint(server: Server, models: list[str]) -> None:
                 elem_id="paint",
             )
         with gr.Column(scale=1, min_width=300):
-            model = gr.Dropdown(models, value=_preferred(models, "facades-photo"), label="Model", elem_id="paint-model")
+            model = gr.Dropdown(
+                models,
+                value="facades-photo" if "facades-photo" in models else models[0],
+                label="Model",
+                elem_id="paint-model",
+            )
             result = gr.Image(
                 label="What the network makes of it",
                 type="filepath",
@@ -165,15 +166,15 @@ def _build_paint(server: Server, models: list[str]) -> None:
 
 
 def _build_upload(server: Server, models: list[str]) -> None:
+    of_photos = [name for name in models if server.cards[name].palette is not None] or models
+    first = "facades-labels" if "facades-labels" in models else of_photos[0]
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             file = gr.File(
                 label="Photo or label map", file_types=sorted(READABLE), height=160, elem_id="translate-file"
             )
-            model = gr.Dropdown(
-                models, value=_preferred(models, "facades-labels"), label="Model", elem_id="translate-model"
-            )
-            about = gr.Markdown(server.cards[_preferred(models, "facades-labels")].description)
+            model = gr.Dropdown(models, value=first, label="Model", elem_id="translate-model")
+            about = gr.Markdown(server.cards[first].description)
             go = gr.Button("Translate", variant="primary", elem_id="translate-go")
         with gr.Column(scale=2, min_width=300):
             slider = gr.ImageSlider(
