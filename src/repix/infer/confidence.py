@@ -1,9 +1,9 @@
 """Seen or guessed? How far a network can be trusted, from how much it disagrees with itself. NumPy only.
 
 Where a picture shows enough, a network finds the same under the rain whichever way it is held; where it invents, the
-mirrored and shifted picture gives it another idea. Measured (benchmarks/confidence.py): no function of the rain layer
-alone, of texture or of brightness says more about the true error, nor adds to this. Turning a picture on its side does
-harm, because rain doesn't fall that way.
+mirrored and shifted picture gives it another idea. Measured (benchmarks/confidence.py): over all kinds of rain neither
+the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to nothing.
+Turning a picture on its side does harm, because rain doesn't fall that way.
 """
 
 from __future__ import annotations
