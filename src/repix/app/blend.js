@@ -180,12 +180,22 @@ function ask() {
   trigger('submit');
 }
 
-function answered() {
+let loaded = '';
+function answered() { // gradio may tell of one value twice
   const value = props.value;
   if (!value) return;
-  if (value.kind === 'pictures') return load(value);
-  if (value.kind === 'failed' && value.serial === serial) said(value.said);
-  if (value.kind !== 'result' || value.serial !== serial) return;
+  if (value.kind === 'pictures') {
+    const text = JSON.stringify(value);
+    if (text !== loaded) { loaded = text; load(value); }
+    return;
+  }
+  if (value.kind !== 'result' && value.kind !== 'failed') return;
+  if (value.serial !== serial) { // the answer took the place of a newer question: put that again
+    clearTimeout(timer);
+    if (!busy && selected()) timer = setTimeout(ask, 80);
+    return;
+  }
+  if (value.kind === 'failed') { said(value.said); return; }
   const image = new Image();
   image.onload = () => {
     if (value.serial !== serial || busy) return;

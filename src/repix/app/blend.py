@@ -137,7 +137,7 @@ def result_name(target: str) -> str:
 def build(server: Server) -> None:
     """Put the tab's components and handlers into the page that is being built."""
     kinds = sorted(READABLE)
-    with gr.Row(elem_classes="rx-choose"):
+    with gr.Row(equal_height=True):
         source = gr.UploadButton("Source picture…", file_types=kinds, size="md", elem_id="blend-source")
         target = gr.UploadButton("Target picture…", file_types=kinds, size="md", elem_id="blend-target")
         example = gr.Dropdown(

@@ -20,7 +20,7 @@ from repix.io.image import Picture, pixels_like, read_image, write_image
 from repix.io.paths import FILMS, READABLE, plan
 from repix.weights import DEFAULT_MODEL
 
-BEFORE_AFTER, RAIN = "before | after", "before | the rain taken away"
+BEFORE_AFTER, RAIN = "before | after", "before | rain"
 SEVERITY = 0.6
 
 Row = dict[str, str]
