@@ -1,4 +1,6 @@
-"""Write docs/results.md, docs/models.md and the end of docs/translate.md from the committed CSV files and the cards.
+"""Write docs/results.md, docs/models.md, the end of docs/translate.md and the tables of docs/repixnet.md.
+
+All from the committed CSV files and the cards.
 
     python benchmarks/report.py            # write
     python benchmarks/report.py --check    # exit 1 if what is there is not what would be written
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+REPIXNET = ROOT / "docs" / "repixnet.md"
 PAGE = ROOT / "docs" / "translate.md"
 BEGIN = "<!-- translate: written by benchmarks/report.py, do not edit -->"
 END = "<!-- end of translate -->"
@@ -93,6 +97,36 @@ SECTIONS = [
         "Median CPU-seconds of a warm session, networks in turns in one process; `ratio` is PReNet's time over the "
         "network's.",
         "python benchmarks/speed.py --csv benchmarks/results/speed.csv",
+    ),
+    Section(
+        "quantised.csv",
+        "Forms of the weight: 512×512, one thread",
+        "ONNX Runtime's settings, fp16 and int8 (static, per channel, first and last convolution in fp32) on a CPU "
+        "with AVX512-VNNI: median CPU-seconds, the time against fp32's, PReNet's time over it, and the change of "
+        "`psnr_y` on what the recipe holds out.",
+        "python benchmarks/quantised.py",
+    ),
+    Section(
+        "lines.csv",
+        "Rain or stripes: dry pictures full of thin lines",
+        "192×192, drawn and photographed, none trained on; `psnr_y` to themselves, beside PReNet's published weights.",
+        "python benchmarks/lines.py",
+    ),
+    Section(
+        "confidence.csv",
+        "Seen or guessed: what tells where the estimate is wrong",
+        "Mean Spearman correlation per picture with the true absolute error, both smoothed by a Gaussian of 2 pixels; "
+        "`pairs`, `drawn` and `lines` (of rain) are held out of training and were used to choose; the first 25 of "
+        "Rain100L and Rain100H, where they are measured (`--test`), were not. Last row: mean true error over the mean "
+        "of what was expected.",
+        "python benchmarks/confidence.py",
+    ),
+    Section(
+        "strength.csv",
+        "`--strength auto`",
+        "`psnr_y` at strength 1 and at auto; the last two columns are the same rule applied to every pixel's own "
+        "surroundings (2 and 64 pixels) instead of the picture. An unchanged dry picture counts as 60 dB.",
+        "python benchmarks/confidence.py",
     ),
     Section(
         "train_speed.csv",
@@ -188,6 +222,22 @@ def results() -> str:
     return "\n".join(parts)
 
 
+def repixnet() -> str:
+    """docs/repixnet.md, with each table, and the picture of its name, written anew between its marks."""
+    text = REPIXNET.read_text(encoding="utf-8")
+    sections = {section.file: section for section in SECTIONS}
+
+    def fill(found: re.Match[str]) -> str:
+        rows = read(found[1])
+        title, command, picture = sections[found[1]].title, sections[found[1]].command, f"images/{found[2]}.webp"
+        written = f"    {command}\n\n{table(rows)}\n" if rows else ""
+        if (REPIXNET.parent / picture).is_file():
+            written += f"\n![{title}]({picture})\n"
+        return f"<!-- {found[1]} -->\n{written}<!-- end -->"
+
+    return re.sub(r"<!-- ((\w+)\.csv) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
 def translate() -> str:
     """docs/translate.md, with what was measured and drawn between its marks."""
     text = PAGE.read_text(encoding="utf-8")
@@ -244,7 +294,8 @@ def main() -> None:
     args = parser.parse_args()
     stale = []
     docs = ROOT / "docs"
-    for path, text in ((docs / "results.md", results()), (docs / "models.md", models()), (PAGE, translate())):
+    pages = {docs / "results.md": results(), docs / "models.md": models(), PAGE: translate(), REPIXNET: repixnet()}
+    for path, text in pages.items():
         if args.check:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 stale.append(str(path.relative_to(ROOT)))
