@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from repix.data.lines import draw_lines_picture
 from repix.data.pairs import Pair
 from repix.data.rain import (
     FloatArray,
@@ -34,7 +35,7 @@ from repix.data.rain import (
 from repix.errors import InputError
 from repix.io.image import read_image, to_8_bits
 
-KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry")
+KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry", "stripes")
 # Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
 CACHE_BYTES = 1_500_000_000
 
@@ -277,7 +278,8 @@ class RainyDataset(Dataset[Sample]):
         pairs: known pairs, for `pairs` (as they are) and `layers` (their rain, rainy minus clean, on other photos).
         masks: streak masks, white on black, for `masks` (one to six, turned by ±30°, scaled by 0.6 to 1.8, summed).
         mixture: weight of each of `KINDS`: `drawn` by the physical model at the stage's severity, `lines` sharp
-            lines, `dry` a clean picture that must come back as it is.
+            lines, `dry` a clean picture that must come back as it is, `stripes` a drawn one full of thin lines
+            (`repix.data.lines`), half of them over a photo, that must too.
         spans: patch size and severity by global index.
         seed: of everything.
         longest: larger photos are shrunk to this longer side, which also hides their noise and blur.
@@ -330,7 +332,10 @@ class RainyDataset(Dataset[Sample]):
             lq8, gt8 = paired_crop(*load_pair(self._cache, pair), span.patch, rng, name=pair.name)
             return to_float(lq8), to_float(gt8), pair.name
         gt, name = self._clean(span.patch, rng)
-        if kind == "dry":
+        if kind == "stripes":
+            behind = gt if rng.random() < 0.5 else None
+            gt = draw_lines_picture((span.patch, span.patch), rng, background=behind)
+        if kind in ("dry", "stripes"):
             return gt, gt, name
         if kind == "drawn":
             focal = float(np.exp(rng.uniform(np.log(350), np.log(1800))))
