@@ -1,4 +1,4 @@
-"""Write docs/results.md, docs/models.md, the end of docs/translate.md and the tables of docs/repixnet.md.
+"""Write docs/results.md, docs/models.md, the end of docs/translate.md and the tables of docs/repixnet.md and study.md.
 
 All from the committed CSV files and the cards.
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-REPIXNET = ROOT / "docs" / "repixnet.md"
+WITH_TABLES = [ROOT / "docs" / "repixnet.md", ROOT / "docs" / "study.md"]
 PAGE = ROOT / "docs" / "translate.md"
 BEGIN = "<!-- translate: written by benchmarks/report.py, do not edit -->"
 END = "<!-- end of translate -->"
@@ -222,16 +222,16 @@ def results() -> str:
     return "\n".join(parts)
 
 
-def repixnet() -> str:
-    """docs/repixnet.md, with each table, and the picture of its name, written anew between its marks."""
-    text = REPIXNET.read_text(encoding="utf-8")
+def with_tables(page: Path) -> str:
+    """A page, with each table, and the picture of its name, written anew between its marks."""
+    text = page.read_text(encoding="utf-8")
     sections = {section.file: section for section in SECTIONS}
 
     def fill(found: re.Match[str]) -> str:
         rows = read(found[1])
         title, command, picture = sections[found[1]].title, sections[found[1]].command, f"images/{found[2]}.webp"
         written = f"    {command}\n\n{table(rows)}\n" if rows else ""
-        if (REPIXNET.parent / picture).is_file():
+        if (page.parent / picture).is_file():
             written += f"\n![{title}]({picture})\n"
         return f"<!-- {found[1]} -->\n{written}<!-- end -->"
 
@@ -294,7 +294,8 @@ def main() -> None:
     args = parser.parse_args()
     stale = []
     docs = ROOT / "docs"
-    pages = {docs / "results.md": results(), docs / "models.md": models(), PAGE: translate(), REPIXNET: repixnet()}
+    pages = {docs / "results.md": results(), docs / "models.md": models(), PAGE: translate()}
+    pages |= {page: with_tables(page) for page in WITH_TABLES}
     for path, text in pages.items():
         if args.check:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
