@@ -20,7 +20,7 @@ LAYERS = {
     for place, name in enumerate(["io", "data", "models", "losses", "infer", "engine", "app", "cli", "__main__"])
 }
 LEAVES = {"errors", "metrics", "weights", "features", "poisson", "__init__"}
-TORCH_FREE_DATA = ("data/pairs", "data/palettes", "data/rain")
+TORCH_FREE_DATA = ("data/lines", "data/palettes", "data/pairs", "data/rain")
 TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
 HEAVY = ("torch", "lightning", "onnxruntime", "gradio", "ray", "av", "scipy", "skimage", "pyvips", "pillow_heif", "PIL")
 MODULES = sorted(ROOT.rglob("*.py"))
