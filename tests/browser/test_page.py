@@ -43,7 +43,8 @@ def rainy(tmp_path: Path) -> Path:
 
 def upload(page: Any, part: str, *files: Path) -> None:
     page.set_input_files(f"{part} input[type=file]", [str(file) for file in files])
-    page.locator(part).get_by_text(files[-1].name[-6:]).first.wait_for()
+    name = "".join(files[-1].name.split())  # the page cuts names in two before their extension
+    until(lambda: name in "".join(page.locator(part).text_content().split()))
 
 
 def choose(page: Any, button: str, file: Path) -> None:
@@ -357,8 +358,14 @@ def shown_after(page: Any, part: str, act: Callable[[], Any]) -> None:
     until(lambda: page.get_attribute(f"{part} img >> nth=0", "src") != before)
 
 
+def model(page: Any, part: str, name: str) -> None:
+    page.locator(f"{part} input").click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
 def test_a_facade_is_painted(page: Any, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Translate").click()
+    shown_after(page, "#paint-result", lambda: model(page, "#paint-model", "darken-photo"))
 
     def paint() -> None:
         page.get_by_text("balcony", exact=True).click()
@@ -412,6 +419,7 @@ def test_a_photo_becomes_labels(page: Any, rainy: Path, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Translate").click()
     page.get_by_role("tab", name="Upload").click()
     upload(page, "#translate-file", rainy)
+    model(page, "#translate-model", "darken-labels")
     page.get_by_text("To labels, times 0.4").wait_for()
     page.click("#translate-go")
     page.locator("#translate-slider img").nth(1).wait_for()

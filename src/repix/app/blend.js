@@ -171,11 +171,10 @@ function changed() { // whatever is on the screen is out of date; ask when the h
   draw();
   if (!source.picture || !target.picture) said('Choose a source and a target, or an example.');
   else if (!selected()) said('Click around a part of the source, or paint over it.');
-  else if (!busy) timer = setTimeout(ask, 80);
+  else if (!busy) { said('…'); timer = setTimeout(ask, 80); } // what is said belongs to an older result
 }
 
 function ask() {
-  said('…');
   props.value = { kind: 'ask', serial, ...place, mode, polygon: closed ? polygon : [], strokes };
   trigger('submit');
 }

@@ -45,7 +45,7 @@ def test_a_weight_of_ones_own_is_offered_for_its_task_only(tmp_path: Path, make_
     weights = (make_weight("mine"), make_weight("paint", task="translate"))
     server = Server(Options(models=tuple(map(str, weights))), tmp_path)
     assert server.models("derain") == ["repixnet", "mine"]
-    assert server.models("translate") == ["paint"]
+    assert server.models("translate") == ["facades-labels", "facades-photo", "paint"]
     assert server.restorer("mine", "derain") is server.restorer("mine", "derain")
     with pytest.raises(WeightsError, match="no model 'paint' to derain"):
         server.restorer("paint", "derain")
