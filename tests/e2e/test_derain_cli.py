@@ -25,14 +25,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def derain(darkening_weight: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str | Path, model: Path = darkening_weight) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

@@ -23,14 +23,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def repix(make_weight: Callable[..., Path], work: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     for name, card in {
         "paint": {},

@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ from repix.data.rain import (
     without_camera,
 )
 from repix.errors import InputError
-from repix.io.image import read_image, to_8_bits
+from repix.io.image import read_image, resize, to_8_bits
 
 KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry", "stripes")
 # Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
@@ -210,13 +210,10 @@ def load_pair(
 
 
 def _resized(pixels: npt.NDArray[np.uint8], shortest: int) -> npt.NDArray[np.uint8]:
-    """Bicubic, over the area where it shrinks."""
     height, width = pixels.shape[:2]
     scale = shortest / min(height, width)
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-    size = [max(shortest, round(side * scale)) for side in (width, height)]
-    resized: npt.NDArray[np.uint8] = image.resize(size[0] / width, vscale=size[1] / height, kernel="cubic").numpy()
-    return resized
+    resized = resize(pixels, (max(shortest, round(height * scale)), max(shortest, round(width * scale))))
+    return cast("npt.NDArray[np.uint8]", resized)
 
 
 class _Spans:
