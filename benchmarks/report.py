@@ -129,6 +129,22 @@ SECTIONS = [
         "python benchmarks/confidence.py",
     ),
     Section(
+        "structure.csv",
+        "Networks tried for the same training time",
+        "`recipes/repixnet.yaml` with another network, for so many minutes of its own pace from nothing; `psnr_y` "
+        "(`psnr_rgb` for `dry`) on 256×256 crops of photos, pairs and masks that no row has seen, with rain of each kind; "
+        "`rain` is the mean of the five kinds, `ratio` PReNet's CPU time over the network's. What it says: "
+        "[repixnet.md](repixnet.md).",
+        "python benchmarks/structure.py --table structure",
+    ),
+    Section(
+        "mixture.csv",
+        "What each kind of rain is worth",
+        "The same network for the same number of steps with some kinds of training samples left out (`row`), on the "
+        "same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
+        "python benchmarks/structure.py --table mixture",
+    ),
+    Section(
         "train_speed.csv",
         "Training speed of the course's baseline",
         "`resnet`, batch 8, 128×128, L1, Adam 1e-4: repix's recipe against a plain script of the course's kind.",

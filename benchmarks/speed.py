@@ -43,6 +43,20 @@ def session(model: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def in_turns(models: dict[str, bytes], *, size: int, repeats: int) -> dict[str, list[float]]:
+    """CPU-seconds of each turn of each ONNX model on one square picture."""
+    picture = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
+    sessions = {name: session(model) for name, model in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for turn in tqdm(range(repeats + 1), desc="turns"):
+        for name, run in sessions.items():
+            start = time.process_time()
+            run.run(None, {run.get_inputs()[0].name: picture})
+            if turn:  # the first is the warm-up
+                seconds[name].append(time.process_time() - start)
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="height and width of the picture")
@@ -62,16 +76,7 @@ def main() -> None:
         net = create_model(name, **arguments)
         models[text], parameters[text] = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1))), count(net)
 
-    picture = np.random.default_rng(0).random((1, 3, args.size, args.size), dtype=np.float32)
-    sessions = {name: session(model) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sessions}
-    for turn in tqdm(range(args.repeats + 1), desc="turns"):
-        for name, run in sessions.items():
-            start = time.process_time()
-            run.run(None, {run.get_inputs()[0].name: picture})
-            if turn:  # the first is the warm-up
-                seconds[name].append(time.process_time() - start)
-
+    seconds = in_turns(models, size=args.size, repeats=args.repeats)
     reference = median(seconds["PReNet"])
     rows = [
         {
@@ -84,7 +89,7 @@ def main() -> None:
         }
         for name, values in seconds.items()
     ]
-    width = max(len(name) for name in sessions)
+    width = max(len(name) for name in seconds)
     print(f"{args.size}×{args.size}, one thread, median of {args.repeats}")
     print(f"{'network':{width}} {'parameters':>10} {'CPU s':>8} {'fastest':>8} {'slowest':>8} {'ratio':>6}")
     for row in rows:

@@ -16,20 +16,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyvips
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pace import seconds_of
+from pace import fill, seconds_of, trained
 from repix.data.pairs import find_pairs
 from repix.engine.evaluate import contact_sheet, evaluate
-from repix.engine.export import export
 from repix.engine.figure import Figure, Panel, save_figure
 from repix.engine.recipe import Recipe, load_recipe
-from repix.engine.train import train
 from repix.infer.restorer import Restorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,14 +101,7 @@ def recipe_of(row: str, steps: int) -> Recipe:
 def run(row: str, minutes: float) -> dict[str, str]:
     """Train, export and measure a row."""
     folder = ROOT / "runs" / "study" / row
-    resume = (folder / "last.ckpt").is_file()
-    if resume:
-        recipe = load_recipe(folder / "recipe.yaml")
-    else:
-        steps = max(20, int(pace(row) * minutes * 60))
-        recipe = recipe_of(row, steps)
-    train(recipe, folder, resume=resume)
-    card = export(folder / "last.ckpt", folder / "weight")
+    card = trained(folder, lambda: recipe_of(row, max(20, int(pace(row) * minutes * 60))))
     restorer = Restorer.from_pretrained(folder / "weight", device="cpu")
     pairs = find_pairs(DATA / "Rain100L")[:25]
     table = evaluate({row: restorer}, {"Rain100L": pairs}, progress=True)
@@ -176,19 +166,7 @@ def main() -> None:
     if args.figures:
         figures()
         return
-    done: list[dict[str, str]] = []
-    if args.csv.is_file():
-        with args.csv.open(encoding="utf-8", newline="") as file:
-            done = list(csv.DictReader(file))
-    for row in args.row or ROWS:
-        if any(entry["row"] == row for entry in done):
-            print(f"{row}: already in {args.csv}", file=sys.stderr)
-            continue
-        done.append(run(row, args.minutes))
-        with args.csv.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(done)
+    fill(args.csv, FIELDS, args.row or list(ROWS), lambda row: run(row, args.minutes))
 
 
 if __name__ == "__main__":

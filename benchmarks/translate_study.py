@@ -16,21 +16,19 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
+from pace import fill, trained
 from repix.data.palettes import PALETTES
 from repix.engine.curves import read_curves
 from repix.engine.evaluate import evaluate
-from repix.engine.export import export
 from repix.engine.recipe import Recipe, load_recipe
-from repix.engine.train import train
 from repix.infer.restorer import Restorer
-from translate import ROOT, pairs_of, read_rows, save_sheet, write_rows
+from translate import ROOT, pairs_of, read_rows, save_sheet
 
 CSV = ROOT / "benchmarks" / "results" / "translate_study.csv"
 CURVES = CSV.with_name("translate_study_curves.csv")
@@ -74,10 +72,8 @@ def recipe_of(row: str, steps: int | None) -> Recipe:
 def run(row: str, steps: int | None) -> dict[str, str]:
     """Train, export and measure a row."""
     folder = RUNS / row
-    resume = (folder / "last.ckpt").is_file()
-    recipe = load_recipe(folder / "recipe.yaml") if resume else recipe_of(row, steps)
-    train(recipe, folder, resume=resume)
-    card = export(folder / "last.ckpt", folder / "weight")
+    card = trained(folder, lambda: recipe_of(row, steps))
+    recipe = load_recipe(folder / "recipe.yaml")
     sets = pairs_of(recipe)
     table = evaluate(
         {row: Restorer.from_pretrained(folder / "weight", device="cpu")},
@@ -157,13 +153,7 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)  # recipes name their data from here
     if not args.figures:
-        done = read_rows(CSV)
-        for row in args.row or ROWS:
-            if any(entry["row"] == row for entry in done):
-                print(f"{row}: already in {CSV.relative_to(ROOT)}", file=sys.stderr)
-                continue
-            done.append(run(row, args.steps))
-            write_rows(CSV, FIELDS, done)
+        fill(CSV, FIELDS, args.row or list(ROWS), lambda row: run(row, args.steps))
     figures()
 
 
