@@ -132,8 +132,8 @@ SECTIONS = [
         "structure.csv",
         "Networks tried for the same training time",
         "`recipes/repixnet.yaml` with another network, for so many minutes of its own pace from nothing; `psnr_y` "
-        "(`psnr_rgb` for `dry`) on 256×256 crops of photos, pairs and masks that no row has seen, with rain of each kind; "
-        "`rain` is the mean of the five kinds, `ratio` PReNet's CPU time over the network's. What it says: "
+        "(`psnr_rgb` for `dry`) on 256×256 crops of photos, pairs and masks that no row has seen, with rain of each "
+        "kind; `rain` is the mean of the five kinds, `ratio` PReNet's CPU time over the network's. What it says: "
         "[repixnet.md](repixnet.md).",
         "python benchmarks/structure.py --table structure",
     ),

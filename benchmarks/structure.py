@@ -85,7 +85,7 @@ FIELDS = {
 }
 PACES = RUNS / "paces.json"
 SIDE, PICTURES = 256, 24
-_WARMUP, _TIMED, _TURNS = 4, 16, 2
+_WARMUP, _TIMED, _TURNS = 3, 9, 2
 _HELD = 16  # one pair of files of so many is held out: both photos of two, both views of a streak mask
 
 Pixels = npt.NDArray[np.uint8]
