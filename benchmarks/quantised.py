@@ -1,21 +1,24 @@
-"""Faster still at inference? Every form of the shipped weight on one CPU thread: time and what it costs in dB.
+"""Faster still at inference? Every form of the shipped weights on the CPU: time, and what it costs in dB.
 
-    python benchmarks/quantised.py [--model repixnet] [--csv benchmarks/results/quantised.csv]
+    python benchmarks/quantised.py [--model repixnet ...] [--prenet] [--csv benchmarks/results/quantised.csv]
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
-a bound output), fp16, and int8 by onnxruntime.quantization (static, QDQ, per channel, ranges from sixteen 256x256 crops
-of RainTrainL's training pairs, first and last convolution in fp32). Median CPU-seconds for 512x512, all forms in turns
-in one process, as in speed.py, which has PReNet; `--prenet` measures it here too, which takes most of the time.
-`psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32.
+a bound output, two threads), fp16, and int8 by onnxruntime.quantization: static, QDQ, per channel, ranges from crops of
+RainTrainL's training pairs, first and last convolution in fp32. Median seconds for 512x512, all forms in turns in one
+process, as in speed.py, which has PReNet; `--prenet` measures it here too, which takes most of the time. One thread,
+where no other number is named. CPU-seconds are the process's; wall_seconds mean something on an idle machine only.
+`psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32. All derain weights that are
+shipped, unless named.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import logging
+import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -23,19 +26,29 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
 
+from confidence import write
 from lines import held_out, to_8_bits
+from repix.data.dataset import Sample
 from repix.data.pairs import find_pairs
 from repix.io.image import read_image
 from repix.metrics import psnr_y
-from repix.weights import find_card, read_weights
+from repix.weights import find_card, list_cards, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-SIZE, CROPS = 512, 16
+SIZE = 512
+FP32 = "fp32"
+FINEST = r"stem|tail|(encoders|decoders|downs|ups)\.0\."
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Floats], Floats]
@@ -44,35 +57,45 @@ Run = Callable[[Floats], Floats]
 class Crops(CalibrationDataReader):
     """Rainy crops of training pairs, one at a time."""
 
-    def __init__(self, held: set[str]) -> None:
+    def __init__(self, held: set[str], count: int, side: int) -> None:
         pairs = [pair for pair in find_pairs(DATA / "RainTrainL") if pair.name not in held]
         rng = np.random.default_rng(0)
         self._rest = []
-        for i in rng.choice(len(pairs), CROPS, replace=False):
+        for i in rng.choice(len(pairs), count, replace=False):
             pixels = read_image(pairs[i].lq).pixels
-            top, left = (int(rng.integers(side - 256 + 1)) for side in pixels.shape[:2])
-            crop = pixels[top : top + 256, left : left + 256] / np.float32(255)
+            top, left = (int(rng.integers(whole - side + 1)) for whole in pixels.shape[:2])
+            crop = pixels[top : top + side, left : left + side] / np.float32(255)
             self._rest.append({"x": np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32)})
 
     def get_next(self) -> dict[str, Floats] | None:
         return self._rest.pop() if self._rest else None
 
 
-def quantised(model: bytes, folder: Path, held: set[str], operators: list[str]) -> bytes:
-    """Static QDQ of these operators."""
+def quantised(
+    model: bytes,
+    folder: Path,
+    held: set[str],
+    operators: Sequence[str],
+    *,
+    kept: str = r"stem|tail",
+    method: CalibrationMethod = CalibrationMethod.MinMax,
+    crops: tuple[int, int] = (16, 256),
+) -> bytes:
+    """Static QDQ of these operators, but the convolutions whose weights' names begin with `kept`."""
     source, result = folder / "fp32.onnx", folder / "int8.onnx"
     source.write_bytes(model)
-    convolutions = [node.name for node in onnx.load_from_string(model).graph.node if node.op_type == "Conv"]
+    nodes = onnx.load_from_string(model).graph.node
     quantize_static(
         source,
         result,
-        Crops(held),
+        Crops(held, *crops),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=operators,
+        op_types_to_quantize=list(operators),
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[convolutions[0], convolutions[-1]],
+        nodes_to_exclude=[node.name for node in nodes if node.op_type == "Conv" and re.match(kept, node.input[1])],
+        calibrate_method=method,
     )
     return result.read_bytes()
 
@@ -93,12 +116,15 @@ def runner(
     arena: bool = True,
     prepacking: bool = True,
     bound: bool = False,
+    threads: int = 1,
+    spinning: bool = False,
 ) -> Run:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = level
     options.enable_cpu_mem_arena = arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     if not prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -118,75 +144,93 @@ def runner(
     return run_bound if bound else run
 
 
+def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str]]:
+    """Everything that is measured, and which of it may change the result."""
+    levels = ort.GraphOptimizationLevel
+    forms = {
+        FP32: runner(model),
+        "fp32, graph not optimised": runner(model, level=levels.ORT_DISABLE_ALL),
+        "fp32, no memory arena": runner(model, arena=False),
+        "fp32, weights not prepacked": runner(model, prepacking=False),
+        "fp32, output bound": runner(model, bound=True),
+        "fp32, two threads": runner(model, threads=2),
+        "fp32, two threads that spin": runner(model, threads=2, spinning=True),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        forms["fp32, graph optimised before"] = runner(optimised(model, folder), level=levels.ORT_DISABLE_ALL)
+        half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString()
+        others = {
+            "fp16": half,
+            "int8": quantised(model, folder, held, ("Conv", "Relu", "Add")),
+            "int8, sums in fp32": quantised(model, folder, held, ("Conv", "Relu")),
+            "int8, finest level in fp32": quantised(model, folder, held, ("Conv", "Relu", "Add"), kept=FINEST),
+        }
+    return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}
+
+
+def take_turns(forms: dict[str, Run], repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """(CPU, wall clock) in seconds of each turn of each form."""
+    picture = np.random.default_rng(0).random((1, 3, SIZE, SIZE), dtype=np.float32)
+    seconds: dict[str, list[tuple[float, float]]] = {form: [] for form in forms}
+    for turn in tqdm(range(repeats + 1), desc="turns"):
+        for form, run in forms.items():
+            start, begun = time.process_time(), time.perf_counter()
+            run(picture)
+            if turn:  # the first is the warm-up
+                seconds[form].append((time.process_time() - start, time.perf_counter() - begun))
+    return seconds
+
+
+def decibels(run: Run, kept: Sequence[Sample]) -> dict[str, float]:
+    """Mean `psnr_y` in 8 bits of each set."""
+    found: dict[str, list[float]] = {}
+    for one in kept:
+        lq, gt = (one[side].numpy().clip(0, 1) for side in ("lq", "gt"))  # type: ignore[union-attr]
+        got = run((to_8_bits(lq)[None] / np.float32(255)).astype(np.float32))[0].clip(0, 1)
+        figure = psnr_y(*(to_8_bits(side.transpose(1, 2, 0)) for side in (got, gt)))
+        found.setdefault(str(one["set"]), []).append(figure)
+    return {kind: mean(values) for kind, values in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="repixnet")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--model", action="append", help="may be repeated")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--pictures", type=int, default=12, help="at most so many of each set")
     parser.add_argument("--prenet", action="store_true")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "quantised.csv")
     args = parser.parse_args()
     args.csv = args.csv.absolute()
+    logging.disable(logging.WARNING)  # the quantiser advises to optimise first; fp32 shows what that is worth
 
     samples = held_out()
-    every = (samples[i] for i in range(len(samples)))  # type: ignore[arg-type]
-    kept = [one for one in every if one["set"] != "drawn"]
-    held = {str(one["name"]) for one in kept if one["set"] == "pairs"}
-    model = read_weights(*find_card(args.model), "model.onnx")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString()
-        convolutions = quantised(model, folder, held, ["Conv"])
-        more = quantised(model, folder, held, ["Conv", "Relu", "Add"])
-        before = optimised(model, folder)
-    levels = ort.GraphOptimizationLevel
-    forms: dict[str, Run] = {
-        "fp32": runner(model),
-        "fp32, graph not optimised": runner(model, level=levels.ORT_DISABLE_ALL),
-        "fp32, graph optimised before": runner(before, level=levels.ORT_DISABLE_ALL),
-        "fp32, no memory arena": runner(model, arena=False),
-        "fp32, weights not prepacked": runner(model, prepacking=False),
-        "fp32, output bound": runner(model, bound=True),
-        "fp16": runner(half),
-        "int8 convolutions": runner(convolutions),
-        "int8 convolutions, sums and ReLU": runner(more),
-    }
-    if args.prenet:
-        from repix.engine.export import to_onnx
-        from repix.models import create_model
-
-        forms["PReNet"] = runner(to_onnx(create_model("prenet")))
-    picture = np.random.default_rng(0).random((1, 3, SIZE, SIZE), dtype=np.float32)
-    seconds: dict[str, list[float]] = {form: [] for form in forms}
-    for turn in tqdm(range(args.repeats + 1), desc="turns"):
-        for form, run in forms.items():
-            start = time.process_time()
-            run(picture)
-            if turn:  # the first is the warm-up
-                seconds[form].append(time.process_time() - start)
-
-    quality: dict[str, dict[str, float]] = {}
-    for form in ("fp32", "fp16", "int8 convolutions", "int8 convolutions, sums and ReLU"):
-        found: dict[str, list[float]] = {}
-        for one in tqdm(kept, desc=form):
-            lq, gt = (one[side].numpy().clip(0, 1) for side in ("lq", "gt"))  # type: ignore[union-attr]
-            got = forms[form]((to_8_bits(lq)[None] / np.float32(255)).astype(np.float32))[0].clip(0, 1)
-            figure = psnr_y(*(to_8_bits(side.transpose(1, 2, 0)) for side in (got, gt)))
-            found.setdefault(str(one["set"]), []).append(figure)
-        quality[form] = {kind: mean(values) for kind, values in found.items()}
-
-    base = median(seconds["fp32"])
+    sets: dict[str, list[Sample]] = {}
+    for one in (samples[i] for i in range(len(samples))):  # type: ignore[arg-type]
+        sets.setdefault(str(one["set"]), []).append(one)
+    held = {str(one["name"]) for one in sets["pairs"]}
+    kept = [one for kind, found in sets.items() if kind != "drawn" for one in found[: args.pictures]]
     rows = []
-    for form, taken in seconds.items():
-        row = {"form": form, "cpu_seconds": f"{median(taken):.4f}", "of fp32": f"{median(taken) / base:.2f}"}
-        for kind, figure in quality["fp32"].items():
-            change = quality[form][kind] - figure if form in quality else None
-            row[kind] = "" if change is None else f"{figure:.2f}" if form == "fp32" else f"{change:.2f}"
-        rows.append(row)
-        print(*row.values())
-    with args.csv.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    for model in args.model or [card.name for card in list_cards() if card.task == "derain"]:
+        forms, changing = forms_of(read_weights(*find_card(model), "model.onnx"), held)
+        if args.prenet:
+            from repix.engine.export import to_onnx
+            from repix.models import create_model
+
+            forms["PReNet"] = runner(to_onnx(create_model("prenet")))
+        seconds = take_turns(forms, args.repeats)
+        quality = {form: decibels(forms[form], kept) for form in tqdm(forms, desc=model) if form in changing}
+        base = median(cpu for cpu, _ in seconds[FP32])
+        for form, turns in seconds.items():
+            cpu, wall = (median(side) for side in zip(*turns, strict=True))
+            row = {"model": model, "form": form, "cpu_seconds": f"{cpu:.4f}", "of fp32": f"{cpu / base:.2f}"}
+            row["wall_seconds"] = f"{wall:.4f}"
+            for kind, figure in quality[FP32].items():
+                change = quality[form][kind] - figure if form in quality else None
+                row[kind] = "" if change is None else f"{figure:.2f}" if form == FP32 else f"{change:+.2f}"
+            rows.append(row)
+            print(*row.values())
+    write(args.csv, rows)
 
 
 if __name__ == "__main__":

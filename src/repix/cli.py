@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from repix.infer.batch import Result, Summary
-    from repix.infer.restorer import Restorer
+    from repix.infer.restorer import Quality, Restorer
     from repix.io.image import Pixels
     from repix.poisson.blend import BlendReport
 
@@ -116,10 +116,17 @@ def _file_options(*, names: str, model: str | None, models: str, formats: str) -
     metavar="0…1|auto",
     help="0 leaves the rain; auto (pictures only) does less to those where what is found may not be rain.",
 )
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "best"]),
+    default="fast",
+    show_default=True,
+    help="best averages what is made of four views of the picture, in four times the time.",
+)
 @click.option("--start", callback=_seconds, metavar="TIME", help="Films: begin there; seconds, or H:M:S.")
 @click.option("--end", callback=_seconds, metavar="TIME", help="Films: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
-@click.option("--quality", type=click.FloatRange(0), metavar="CRF", help="Films: constant rate factor, 0 is best.")
+@click.option("--crf", type=click.FloatRange(0), help="Films: constant rate factor, 0 is best. [by codec]")
 @click.option("--steady", is_flag=True, help="Films: calm flicker with the neighbouring frames.")
 @click.option(
     "--ray",
@@ -141,10 +148,11 @@ def derain(
     format: str | None,
     max_pixels: int,
     overwrite: bool,
+    quality: Quality,
     start: float | None,
     end: float | None,
     codec: str | None,
-    quality: float | None,
+    crf: float | None,
     steady: bool,
     address: str | None,
 ) -> None:
@@ -163,12 +171,15 @@ def derain(
 
     def work() -> Summary:
         how = functools.partial(
-            restore_path, _restorer("derain", model, "cpu" if address is not None else device, threads=threads)
+            restore_path,
+            _restorer("derain", model, "cpu" if address is not None else device, threads=threads, quality=quality),
         )
         if address is not None:
             from repix.infer.cluster import restore_on_ray
 
-            how = functools.partial(restore_on_ray, model, address=address or None, device=device, threads=threads or 1)
+            how = functools.partial(
+                restore_on_ray, model, address=address or None, device=device, threads=threads or 1, quality=quality
+            )
         return how(
             paths,
             output,
@@ -177,7 +188,7 @@ def derain(
             format=format,
             overwrite=overwrite,
             max_pixels=max_pixels,
-            film=FilmOptions(start, end, codec, quality, steady),
+            film=FilmOptions(start, end, codec, crf, steady),
             progress=True,
             on_result=_say_failure,
         )
@@ -240,7 +251,15 @@ def translate(
     _run_over_files(work, "translated")
 
 
-def _restorer(task: str, model: str, device: str, *, threads: int | None, size: int | None = None) -> Restorer:
+def _restorer(
+    task: str,
+    model: str,
+    device: str,
+    *,
+    threads: int | None,
+    size: int | None = None,
+    quality: Quality = "fast",
+) -> Restorer:
     """The weight, if it is made for this."""
     from repix.infer.restorer import Restorer
     from repix.weights import find_card
@@ -250,7 +269,7 @@ def _restorer(task: str, model: str, device: str, *, threads: int | None, size: 
         raise WeightsError(
             f"model {model!r} is made to {card.task}, not to {task}; type: repix {card.task} PATH --model {model}"
         )
-    return Restorer.from_pretrained(model, device, threads=threads, size=size)
+    return Restorer.from_pretrained(model, device, threads=threads, size=size, quality=quality)
 
 
 def _run_over_files(work: Callable[[], Summary], verb: str) -> None:
@@ -495,6 +514,15 @@ def export(
 @click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's weights, for kid_vgg16.")
 @click.option("--protocol", type=click.Choice(["default", "paper", "course"]), default="default", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
+@click.option(
+    "--quality",
+    "qualities",
+    multiple=True,
+    type=click.Choice(["fast", "best"]),
+    default=("fast",),
+    show_default=True,
+    help="As repix derain would; repeatable.",
+)
 @click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the table there as JSON.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table there as CSV.")
@@ -512,6 +540,7 @@ def evaluate(
     backbone: Path | None,
     protocol: Literal["default", "paper", "course"],
     device: str,
+    qualities: tuple[Quality, ...],
     per_picture: bool,
     json_file: Path | None,
     csv_file: Path | None,
@@ -548,7 +577,11 @@ def evaluate(
         itself = lq.resolve() == gt.resolve()
         name = f"{lq.resolve().name}, dry to itself" if itself else "/".join(lq.resolve().parts[-2:])
         pairs[name] = find_pairs_in(lq, gt)
-    restorers = {name: Restorer.from_pretrained(name, device) for name in models or (DEFAULT_MODEL,)}
+    restorers = {
+        name if quality == "fast" else f"{name} (best)": Restorer.from_pretrained(name, device, quality=quality)
+        for name in models or (DEFAULT_MODEL,)
+        for quality in qualities
+    }
     table = measure(
         restorers,
         pairs,

@@ -20,6 +20,7 @@ from own_process import process, stopped_at
 from PIL import Image, ImageOps
 
 from repix.cli import main
+from repix.infer.restorer import Quality, Restorer
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -183,6 +184,20 @@ def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> Non
         code, _, err = derain("a.png", "--strength", wrong)
         assert code == 2
         assert f"{wrong!r} is neither a number from 0 to 1 nor auto" in err
+
+
+def test_quality(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    save(work / "a.png", photo)
+    qualities: tuple[Quality, ...] = ("fast", "best")
+    for quality in qualities:
+        arguments = ("a.png", "--device", "cpu", "--quality", quality, "-o", f"{quality}.png")
+        assert derain(*arguments, model=Path("repixnet"))[0] == 0
+        expected = Restorer.from_pretrained(device="cpu", quality=quality)(photo)
+        np.testing.assert_array_equal(load(work / f"{quality}.png"), expected)
+    assert (load(work / "fast.png") != load(work / "best.png")).any()
+    code, _, err = derain("a.png", "--quality", "22")
+    assert code == 2
+    assert "'22' is not one of 'fast', 'best'" in err
 
 
 def test_format_changes_the_extension(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:

@@ -70,9 +70,9 @@ def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArra
     assert sorted(os.listdir(work / "out3")) == ["A.MP4", "d.webp"]
 
 
-def test_start_end_codec_quality_steady(derain: Run, work: Path) -> None:
+def test_start_end_codec_crf_steady(derain: Run, work: Path) -> None:
     make_film(work / "clip.mkv", 50)
-    arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--quality", "30", "--steady", "-o", "b.mkv")
+    arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--crf", "30", "--steady", "-o", "b.mkv")
     code, _, err = derain("clip.mkv", *arguments)
     assert (code, err) == (0, "")
     with av.open("b.mkv") as film:
@@ -86,7 +86,7 @@ def test_start_end_codec_quality_steady(derain: Run, work: Path) -> None:
         (["--start", "soon"], 2, "'soon' is not a time"),
         (["--start", "5", "--end", "4"], 2, "must come after --start 5 s"),
         (["--start", "99"], 1, "clip.mp4: no frame in that time; the film lasts 0.3 s"),
-        (["--quality", "60"], 1, "clip.mp4: quality of h264 must be between 0"),
+        (["--crf", "60"], 1, "clip.mp4: the constant rate factor (crf) of h264 must be from 0"),
         (["--codec", "divx"], 2, "Invalid value for '--codec'"),
         (["--max-pixels", "100"], 1, "clip.mp4: 64×48 has more than the 100 pixels allowed"),
         (["-o", "clip.avi"], 2, "cannot write '.avi' films"),

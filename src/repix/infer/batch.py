@@ -36,14 +36,14 @@ class FilmOptions:
         start: leave out what comes before, in seconds from the film's beginning.
         end: leave out what comes from here on.
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits, and vp9 in webm.
-        quality: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
+        crf: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
         steady: calm flicker with the neighbouring frames.
     """
 
     start: float | None = None
     end: float | None = None
     codec: str | None = None
-    quality: float | None = None
+    crf: float | None = None
     steady: bool = False
 
 

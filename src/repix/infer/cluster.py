@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, cast
 
 from repix.errors import BackendError, InputError, MissingExtraError
 from repix.infer.batch import Bar, FilmOptions, Result, Summary, Wanted, find_jobs, restore_jobs, to_do
-from repix.infer.restorer import Restorer, Strength, check_strength
+from repix.infer.restorer import Quality, Restorer, Strength, check_strength
 from repix.io.image import MAX_PIXELS
 from repix.io.paths import FILMS, READABLE, Job, atomic, beside, mark_temporaries, plan_listed, remove_temporaries
 from repix.weights import find_card, verify
@@ -70,6 +70,7 @@ def restore_on_ray(
     address: str | None = None,
     device: str = "auto",
     threads: int = 1,
+    quality: Quality = "fast",
     strength: Strength = 1.0,
     compare: bool = False,
     format: str | None = None,
@@ -89,6 +90,7 @@ def restore_on_ray(
             of this machine alone and ends it afterwards.
         device: of each worker; with `cuda` there is a worker for each GPU.
         threads: processor threads of each worker; without GPUs there are as many workers as the cores allow.
+        quality: as for `Restorer`.
         strength, compare, format, overwrite, max_pixels, film: as for `restore_path`.
         progress, on_result: as for `restore_path`.
 
@@ -122,7 +124,7 @@ def restore_on_ray(
     mark = secrets.token_hex(4)
     tasks = [_Task(number, job, wanted, urls.get(job.src)) for number, (job, wanted) in enumerate(jobs)]
     options = {"strength": strength, "max_pixels": max_pixels, "film": film}
-    worker = (model, device, threads, overwrite, mark, options)
+    worker = (model, device, threads, quality, overwrite, mark, options)
     summary = Summary()
     with (
         _Manifest(_results(inputs, dst) / "manifest.jsonl") as lines,
@@ -319,14 +321,21 @@ class _Worker:
     """What Ray keeps on the nodes: a network and how to use it."""
 
     def __init__(
-        self, model: str, device: str, threads: int, overwrite: bool, mark: str, options: dict[str, Any]
+        self,
+        model: str,
+        device: str,
+        threads: int,
+        quality: Quality,
+        overwrite: bool,
+        mark: str,
+        options: dict[str, Any],
     ) -> None:
         import ray
 
         mark_temporaries(mark)
         # several nodes may run on one machine
         self._node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
-        self._restorer = Restorer.from_pretrained(model, device, threads=threads)
+        self._restorer = Restorer.from_pretrained(model, device, threads=threads, quality=quality)
         self._overwrite = overwrite
         self._options = options
 

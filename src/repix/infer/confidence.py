@@ -3,7 +3,6 @@
 Where a picture shows enough, a network finds the same under the rain whichever way it is held; where it invents, the
 mirrored and shifted picture gives it another idea. Measured (benchmarks/confidence.py): over all kinds of rain neither
 the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to nothing.
-Turning a picture on its side does harm, because rain doesn't fall that way.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repix.infer.tiling import Floats, Pixels
+from repix.infer.views import VIEWS, estimate
 
 SMOOTHING = 2.0
 """Standard deviation in pixels of the Gaussian that the map of the expected error is smoothed with."""
 
-# (rows, columns) shifted by, and the directions. Odd shifts are no multiple of any unshuffle factor or stride.
-_VIEWS = ((1, 1, 1, -1), (2, 3, -1, 1), (3, 2, -1, -1))
 # Mean absolute error over the standard deviation of the views, over held-out pairs and drawn rain, all alike.
 _ERROR_OF_DISAGREEMENT = 3.0
 # Disagreement over rain, both averaged over the picture: below the first it is rain, above the second it is something
@@ -32,21 +30,12 @@ def estimates(run: Callable[[Floats], Floats], x: Floats, *, multiple_of: int = 
     """What the network makes of a picture as it is, mirrored left to right, upside down, and both, each shifted.
 
     Args:
-        run: (1, 3, h, w) in [0, 1] -> the same shape; h and w are multiples of `multiple_of`.
-        x: (1, 3, H, W) float32 in [0, 1], of any size.
-        multiple_of: see `run`.
+        run, x, multiple_of: as for `repix.infer.views.estimate`.
 
     Returns:
         (4, 3, H, W) in [0, 1], each turned and shifted back; the first is that of the picture as it is.
     """
-    height, width = x.shape[2:]
-    found = []
-    for top, left, down, right in ((0, 0, 1, 1), *_VIEWS):
-        bottom, end = -(height + top) % multiple_of, -(width + left) % multiple_of
-        view = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, end)), mode="reflect")[..., ::down, ::right]
-        back = run(np.ascontiguousarray(view))[0, :, ::down, ::right]
-        found.append(back[:, top : top + height, left : left + width].clip(0, 1))
-    return np.stack(found)
+    return np.stack([estimate(run, x, view, multiple_of=multiple_of) for view in VIEWS]).clip(0, 1)
 
 
 def disagreement(views: Floats) -> Floats:

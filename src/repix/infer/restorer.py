@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,11 +13,15 @@ from repix.errors import InputError
 from repix.infer.backend import Backend, OnnxBackend
 from repix.infer.confidence import find_strength
 from repix.infer.tiling import Pixels, Rounding, apply_tiled
+from repix.infer.views import averaged
 from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
 
 Strength = float | Literal["auto"]
 """0 (the picture as it was) to 1; `auto` does less where what was found may not be rain."""
+
+Quality = Literal["fast", "best"]
+"""`fast` runs the network once; `best` four times, and takes the mean over mirrored and shifted views."""
 
 _LONGEST = 8  # times the shorter side: what the network is given at most
 
@@ -40,7 +45,12 @@ class Restorer:
         tiling: how to tile; None runs every picture in one piece.
         size: pictures are scaled to this shorter side for the network, and its results back; None takes them as they
             are. Label maps, where the card has a palette, are scaled back without mixing their colours.
+        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.views.averaged`.
         card: what the network is, where it came with a card.
+
+    Raises:
+        InputError: another quality, or `best` of a network that translates: what it has learnt to see may stand on its
+            feet, and labels have no mean.
     """
 
     def __init__(
@@ -50,12 +60,18 @@ class Restorer:
         multiple_of: int = 1,
         tiling: Tiling | None = None,
         size: int | None = None,
+        quality: Quality = "fast",
         card: ModelCard | None = None,
     ) -> None:
+        if quality not in get_args(Quality):
+            raise InputError(f"quality must be 'fast' or 'best', got {quality!r}")
+        if quality == "best" and card is not None and card.task != "derain":
+            raise InputError(f"quality best is for networks that derain; {card.name} is made to {card.task}")
         self.backend = backend
         self.multiple_of = multiple_of
         self.tiling = tiling
         self.size = size
+        self.quality = quality
         self.card = card
 
     @classmethod
@@ -66,6 +82,7 @@ class Restorer:
         *,
         threads: int | None = None,
         size: int | None = None,
+        quality: Quality = "fast",
     ) -> Restorer:
         """Load a weight, after checking its sha256.
 
@@ -74,24 +91,28 @@ class Restorer:
             device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
             threads: threads on the CPU; None takes what the process may use.
             size: shorter side at which the network works; None takes the card's, 0 every picture as it is.
+            quality: `fast`, or `best` for four times the time.
 
         Raises:
             WeightsError: no such weight, or damaged.
+            InputError: see `Restorer`.
             BackendError: the device is not there.
         """
         card, folder = find_card(name_or_path)
         backend = OnnxBackend(read_weights(card, folder, "model.onnx"), device=device, threads=threads)
         worked_at = card.size if size is None else size or None
-        return cls(backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, card=card)
+        return cls(
+            backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, quality=quality, card=card
+        )
 
     def side_by_side(self) -> tuple[Restorer, int]:
         """A restorer for many pictures of moderate size, and how many calls at once make the best of the machine."""
         if not isinstance(self.backend, OnnxBackend):
             return self, 1
         backend, calls = self.backend.side_by_side()
-        return Restorer(
-            backend, multiple_of=self.multiple_of, tiling=self.tiling, size=self.size, card=self.card
-        ), calls
+        again = copy.copy(self)
+        again.backend = backend
+        return again, calls
 
     def __call__(
         self,
@@ -165,8 +186,9 @@ class Restorer:
         out: Pixels | None,
         progress: Callable[[float], None] | None,
     ) -> Pixels:
+        run = self.backend.run
         return apply_tiled(
-            self.backend.run,
+            run if self.quality == "fast" else averaged(run, multiple_of=self.multiple_of),
             image,
             multiple_of=self.multiple_of,
             tile=self.tiling.tile if self.tiling is not None else None,

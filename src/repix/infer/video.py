@@ -63,7 +63,7 @@ def restore_film(
     restorer, lanes = restorer.side_by_side()
     with (
         FilmReader(src, start=options.start, end=options.end, max_pixels=max_pixels) as film,
-        write_film(dst, film, codec=options.codec, quality=options.quality) as writer,
+        write_film(dst, film, codec=options.codec, crf=options.crf) as writer,
         ThreadPoolExecutor(1, "repix-decode") as decoding,
         ThreadPoolExecutor(lanes, "repix-network") as restoring,
         ThreadPoolExecutor(1, "repix-encode") as encoding,

@@ -58,13 +58,13 @@ class Codec(NamedTuple):
 
     Attributes:
         encoder: FFmpeg's name.
-        quality: the constant rate factor where none is asked for.
+        crf: the constant rate factor where none is asked for.
         worst: the end of that scale; 0 is the best.
         options: of the encoder. Quick presets: the network should have the processor.
     """
 
     encoder: str
-    quality: float
+    crf: float
     worst: int
     options: dict[str, str]
 
@@ -337,7 +337,7 @@ class FilmWriter:
         notes: what could not be kept as it was, one sentence each.
     """
 
-    def __init__(self, path: Path, film: FilmReader, *, shown: Path, codec: str, quality: float) -> None:
+    def __init__(self, path: Path, film: FilmReader, *, shown: Path, codec: str, crf: float) -> None:
         self.notes: list[str] = []
         self._film = film
         self._container = _CONTAINERS[shown.suffix.lower()]
@@ -361,7 +361,7 @@ class FilmWriter:
             track = self._out.add_stream(
                 kind.encoder,
                 film.rate,
-                {**kind.options, "crf": f"{quality:g}"},
+                {**kind.options, "crf": f"{crf:g}"},
                 width=first.width,
                 height=first.height,
                 pix_fmt=form,
@@ -454,7 +454,7 @@ class FilmWriter:
 
 @contextlib.contextmanager
 def write_film(
-    path: str | os.PathLike[str], film: FilmReader, *, codec: str | None = None, quality: float | None = None
+    path: str | os.PathLike[str], film: FilmReader, *, codec: str | None = None, crf: float | None = None
 ) -> Iterator[FilmWriter]:
     """Write a film with all that belongs to another: atomically, the whole file or none.
 
@@ -462,15 +462,15 @@ def write_film(
         path: the extension says the container: mp4, m4v, mov, mkv or webm.
         film: where tracks, times, colours, rotation and metadata come from.
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits and vp9 in webm.
-        quality: constant rate factor on that codec's scale, 0 is the best; None takes what the eye cannot tell from the
+        crf: constant rate factor on that codec's scale, 0 is the best; None takes what the eye cannot tell from the
             original.
 
     Yields:
         The writer; what it is given is a file when the block ends.
 
     Raises:
-        InputError: unknown extension, codec or quality, a container that cannot hold the codec or the sound, or a file
-            that cannot be written (rights, full disk).
+        InputError: unknown extension or codec, a crf outside the codec's scale, a container that cannot hold the codec
+            or the sound, or a file that cannot be written (rights, full disk).
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -481,13 +481,13 @@ def write_film(
     if codec not in CODECS:
         raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
     worst = CODECS[codec].worst
-    if quality is None:
-        quality = CODECS[codec].quality
-    if not 0 <= quality <= worst:
-        raise InputError(f"quality of {codec} must be between 0 (best) and {worst}, got {quality:g}")
+    if crf is None:
+        crf = CODECS[codec].crf
+    if not 0 <= crf <= worst:
+        raise InputError(f"the constant rate factor (crf) of {codec} must be from 0 (best) to {worst}, got {crf:g}")
     try:
         with atomic(path) as temporary:
-            writer = FilmWriter(temporary, film, shown=path, codec=codec, quality=quality)
+            writer = FilmWriter(temporary, film, shown=path, codec=codec, crf=crf)
             try:
                 yield writer
                 writer.finish()

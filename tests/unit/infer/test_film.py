@@ -193,7 +193,7 @@ def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
     src, dst, network = save(tmp_path / "a.mp4", film(with_ball, 9)), tmp_path / "b.mp4", Halving()
     steps: list[float] = []
     notes = restore_film(
-        Restorer(network), src, dst, options=FilmOptions(quality=0), progress=lambda f, rate: steps.append(f)
+        Restorer(network), src, dst, options=FilmOptions(crf=0), progress=lambda f, rate: steps.append(f)
     )
     assert notes == ()
     assert network.calls == 9
@@ -207,7 +207,7 @@ def test_strength_and_steady(tmp_path: Path) -> None:
     restorer = Restorer(Halving())
     changes = []
     for steadied in (False, True):
-        options = FilmOptions(quality=0, steady=steadied)
+        options = FilmOptions(crf=0, steady=steadied)
         restore_film(restorer, src, tmp_path / "b.mp4", strength=0.5, options=options)
         out = load(tmp_path / "b.mp4")
         assert len(out) == 10
@@ -257,7 +257,7 @@ def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
     for threads in (1, 3):
         restorer = Restorer.from_pretrained(device="cpu", threads=threads)
         assert restorer.side_by_side()[1] == threads
-        restore_film(restorer, src, tmp_path / "b.mp4", options=FilmOptions(quality=0))
+        restore_film(restorer, src, tmp_path / "b.mp4", options=FilmOptions(crf=0))
         films.append(np.stack(load(tmp_path / "b.mp4")))
     np.testing.assert_array_equal(films[0], films[1])
 

@@ -126,6 +126,49 @@ def test_auto_takes_the_strength_that_it_finds(
         restorer(photo, strength="auto")
 
 
+class Spot(Seen):
+    """A backend that takes 0.4 away in one place of what it is given."""
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        y = super().run(x).copy()
+        y[:, :, 9, 14] -= 0.4
+        return y
+
+
+def test_quality_best_is_the_mean_of_four_views() -> None:
+    image = np.full((16, 24, 3), 255, np.uint8)
+    spot = Spot()
+    result = Restorer(spot, multiple_of=8, quality="best")(image)
+    assert spot.shapes == [(16, 24), (24, 32), (24, 32), (24, 32)]
+    # as it is; mirrored, less the shift; upside down; both
+    for row, column in ((9, 14), (9 - 1, 31 - 14 - 1), (23 - 9 - 2, 14 - 3), (23 - 9 - 3, 31 - 14 - 2)):
+        np.testing.assert_array_equal(result[row, column], round(255 * 0.9))
+        result[row, column] = 255
+    assert (result == 255).all()
+
+
+def test_quality_best_in_tiles_takes_tiles_that_are_hardly_larger() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 70, 3), dtype=np.uint8)
+    fast, best = Seen(), Seen()
+    tiling = Tiling(tile=48, overlap=8)
+    Restorer(fast, multiple_of=8, tiling=tiling)(image)
+    result = Restorer(best, multiple_of=8, tiling=tiling, quality="best")(image, strength=0.5)
+    np.testing.assert_array_equal(result, image)
+    assert len(best.shapes) == 4 * len(fast.shapes)
+    for i, (height, width) in enumerate(fast.shapes):
+        assert best.shapes[4 * i : 4 * i + 4] == [(height, width)] + 3 * [(height + 8, width + 8)]
+
+
+def test_quality_is_kept_and_checked(darkening_weight: Path, make_weight: Callable[..., Path]) -> None:
+    best = Restorer.from_pretrained(darkening_weight, device="cpu", threads=2, quality="best")
+    assert best.side_by_side()[0].quality == "best"
+    assert best.side_by_side()[0].backend is not best.backend
+    with pytest.raises(InputError, match="quality must be 'fast' or 'best', got 'worst'"):
+        Restorer(Seen(), quality="worst")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="quality best is for networks that derain; sized is made to translate"):
+        Restorer.from_pretrained(make_weight("sized", task="translate"), quality="best")
+
+
 def test_changed_byte_is_refused(darkening_weight: Path) -> None:
     data = bytearray((darkening_weight / "model.onnx").read_bytes())
     data[len(data) // 2] ^= 1

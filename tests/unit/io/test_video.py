@@ -216,7 +216,7 @@ def test_rotation_is_kept_and_frames_come_upright(tmp_path: Path, degrees: int, 
 )
 def test_colour_tags_and_colours_are_kept(tmp_path: Path, tags: dict[str, int]) -> None:
     src, dst = make_film(tmp_path / "a.mp4", tags=tags), tmp_path / "b.mp4"
-    rewrite(src, dst, quality=0)  # 0 is lossless in 8 bit, so what differs is the way to RGB and back
+    rewrite(src, dst, crf=0)  # 0 is lossless in 8 bit, so what differs is the way to RGB and back
     with av.open(str(src)) as a, av.open(str(dst)) as b:
         for before, after in zip(a.decode(video=0), b.decode(video=0), strict=True):
             for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
@@ -309,12 +309,12 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> Non
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_codecs_and_quality(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_codecs_and_crf(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
     src = make_film(tmp_path / "a.mkv", size=(64, 64))
     sizes = []
-    for quality in (10, 45):
-        dst = tmp_path / f"{quality}.mkv"
-        rewrite(src, dst, codec=codec, quality=quality)
+    for crf in (10, 45):
+        dst = tmp_path / f"{crf}.mkv"
+        rewrite(src, dst, codec=codec, crf=crf)
         sizes.append(sum(len(data) for _, data in packets(dst, "video")))
         assert times(dst) == times(src)
     assert sizes[0] > 1.5 * sizes[1]
@@ -427,7 +427,7 @@ def test_cut_short(tmp_path: Path) -> None:
     [
         ("b.avi", {}, "cannot write .avi films"),
         ("b.mp4", {"codec": "mpeg2"}, "unknown codec 'mpeg2'"),
-        ("b.mp4", {"quality": 60}, "between 0 .best. and 51, got 60"),
+        ("b.mp4", {"crf": 60}, "from 0 .best. to 51, got 60"),
         ("b.webm", {"codec": "h264"}, "webm cannot hold h264"),
         ("b.webm", {}, "webm cannot hold the audio track 1 .aac. as it is"),
     ],
