@@ -93,6 +93,15 @@ def to_8_bits(picture: npt.NDArray[np.float32]) -> Pixels:
     return np.rint(picture * 255).astype(np.uint8)
 
 
+def published() -> dict[str, Restorer]:
+    """PReNet with its published weights (Ren et al. 2019, six stages)."""
+    nets = {name: load_published(PEERS / name / "PReNet6.pth") for name in ("Rain100L", "Rain100H")}
+    return {
+        f"PReNet ({name})": Restorer(TorchBackend(net.to(memory_format=torch.channels_last)))
+        for name, net in nets.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="repixnet")
@@ -106,10 +115,7 @@ def main() -> None:
     samples = held_out()
     every = (samples[i] for i in range(len(samples)))  # type: ignore[arg-type]
     tests = line_pictures([dry_side(one) for one in every if one["set"] in ("pairs", "dry")], args.pictures)
-    networks = {"repixnet": Restorer.from_pretrained(args.model, threads=1)}
-    for name in ("Rain100L", "Rain100H"):
-        net = load_published(PEERS / name / "PReNet6.pth")
-        networks[f"PReNet ({name})"] = Restorer(TorchBackend(net.to(memory_format=torch.channels_last)))
+    networks = {"repixnet": Restorer.from_pretrained(args.model, threads=1), **published()}
     columns = list(tests)
     made = {
         name: {kind: [restorer(picture) for picture in tests[kind]] for kind in tqdm(columns, desc=name)}

@@ -128,6 +128,11 @@ class Recipe(_Strict):
     task: Literal["derain", "translate"] = "derain"
     model: str
     args: dict[str, Any] = {}
+    init: str | None = Field(
+        None,
+        description="start from this weight, a name or a folder, and not from nothing: the same network, or the same "
+        "with more residual blocks",
+    )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
     stages: list[Stage] = Field(min_length=1)

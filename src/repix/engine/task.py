@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from repix.engine.recipe import Recipe, Stage
 from repix.errors import RecipeError
@@ -21,6 +22,8 @@ from repix.infer.tiling import Pixels, apply_tiled
 from repix.losses import WeightedLoss
 from repix.metrics import psnr_rgb, psnr_y
 from repix.models import Prediction, create_model
+from repix.models.layers import ResidualBlock
+from repix.weights import find_card, read_weights
 
 # A picture that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
@@ -48,6 +51,8 @@ class RestorationTask(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.net = create_model(recipe.model, **recipe.args)
+        if recipe.init is not None:
+            start_from(self.net, recipe.init)
         # Twice as fast on CPUs, and what tensor cores want; here and not later, since what averages gradients over
         # processes takes down the layout when training begins, and fills them wrongly if that changes.
         if recipe.channels_last:
@@ -206,6 +211,46 @@ class RestorationTask(lightning.LightningModule):
             weight_decay=settings.weight_decay,
             fused=self.recipe.precision != "16-mixed",
         )
+
+
+def start_from(net: nn.Module, weight: str) -> None:
+    """Copy a weight into a network that is the weight's own, or has more residual blocks.
+
+    Blocks that the weight doesn't have are set to return their input, so that the network starts as what it has grown
+    from (Net2DeeperNet, Chen et al. 2016, section 2.3).
+
+    Args:
+        net: filled in place.
+        weight: a shipped weight's name, or a weight's folder.
+
+    Raises:
+        WeightsError: no such weight, or a damaged one.
+        RecipeError: a network that differs in something else.
+    """
+    state = safetensors.torch.load(read_weights(*find_card(weight), "model.safetensors"))
+    own = net.state_dict()
+    new = [name for name, part in net.named_modules() if isinstance(part, ResidualBlock) and _is_new(name, state)]
+    odd = sorted(
+        key
+        for key in own.keys() | state.keys()
+        if not key.startswith(tuple(f"{name}." for name in new))
+        and (key not in own or key not in state or own[key].shape != state[key].shape)
+    )
+    if odd:
+        raise RecipeError(
+            f"init: {weight} is not this network with fewer residual blocks ({len(odd)} tensors differ, first "
+            f"{odd[0]}); give it the args on the weight's card"
+        )
+    net.load_state_dict(state, strict=False)
+    for name in new:
+        last = [part for part in net.get_submodule(name).modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)][-1]
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
+
+
+def _is_new(block: str, state: Mapping[str, Tensor]) -> bool:
+    return not any(key.startswith(f"{block}.") for key in state)
 
 
 def _levels(picture: Tensor) -> npt.NDArray[np.uint8]:

@@ -128,8 +128,20 @@ class _Bar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(self._name)
-        self.train_progress_bar.update(trainer.global_step - self.train_progress_bar.n)
+        bar = self.train_progress_bar
+        bar.set_description(self._name)
+        bar.total, bar.n, bar.initial = trainer.max_steps, trainer.global_step, trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Lightning's index begins anew with a stage that was added to a finished run; the steps go on
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
     def get_metrics(self, *args: Any) -> dict[str, int | str | float | dict[str, float]]:
         return {key: value for key, value in super().get_metrics(*args).items() if key != "v_num"}

@@ -13,10 +13,13 @@ import pyvips
 import torch
 import yaml
 
+from repix.engine.export import save_weight
 from repix.engine.recipe import Recipe, parse_recipe
 from repix.engine.task import RestorationTask
 from repix.engine.train import train
 from repix.errors import RecipeError
+from repix.models import create_model
+from repix.weights import ModelCard
 
 NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]}
 
@@ -181,3 +184,28 @@ def test_an_unknown_loss_or_attribute_fails_before_the_first_step(photos: Path) 
         RestorationTask(recipe(photos, stages=[{"steps": 1, "losses": {"l11": 1}}]))
     with pytest.raises(RecipeError, match="no attribute 'depth'"):
         RestorationTask(recipe(photos, stages=[{"steps": 1, "network": {"depth": 3}}]))
+
+
+def test_init_starts_from_a_weight_and_new_blocks_change_nothing(photos: Path, tmp_path: Path) -> None:
+    small = recipe(photos)
+    net = create_model("repixnet", **NET)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    card = ModelCard(name="small", task="derain", arch="repixnet", args=NET, multiple_of=4, tiling=None, licence="MIT")
+    save_weight(net, card, tmp_path / "small")
+
+    grown = small.model_copy(
+        update={"args": {**NET, "encoder": [2], "middle": 4, "decoder": [3]}, "init": str(tmp_path / "small")}
+    )
+    task = RestorationTask(grown)
+    x = torch.rand(1, 3, 32, 32)
+    assert len(list(task.net.parameters())) > len(list(net.parameters()))
+    assert torch.allclose(task(x), net(x), atol=1e-5)
+    assert not torch.allclose(task(x), x, atol=1e-2)
+    task(x).sum().backward()
+    learns = [task.net.get_parameter(f"{block}.body.2.weight").grad for block in ("middle.3", "decoders.0.2")]
+    assert all(grad is not None and grad.abs().max() > 0 for grad in learns)
+
+    other = small.model_copy(update={"args": {**NET, "channels": [8, 24]}, "init": str(tmp_path / "small")})
+    with pytest.raises(RecipeError, match="not this network with fewer residual blocks"):
+        RestorationTask(other)
