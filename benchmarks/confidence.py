@@ -65,10 +65,10 @@ class Case(NamedTuple):
     gt: Pixels
 
 
-def middle(picture: Pixels) -> Pixels:
-    """At most 256x256 of it."""
-    top, left = (max(0, (side - WINDOW) // 2) for side in picture.shape[:2])
-    return picture[top : top + WINDOW, left : left + WINDOW]
+def middle(picture: Pixels, side: int = WINDOW) -> Pixels:
+    """At most so much of it, in height and width."""
+    top, left = (max(0, (length - side) // 2) for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def cases(test: bool) -> Iterator[Case]:

@@ -1,9 +1,9 @@
 """Fast or best? What the mean of a weight's estimates from several views is worth, by view: `--quality best`.
 
-    python benchmarks/views.py [--model repixnet ...] [--test] [--csv benchmarks/results/views.csv]
+    python benchmarks/views.py [--model repixnet ...] [--side 256] [--test] [--csv benchmarks/results/views.csv]
 
-On what `recipes/repixnet.yaml` holds out, as confidence.py does, the middle 256x256 of each picture: `psnr_y` in 8
-bits, mean over pictures, of the picture as it is, and how much the mean of the views changes that. `--test` adds the
+On what `recipes/repixnet.yaml` holds out, as confidence.py does, the middle of each picture: `psnr_y` in 8 bits, mean
+over pictures, of the picture as it is, and how much the mean of the views changes that. `--test` adds the
 first 25 of Rain100L and Rain100H, which nothing was chosen by. All derain weights that are shipped, unless named.
 """
 
@@ -17,7 +17,7 @@ from statistics import mean
 import numpy as np
 from tqdm import tqdm
 
-from confidence import ROOT, cases, decibels, write
+from confidence import ROOT, WINDOW, cases, decibels, middle, write
 from repix.infer.restorer import Restorer
 from repix.infer.views import VIEWS, estimate
 from repix.weights import list_cards
@@ -33,15 +33,16 @@ TRIED = {
     "four shifts": SHIFTS,
     "four mirrors": MIRRORS,
     "four mirrors, shifted: best": VIEWS,
-    "the same and four mirrors": (*MIRRORS, *VIEWS[1:]),
+    "four mirrors, and the same shifted": (*MIRRORS, *(view._replace(top=1, left=1) for view in MIRRORS)),
 }
 
 
-def measure(model: str, test: bool) -> list[dict[str, str]]:
+def measure(model: str, *, side: int, test: bool) -> list[dict[str, str]]:
     """Rows of the table for one weight."""
     restorer = Restorer.from_pretrained(model, threads=1)
     found: dict[str, dict[str, list[float]]] = {}
-    for name, lq, gt in tqdm(cases(test), desc=model):
+    for case in tqdm(cases(test), desc=model):
+        lq, gt = middle(case.lq, side), middle(case.gt, side)
         x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None] / np.float32(255), np.float32)
         every = dict.fromkeys(itertools.chain(*TRIED.values()))
         made = {
@@ -50,10 +51,10 @@ def measure(model: str, test: bool) -> list[dict[str, str]]:
         }
         for form, views in TRIED.items():
             average = np.mean([made[view] for view in views], axis=0)
-            found.setdefault(form, {}).setdefault(name, []).append(decibels(average, gt))
+            found.setdefault(form, {}).setdefault(case.set, []).append(decibels(average, gt))
     rows = []
     for form, sets in found.items():
-        row = {"model": model, "views": form, "runs": str(len(TRIED[form]))}
+        row = {"model": model, "views": form, "runs": str(len(TRIED[form])), "side": str(side)}
         for name, values in sets.items():
             base = mean(found["as it is"][name])
             row[name] = f"{base:.2f}" if form == "as it is" else f"{mean(values) - base:+.2f}"
@@ -65,12 +66,15 @@ def measure(model: str, test: bool) -> list[dict[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="may be repeated")
+    parser.add_argument(
+        "--side", type=int, default=WINDOW, help="of the middle that is taken of each picture, at most 256"
+    )
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "views.csv")
     args = parser.parse_args()
     args.csv = args.csv.absolute()
     models = args.model or [card.name for card in list_cards() if card.task == "derain"]
-    write(args.csv, [row for model in models for row in measure(model, args.test)])
+    write(args.csv, [row for model in models for row in measure(model, side=args.side, test=args.test)])
 
 
 if __name__ == "__main__":
