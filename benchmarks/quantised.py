@@ -1,13 +1,13 @@
 """Faster still at inference? Every form of the shipped weights on the CPU: time, and what it costs in dB.
 
-    python benchmarks/quantised.py [--model repixnet ...] [--prenet] [--csv benchmarks/results/quantised.csv]
+    python benchmarks/quantised.py [--model repixnet ...] [--csv benchmarks/results/quantised.csv]
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
 a bound output, two threads), fp16, and int8 by onnxruntime.quantization: static, QDQ, per channel, ranges from crops of
 RainTrainL's training pairs, first and last convolution in fp32. Median seconds for 512x512, all forms in turns in one
-process, as in speed.py, which has PReNet; `--prenet` measures it here too, which takes most of the time. One thread,
-where no other number is named. CPU-seconds are the process's; wall_seconds are left out where the machine did other
-things too. int8 needs a processor with dot products of bytes.
+process, PReNet among them. One thread, where no other number is named. CPU-seconds are the process's; wall_seconds
+are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of the network alone, all
+cores, by the wall clock. int8 needs a processor with dot products of bytes.
 `psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32. All derain weights that are
 shipped, unless named.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import tempfile
 import time
@@ -35,14 +36,17 @@ from confidence import write
 from lines import held_out, to_8_bits
 from repix.data.dataset import Sample
 from repix.data.pairs import find_pairs
+from repix.engine.export import to_onnx
 from repix.io.image import read_image
 from repix.metrics import psnr_y
+from repix.models import create_model
 from repix.weights import find_card, list_cards, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 SIZE = 512
-FP32 = "fp32"
+FRAME = (1088, 1920)  # 1080 and what makes it a multiple of 8
+FP32, BEST_INT8, PRENET = "fp32", "int8, sums and finest level in fp32", "PReNet"
 CROPS, SIDE = 8, 256
 # convolutions by the names that RepixNet gives their weights
 FINEST = r"stem|tail|(encoders|decoders|downs|ups)\.0\."
@@ -142,8 +146,8 @@ def runner(
     return run_bound if bound else run
 
 
-def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str]]:
-    """Everything that is measured, and which of it may change the result."""
+def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
+    """Everything that is measured, which of it may change the result, and what is measured on all cores."""
     levels = ort.GraphOptimizationLevel
     forms = {
         FP32: runner(model),
@@ -162,10 +166,26 @@ def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str]]:
             "fp16": half,
             "int8": quantised(model, folder, held, ("Conv", "Relu", "Add")),
             "int8, sums in fp32": quantised(model, folder, held, ("Conv", "Relu")),
-            "int8, sums and finest level in fp32": quantised(model, folder, held, ("Conv", "Relu"), kept=FINEST),
+            BEST_INT8: quantised(model, folder, held, ("Conv", "Relu"), kept=FINEST),
             "int8 in the coarsest level alone": quantised(model, folder, held, ("Conv", "Relu"), kept=FINER),
         }
-    return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}
+    wide = {FP32: on_all_cores(model), BEST_INT8: on_all_cores(others[BEST_INT8])}
+    return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}, wide
+
+
+def on_all_cores(model: bytes) -> Run:
+    return runner(model, threads=os.cpu_count() or 1, spinning=True)
+
+
+def frames_per_second(run: Run, turns: int) -> float:
+    """By the wall clock, median."""
+    frame = np.random.default_rng(0).random((1, 3, *FRAME), dtype=np.float32)
+    found = []
+    for _ in range(turns + 1):
+        begun = time.perf_counter()
+        run(frame)
+        found.append(time.perf_counter() - begun)
+    return 1 / median(found[1:])
 
 
 def take_turns(forms: dict[str, Run], repeats: int) -> dict[str, list[tuple[float, float]]]:
@@ -197,7 +217,6 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="may be repeated")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--pictures", type=int, default=12, help="at most so many of each set")
-    parser.add_argument("--prenet", action="store_true")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "quantised.csv")
     args = parser.parse_args()
     args.csv = args.csv.absolute()
@@ -210,19 +229,22 @@ def main() -> None:
     held = {str(one["name"]) for one in sets["pairs"]}
     kept = [one for kind, found in sets.items() if kind != "drawn" for one in found[: args.pictures]]
     rows = []
+    prenet = to_onnx(create_model("prenet"))
     for model in args.model or [card.name for card in list_cards() if card.task == "derain"]:
-        forms, changing = forms_of(read_weights(*find_card(model), "model.onnx"), held)
-        if args.prenet:
-            from repix.engine.export import to_onnx
-            from repix.models import create_model
-
-            forms["PReNet"] = runner(to_onnx(create_model("prenet")))
+        forms, changing, wide = forms_of(read_weights(*find_card(model), "model.onnx"), held)
+        frames = {form: frames_per_second(run, 5) for form, run in wide.items()}
+        if not rows:
+            forms[PRENET] = runner(prenet)
+            frames[PRENET] = frames_per_second(on_all_cores(prenet), 1)
         seconds = take_turns(forms, args.repeats)
         quality = {form: decibels(forms[form], kept) for form in tqdm(forms, desc=model) if form in changing}
         base, elapsed = (median(side) for side in zip(*seconds[FP32], strict=True))
         for form, turns in seconds.items():
             cpu, wall = (median(side) for side in zip(*turns, strict=True))
             row = {"model": model, "form": form, "cpu_seconds": f"{cpu:.4f}", "of fp32": f"{cpu / base:.2f}"}
+            if form == PRENET:
+                row |= {"model": PRENET, "form": FP32, "of fp32": "1.00"}
+            row["fps_1080p"] = f"{frames[form]:.2f}" if form in frames else ""
             row["wall_seconds"] = f"{wall:.4f}" if elapsed < 1.2 * base else ""
             row["pictures"] = str(len(kept)) if form in quality else ""
             for kind, figure in quality[FP32].items():
