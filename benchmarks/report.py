@@ -126,14 +126,14 @@ SECTIONS = [
         "`pairs`, `drawn` and `lines` (of rain) are held out of training and were used to choose; the first 25 of "
         "Rain100L and Rain100H, where they are measured (`--test`), were not. Last row: mean true error over the mean "
         "of what was expected.",
-        "python benchmarks/confidence.py",
+        "python benchmarks/confidence.py --test",
     ),
     Section(
         "strength.csv",
         "`--strength auto`",
         "`psnr_y` at strength 1 and at auto; the last two columns are the same rule applied to every pixel's own "
         "surroundings (2 and 64 pixels) instead of the picture. An unchanged dry picture counts as 60 dB.",
-        "python benchmarks/confidence.py",
+        "python benchmarks/confidence.py --test",
     ),
     Section(
         "structure.csv",
