@@ -144,14 +144,14 @@ SECTIONS = [
         "(`psnr_rgb` for `dry`) on 256×256 crops of photos, pairs and masks that no row has seen, with rain of each "
         "kind; `rain` is the mean of the five kinds, `ratio` PReNet's CPU time over the network's. What it says: "
         "[repixnet.md](repixnet.md).",
-        "python benchmarks/structure.py --table structure",
+        "python benchmarks/structure.py --table structure --minutes 1",
     ),
     Section(
         "mixture.csv",
         "What each kind of rain is worth",
         "The same network for the same number of steps with some kinds of training samples left out (`row`), on the "
         "same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
-        "python benchmarks/structure.py --table mixture",
+        "python benchmarks/structure.py --table mixture --minutes 1",
     ),
     Section(
         "train_speed.csv",

@@ -31,6 +31,7 @@ import pyvips
 import torch
 import yaml
 from numpy.typing import NDArray
+from torchmetrics.image.kid import poly_mmd
 
 from repix.data.pairs import Pair, find_pairs
 from repix.data.palettes import PALETTES
@@ -147,10 +148,7 @@ def alexnet_distance(weight: str) -> float:
             x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
             with torch.inference_mode():
                 side.append(stack(x)[0].mean((2, 3)).double())
-    made, real = (torch.cat(side) for side in sides)
-    a, b, c = ((x @ y.T / x.shape[1] + 1) ** 3 for x, y in ((made, made), (real, real), (made, real)))
-    pairs = len(a) * (len(a) - 1)
-    return float((a.sum() - a.trace()) / pairs + (b.sum() - b.trace()) / pairs - 2 * c.mean())
+    return float(poly_mmd(*(torch.cat(side) for side in sides)))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
