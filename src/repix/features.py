@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from repix.errors import InputError, WeightsError
 
 # ImageNet's mean and standard deviation, RGB in [0, 1]; all published weights expect them.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Channels of each 3×3 convolution; None is 2×2 max pooling (Simonyan & Zisserman 2015, table 1, D and E).
 _VGG: dict[str, tuple[int | None, ...]] = {
@@ -57,7 +57,7 @@ class FeatureStack(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
-        stack = _stack(backbone)
+        stack = conv_stack(backbone)
         if not layers or not all(0 <= layer < len(stack) for layer in layers):
             raise InputError(f"{backbone} has the layers 0 to {len(stack) - 1}, got {list(layers)}")
         self.layers = tuple(layers)
@@ -71,7 +71,7 @@ class FeatureStack(nn.Module):
                 f"{weights or backbone}: not {backbone}'s weights ({str(error).splitlines()[-1]})"
             ) from None
         self.requires_grad_(False).eval()
-        mean, std = (_MEAN, _STD) if normalize else ((0.0,) * 3, (1.0,) * 3)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("_mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("_std", torch.tensor(std)[:, None, None], persistent=False)
 
@@ -125,8 +125,12 @@ def _unit(x: Tensor) -> Tensor:
     return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
-def _stack(backbone: str) -> list[nn.Module]:
-    """All layers, numbered as torchvision numbers them."""
+def conv_stack(backbone: str) -> list[nn.Module]:
+    """The convolutional part of a classifier, untrained: all layers, numbered as torchvision numbers them.
+
+    Raises:
+        InputError: unknown backbone.
+    """
     layers: list[nn.Module] = []
     if backbone == "alexnet":  # Krizhevsky 2014, "One weird trick", one column
         for into, out, kernel, stride, padding, pool in (

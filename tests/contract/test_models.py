@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "progressive_spanet": {"channels": 4, "stages": 2},
     "fcn": {"channels": [4, 8]},
     "pix2pix": {"channels": 4, "depth": 3},
+    "vgg_unet": {"channels": [4, 4, 4, 4, 4], "frozen": 0},
 }
 
 

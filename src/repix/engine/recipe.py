@@ -115,7 +115,7 @@ class Stage(_Strict):
 
 
 class Optimizer(_Strict):
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
 
@@ -131,7 +131,7 @@ class Recipe(_Strict):
     init: str | None = Field(
         None,
         description="start from this weight, a name or a folder, and not from nothing: the same network, or the same "
-        "with more residual blocks",
+        "with more residual blocks; or a classifier's file, for vgg_unet's way down",
     )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
@@ -158,6 +158,8 @@ class Recipe(_Strict):
             raise ValueError("an adversarial loss and its discriminator go with task: translate only")
         if adversarial and self.precision == "16-mixed":
             raise ValueError("an adversarial loss takes precision: bf16-mixed or 32-true, not 16-mixed")
+        if self.optimizer.name == "muon" and self.precision == "16-mixed":
+            raise ValueError("optimizer.name muon takes precision: bf16-mixed or 32-true, not 16-mixed")
         if self.task == "translate" and not self.data.pairs:
             raise ValueError("nothing to translate: give data.pairs, a folder of pairs")
         return self

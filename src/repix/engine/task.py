@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
+from repix.engine.muon import Muon
 from repix.engine.recipe import Recipe, Stage
 from repix.errors import RecipeError
 from repix.infer.backend import TorchBackend
@@ -196,13 +197,15 @@ class RestorationTask(lightning.LightningModule):
         return stage.lr_end + (stage.lr - stage.lr_end) * left
 
     def configure_optimizers(self) -> Any:
-        """Adam or AdamW, fused, and the schedule by step."""
+        """The recipe's optimizer, and the schedule by step."""
         optimizer = self._optimizer(self.net)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _optimizer(self, net: torch.nn.Module) -> torch.optim.Optimizer:
         settings = self.recipe.optimizer
+        if settings.name == "muon":
+            return Muon(net.parameters(), lr=1.0, betas=settings.betas, weight_decay=settings.weight_decay)
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
         return kind(
             net.parameters(),
@@ -214,19 +217,26 @@ class RestorationTask(lightning.LightningModule):
 
 
 def start_from(net: nn.Module, weight: str) -> None:
-    """Copy a weight into a network that is the weight's own, or has more residual blocks.
+    """Copy a weight into a network that is the weight's own, or has more residual blocks, or takes a classifier's.
 
     Blocks that the weight doesn't have are set to return their input, so that the network starts as what it has grown
     from (Net2DeeperNet, Chen et al. 2016, section 2.3).
 
     Args:
         net: filled in place.
-        weight: a shipped weight's name, or a weight's folder.
+        weight: a shipped weight's name, or a weight's folder; or a classifier's file, for a network that has
+            `load_encoder` (`repix.models.vgg_unet`).
 
     Raises:
         WeightsError: no such weight, or a damaged one.
-        RecipeError: a network that differs in something else.
+        RecipeError: a network that differs in something else, or a file for one that takes none.
     """
+    if Path(weight).is_file():
+        load: Callable[[str], None] | None = getattr(net, "load_encoder", None)
+        if load is None:
+            raise RecipeError(f"init: {weight} is a file; {type(net).__name__} starts from a weight's name or folder")
+        load(weight)
+        return
     state = safetensors.torch.load(read_weights(*find_card(weight), "model.safetensors"))
     own = net.state_dict()
     new = [name for name, part in net.named_modules() if isinstance(part, ResidualBlock) and _is_new(name, state)]

@@ -32,6 +32,7 @@ MODELS: dict[str, str] = {
     "resnet": "repix.models.resnet:ResNet",
     "spanet": "repix.models.spanet:SPANet",
     "unet": "repix.models.unet:UNet",
+    "vgg_unet": "repix.models.vgg_unet:VggUNet",
 }
 
 

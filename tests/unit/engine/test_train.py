@@ -54,11 +54,11 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("hold_out", [0, 1])
+@pytest.mark.parametrize(("hold_out", "optimizer"), [(0, "adamw"), (1, "adamw"), (1, "muon")])
 def test_resumed_weights_equal_an_unbroken_run_bit_for_bit(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_out: int
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_out: int, optimizer: str
 ) -> None:
-    settings = recipe(photos)
+    settings = recipe(photos, optimizer={"name": optimizer})
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"hold_out": hold_out})})
     settings = settings.model_copy(update={"save_every": 1e-5})  # minutes: after every step
     train(settings, tmp_path / "whole", progress=False)

@@ -60,7 +60,7 @@ def test_torchvision_numbers(
     backbone: str, layer: int, channels: int, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last convolution of each; its weights would be `features.<layer>`."""
-    full = nn.ModuleDict({"features": nn.Sequential(*features._stack(backbone))}).state_dict()
+    full = nn.ModuleDict({"features": nn.Sequential(*features.conv_stack(backbone))}).state_dict()
     monkeypatch.setattr(features, "load_weights", lambda name, path: full)
     stack = FeatureStack(backbone, layers=[layer])
     assert isinstance(stack.features[layer], nn.Conv2d)
