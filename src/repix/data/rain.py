@@ -189,13 +189,25 @@ def _streak(length: float, width: float, softness: float, angle: float, rng: np.
     return kernel.astype(np.float32)
 
 
-def _stamp(layer: FloatArray, kernel: FloatArray, y: int, x: int, gain: float) -> None:
-    """Add `gain·kernel` centred at (y, x), clipped to the layer."""
-    top, left = y - kernel.shape[0] // 2, x - kernel.shape[1] // 2
-    y0, x0 = max(top, 0), max(left, 0)
-    y1, x1 = min(top + kernel.shape[0], layer.shape[0]), min(left + kernel.shape[1], layer.shape[1])
-    if y0 < y1 and x0 < x1:
-        layer[y0:y1, x0:x1] += gain * kernel[y0 - top : y1 - top, x0 - left : x1 - left]
+def _stamp(
+    layer: FloatArray,
+    kernels: Sequence[FloatArray],
+    which: npt.NDArray[np.integer],
+    ys: npt.NDArray[np.integer],
+    xs: npt.NDArray[np.integer],
+    gains: npt.NDArray[np.floating],
+) -> None:
+    """Add `gain·kernel` centred at (y, x) for each streak, clipped to the layer, in their order."""
+    sizes = np.array([kernel.shape for kernel in kernels])[which].T
+    starts = np.stack([ys, xs]) - sizes // 2
+    low = np.maximum(starts, 0)
+    high = np.minimum(starts + sizes, np.array(layer.shape)[:, None])
+    seen = (low < high).all(axis=0)  # most pass by a training patch's frame
+    places = np.concatenate([low, high, low - starts, high - starts])[:, seen].T.tolist()
+    for k, gain, (y0, x0, y1, x1, top, left, bottom, right) in zip(
+        which[seen].tolist(), gains[seen].tolist(), places, strict=True
+    ):
+        layer[y0:y1, x0:x1] += gain * kernels[k][top:bottom, left:right]
 
 
 def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Generator) -> FloatArray:
@@ -243,8 +255,7 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
         ys = rng.integers(-margin, height + margin, count)
         xs = rng.integers(-margin, width + margin, count)
         gains = share[which] * rng.uniform(0.4, 1.2, count)
-        for k, y, x, gain in zip(which.tolist(), ys.tolist(), xs.tolist(), gains.tolist(), strict=True):
-            _stamp(layer, kernels[k], y, x, gain)
+        _stamp(layer, kernels, which, ys, xs, gains)
     return layer
 
 
