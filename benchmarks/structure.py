@@ -68,6 +68,9 @@ STRUCTURE: dict[str, list[str]] = {
     "unshuffle-4": ["args={channels: [64, 128, 192], encoder: [1, 1], middle: 3, decoder: [2, 2], unshuffle: 4}"],
     "summed-kernels": ["model=benchmarks/structure.py:SummedKernels"],
     "refined": ["model=benchmarks/structure.py:Refined", "args.channels=[20, 40, 96]"],
+    # the same network, otherwise learnt
+    "twice-the-rate": ["stages.0.lr=2.0e-3"],
+    "muon": ["optimizer.name=muon", "stages.0.lr=2.0e-3"],
 }
 MIXTURE: dict[str, list[str]] = {
     "base": [],
