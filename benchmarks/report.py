@@ -105,8 +105,8 @@ SECTIONS = [
         "Forms of the weights: 512×512 on a CPU",
         "ONNX Runtime's settings, fp16 and int8 (static, per channel, first and last convolution in fp32) on a CPU "
         "with AVX512-VNNI, one thread where no other number is named: median CPU-seconds, the same against fp32's, "
-        "wall-clock seconds where the machine was idle, and the change of `psnr_y` on so many held-out pictures. The dB of "
-        "repixnet-large are those of its weight before Muon.",
+        "wall-clock seconds where the machine was idle, and the change of `psnr_y` on so many held-out pictures. "
+        "The dB of repixnet-large are those of its weight before Muon.",
         "python benchmarks/quantised.py",
     ),
     Section(
