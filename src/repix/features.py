@@ -62,14 +62,7 @@ class FeatureStack(nn.Module):
             raise InputError(f"{backbone} has the layers 0 to {len(stack) - 1}, got {list(layers)}")
         self.layers = tuple(layers)
         self.features = nn.Sequential(*stack[: max(layers) + 1])
-        found = load_weights(backbone, weights)
-        own = {key: found[key].float() for key in self.state_dict() if key in found}
-        try:
-            self.load_state_dict(own)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{weights or backbone}: not {backbone}'s weights ({str(error).splitlines()[-1]})"
-            ) from None
+        fill_stack(self.features, backbone, weights)
         self.requires_grad_(False).eval()
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("_mean", torch.tensor(mean)[:, None, None], persistent=False)
@@ -154,6 +147,26 @@ def conv_stack(backbone: str) -> list[nn.Module]:
             layers += [nn.Conv2d(into, width, 3, padding=1), nn.ReLU()]
             into = width
     return layers
+
+
+def fill_stack(stack: nn.Sequential, backbone: str, weights: str | Path | None = None) -> None:
+    """Load a classifier's weights into the first layers of its `conv_stack`.
+
+    Args:
+        stack: filled in place.
+        backbone: whose weights.
+        weights: as in `FeatureStack`.
+
+    Raises:
+        WeightsError: no weights, or others.
+    """
+    found = load_weights(backbone, weights)
+    own = {key: found[f"features.{key}"].float() for key in stack.state_dict() if f"features.{key}" in found}
+    try:
+        stack.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{weights or backbone}: not {backbone}'s weights ({reason})") from None
 
 
 def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from repix.errors import RecipeError, WeightsError
-from repix.features import IMAGENET_MEAN, IMAGENET_STD, conv_stack, load_weights
+from repix.errors import RecipeError
+from repix.features import IMAGENET_MEAN, IMAGENET_STD, conv_stack, fill_stack
 from repix.models import Network, Prediction
 from repix.models.layers import PaletteHead, ResidualBlock
 
@@ -89,12 +89,7 @@ class VggUNet(Network):
         Raises:
             WeightsError: unreadable, or of another network.
         """
-        state = load_weights("vgg16", path)
-        own = {key: state[f"features.{key}"].float() for key in self.encoder.state_dict() if f"features.{key}" in state}
-        try:
-            self.encoder.load_state_dict(own)
-        except RuntimeError as error:
-            raise WeightsError(f"{path}: not vgg16's weights ({str(error).splitlines()[-1].strip()})") from None
+        fill_stack(self.encoder, "vgg16", path)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
