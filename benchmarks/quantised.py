@@ -3,11 +3,11 @@
     python benchmarks/quantised.py [--model repixnet ...] [--csv benchmarks/results/quantised.csv]
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
-a bound output, two threads), fp16, and int8 by onnxruntime.quantization: static, QDQ, per channel, ranges from crops of
-RainTrainL's training pairs, first and last convolution in fp32. Median seconds for 512x512, all forms in turns in one
-process, PReNet among them. One thread, where no other number is named. CPU-seconds are the process's; wall_seconds
-are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of the network alone, all
-cores, by the wall clock. int8 needs a processor with dot products of bytes.
+a bound output, two threads), fp16, and int8 (`repix.engine.int8`), with more or less of the network in fp32; `int8` is
+the file that is shipped, where that is int8. Median seconds for 512x512, all forms in turns in one process, PReNet
+among them. One thread, where no other number is named. CPU-seconds are the process's; wall_seconds are left out where
+the machine did other things too. `fps_1080p`: 1920x1080 frames a second of the network alone, all cores, by the wall
+clock. int8 needs a processor with dot products of bytes.
 `psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32. All derain weights that are
 shipped, unless named.
 """
@@ -15,91 +15,48 @@ shipped, unless named.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
 
 from confidence import write
 from lines import held_out, to_8_bits
 from repix.data.dataset import Sample
-from repix.data.pairs import find_pairs
-from repix.engine.export import to_onnx
-from repix.io.image import read_image
+from repix.engine.export import last_batches, to_onnx
+from repix.engine.inspect import load_network
+from repix.engine.int8 import to_int8
+from repix.engine.recipe import load_recipe
 from repix.metrics import psnr_y
 from repix.models import create_model
 from repix.weights import find_card, list_cards, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
 SIZE = 512
 FRAME = (1088, 1920)  # 1080 and what makes it a multiple of 8
-FP32, BEST_INT8, PRENET = "fp32", "int8, sums and finest level in fp32", "PReNet"
-CROPS, SIDE = 8, 256
-# convolutions by the names that RepixNet gives their weights
-FINEST = r"stem|tail|(encoders|decoders|downs|ups)\.0\."
-FINER = r"(?!middle)"
+FP32, INT8, PRENET = "fp32", "int8", "PReNet"
+# What stays in fp32, by the names that RepixNet gives its parts; None: what it says itself.
+ENDS = ("stem", "tail")
+FINEST = (*ENDS, *(f"{part}.0" for part in ("encoders", "decoders", "downs", "ups")))
+KEPT = {
+    INT8: None,
+    "int8, but first and last convolution": ENDS,
+    "int8, but the finest level": FINEST,
+    "int8 in the coarsest level alone": (*ENDS, "encoders", "decoders", "downs", "ups"),
+}
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Floats], Floats]
-
-
-class Crops(CalibrationDataReader):
-    """Rainy crops of training pairs, one at a time."""
-
-    def __init__(self, held: set[str]) -> None:
-        pairs = [pair for pair in find_pairs(DATA / "RainTrainL") if pair.name not in held]
-        rng = np.random.default_rng(0)
-        self._rest = []
-        for i in rng.choice(len(pairs), CROPS, replace=False):
-            pixels = read_image(pairs[i].lq).pixels
-            top, left = (int(rng.integers(side - SIDE + 1)) for side in pixels.shape[:2])
-            crop = pixels[top : top + SIDE, left : left + SIDE] / np.float32(255)
-            self._rest.append({"x": np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32)})
-
-    def get_next(self) -> dict[str, Floats] | None:
-        return self._rest.pop() if self._rest else None
-
-
-def quantised(
-    model: bytes,
-    folder: Path,
-    held: set[str],
-    operators: Sequence[str],
-    *,
-    kept: str = r"stem|tail",
-) -> bytes:
-    """Static QDQ of these operators, but the convolutions whose weights' names begin as `kept` says.
-
-    Ranges by entropy instead of the extremes gave the same, by percentile (99.999) worse results in dense lines.
-    """
-    source, result = folder / "fp32.onnx", folder / "int8.onnx"
-    source.write_bytes(model)
-    nodes = onnx.load_from_string(model).graph.node
-    quantize_static(
-        source,
-        result,
-        Crops(held),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(operators),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[node.name for node in nodes if node.op_type == "Conv" and re.match(kept, node.input[1])],
-    )
-    return result.read_bytes()
 
 
 def optimised(model: bytes, folder: Path) -> bytes:
@@ -146,8 +103,10 @@ def runner(
     return run_bound if bound else run
 
 
-def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
-    """Everything that is measured, which of it may change the result, and what is measured on all cores."""
+def forms_of(name: str) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
+    """Everything of a weight that is measured, which of it may change the result, and what is measured on all cores."""
+    net = load_network(name)
+    model = to_onnx(net, multiple_of=int(cast(int, net.multiple_of)))
     levels = ort.GraphOptimizationLevel
     forms = {
         FP32: runner(model),
@@ -158,18 +117,15 @@ def forms_of(model: bytes, held: set[str]) -> tuple[dict[str, Run], set[str], di
         "fp32, two threads": runner(model, threads=2),
         "fp32, two threads that spin": runner(model, threads=2, spinning=True),
     }
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        forms["fp32, graph optimised before"] = runner(optimised(model, folder), level=levels.ORT_DISABLE_ALL)
-        half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString()
-        others = {
-            "fp16": half,
-            "int8": quantised(model, folder, held, ("Conv", "Relu", "Add")),
-            "int8, sums in fp32": quantised(model, folder, held, ("Conv", "Relu")),
-            BEST_INT8: quantised(model, folder, held, ("Conv", "Relu"), kept=FINEST),
-            "int8 in the coarsest level alone": quantised(model, folder, held, ("Conv", "Relu"), kept=FINER),
-        }
-    wide = {FP32: on_all_cores(model), BEST_INT8: on_all_cores(others[BEST_INT8])}
+    with tempfile.TemporaryDirectory() as folder:
+        forms["fp32, graph optimised before"] = runner(optimised(model, Path(folder)), level=levels.ORT_DISABLE_ALL)
+    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-muon.yaml")))
+    others = {"fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString()}
+    others |= {form: to_int8(net, model, batches, keep_float=kept) for form, kept in KEPT.items()}
+    card, where = find_card(name)
+    if card.int8:
+        others[INT8] = read_weights(card, where, "model.onnx")
+    wide = {FP32: on_all_cores(model), INT8: on_all_cores(others[INT8])}
     return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}, wide
 
 
@@ -220,18 +176,16 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "quantised.csv")
     args = parser.parse_args()
     args.csv = args.csv.absolute()
-    logging.disable(logging.WARNING)  # the quantiser advises to optimise first; fp32 shows what that is worth
 
     samples = held_out()
     sets: dict[str, list[Sample]] = {}
     for one in (samples[i] for i in range(len(samples))):  # type: ignore[arg-type]
         sets.setdefault(str(one["set"]), []).append(one)
-    held = {str(one["name"]) for one in sets["pairs"]}
     kept = [one for kind, found in sets.items() if kind != "drawn" for one in found[: args.pictures]]
     rows = []
     prenet = to_onnx(create_model("prenet"))
     for model in args.model or [card.name for card in list_cards() if card.task == "derain"]:
-        forms, changing, wide = forms_of(read_weights(*find_card(model), "model.onnx"), held)
+        forms, changing, wide = forms_of(model)
         frames = {form: frames_per_second(run, 5) for form, run in wide.items()}
         if not rows:
             forms[PRENET] = runner(prenet)

@@ -349,6 +349,7 @@ def models(name: str | None) -> None:
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole picture only",
         "sizes": f"any; padded to multiples of {card.multiple_of}",
         "ONNX parity": ", ".join(f"{size}: {value:.1e}" for size, value in card.onnx_parity.items()),
+        "computes in": "int8" if card.int8 else "fp32",
         "folder": folder,
     }
     for key, value in rows.items():
@@ -480,8 +481,15 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
 @click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
 @click.option("--figures", multiple=True, type=click.Path(path_type=Path), help="Table of evaluate --csv; repeatable.")
 @click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
+@click.option("--int8", is_flag=True, help="Let the ONNX compute in int8: less than half the time on many CPUs.")
 def export(
-    run: Path, output: Path, name: str | None, licence: str, figures: tuple[Path, ...], limits: tuple[str, ...]
+    run: Path,
+    output: Path,
+    name: str | None,
+    licence: str,
+    figures: tuple[Path, ...],
+    limits: tuple[str, ...],
+    int8: bool,
 ) -> None:
     """Make a weight (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
     import importlib.util
@@ -492,9 +500,11 @@ def export(
     from repix.engine.export import read_figures
 
     metrics = [row for file in figures for row in read_figures(file)]
-    card = make_weight(run, output, name=name, licence=licence, metrics=metrics, limits=limits)
+    card = make_weight(run, output, name=name, licence=licence, metrics=metrics, limits=limits, int8=int8)
     worst = max(card.onnx_parity.values())
-    click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {', '.join(card.onnx_parity)})")
+    rounded = "; then rounded to int8" if card.int8 else ""
+    sizes = ", ".join(card.onnx_parity)
+    click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {sizes}{rounded})")
 
 
 # ---- end of rain, train, export -----------------------------------------------------------------------------------

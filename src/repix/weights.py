@@ -86,7 +86,8 @@ class ModelCard(BaseModel):
         metrics: what it reaches, with the protocol.
         limits: what it cannot do, one sentence each.
         licence: SPDX name of the weights' licence.
-        onnx_parity: size "HxW" -> largest absolute difference between the ONNX and the torch output there.
+        onnx_parity: size "HxW" -> largest absolute difference between the ONNX and the torch output there, in fp32.
+        int8: whether model.onnx computes in int8, for CPUs; model.safetensors is in floating point in any case.
         files: file name -> sha256, hexadecimal. Filled by `save_card`.
     """
 
@@ -107,6 +108,7 @@ class ModelCard(BaseModel):
     limits: list[str] = []
     licence: str
     onnx_parity: dict[str, float] = {}
+    int8: bool = False
     files: dict[str, str] = {}
 
     @field_validator("files")

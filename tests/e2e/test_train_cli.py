@@ -52,6 +52,12 @@ def test_from_photos_to_a_weight_that_derains(
     assert final.metrics[0].values["psnr_y"] == pytest.approx(means[1]["psnr_y"], abs=0.01)
     assert final.limits == ["Barely trained."]
 
+    capsys.readouterr()
+    assert run("export", "runs/own-pairs", "-o", "small", "--int8") == 0
+    assert "then rounded to int8" in capsys.readouterr().out
+    assert run("models", "small") == 0
+    assert "computes in int8" in capsys.readouterr().out
+
     assert run("derain", tmp_path / "pairs" / "input" / "0.png", "-o", "dry.png", "--model", "final") == 0
     assert pyvips.Image.new_from_file("dry.png").width == 90
 

@@ -177,9 +177,18 @@ class RestorationData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The stream from the step that the trainer is at."""
-        start, rank, world = 0, 0, 1
-        if self.trainer is not None:
-            start, rank, world = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
+        if self.trainer is None:
+            return self.stream(0)
+        return self.stream(self.trainer.global_step, rank=self.trainer.global_rank, world=self.trainer.world_size)
+
+    def stream(self, start: int, *, rank: int = 0, world: int = 1) -> DataLoader[Sample]:
+        """Batches for training, from a step to the last one.
+
+        Args:
+            start: the step, from 0.
+            rank: of this process, of `world` that train together.
+            world: see `rank`.
+        """
         batches = StreamBatches(self._stages, start=start, rank=rank, world=world)
         return DataLoader(
             self._train,

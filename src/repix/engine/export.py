@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +17,14 @@ import onnx
 import onnxruntime as ort
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repix.data.palettes import PALETTES
 from repix.engine.evaluate import PROTOCOLS, Protocol
+from repix.engine.int8 import to_int8
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
+from repix.engine.train import make_data
 from repix.errors import WeightsError
 from repix.metrics import KNOWN_METRICS
 from repix.models import create_model, model_class
@@ -30,6 +33,8 @@ from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
 _OPSET = 18
+# whose ranges int8 takes
+_BATCHES = 24
 
 
 def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
@@ -120,13 +125,16 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     return found
 
 
-def save_weight(net: nn.Module, card: ModelCard, out: Path) -> ModelCard:
+def save_weight(
+    net: nn.Module, card: ModelCard, out: Path, *, batches: Iterable[NDArray[np.float32]] | None = None
+) -> ModelCard:
     """Write a weight folder, all of it or nothing.
 
     Args:
         net: the trained network.
         card: what it is; parity and sha256 are filled in here.
         out: folder, replaced if it holds a weight already.
+        batches: rainy pictures, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
 
     Returns:
         The card as written.
@@ -143,7 +151,12 @@ def save_weight(net: nn.Module, card: ModelCard, out: Path) -> ModelCard:
             f"the ONNX export of {card.name!r} differs from torch by {max(parity.values()):.1e} "
             f"(at most {MOST_DIFFERENCE:.0e} is accepted); nothing was written"
         )
-    card = card.model_copy(update={"onnx_parity": parity})
+    card = card.model_copy(update={"onnx_parity": parity, "int8": batches is not None})
+    state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    if batches is not None:
+        model = to_int8(net, model, batches)
+        # half the size, and still finer than what runs
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     # the card travels inside the files too; without the sha256 of the files, which would change them
     inside = card.model_copy(update={"files": {}}).model_dump_json()
     proto = onnx.load_from_string(model)
@@ -153,7 +166,6 @@ def save_weight(net: nn.Module, card: ModelCard, out: Path) -> ModelCard:
         made = Path(temporary) / "weight"
         made.mkdir()
         (made / "model.onnx").write_bytes(proto.SerializeToString())
-        state = {key: value.contiguous() for key, value in net.state_dict().items()}
         (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
         card = save_card(card, made)
         if out.exists():
@@ -227,6 +239,7 @@ def export(
     metrics: Sequence[Figures] = (),
     limits: Sequence[str] = (),
     licence: str = "Apache-2.0",
+    int8: bool = False,
 ) -> ModelCard:
     """Turn a run into a weight.
 
@@ -238,8 +251,10 @@ def export(
         metrics: what it reaches, for the card.
         limits: what it cannot do, for the card.
         licence: SPDX name.
+        int8: let model.onnx compute in int8, for CPUs, with ranges from samples of the run's own data.
 
     Raises:
+        InputError: int8, and the run's data is missing.
         WeightsError: no checkpoint, or the export does not match.
         RecipeError: the run's recipe is missing or damaged.
     """
@@ -272,4 +287,16 @@ def export(
         limits=list(limits),
         licence=licence,
     )
-    return save_weight(net, card, Path(out))
+    batches = last_batches(recipe) if int8 else None
+    return save_weight(net, card, Path(out), batches=batches)
+
+
+def last_batches(recipe: Recipe) -> Iterator[NDArray[np.float32]]:
+    """A run's last batches, (N, 3, P, P) in [0, 1], made anew.
+
+    Raises:
+        InputError: the run's data is missing.
+    """
+    data = make_data(recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})}))
+    for batch in data.stream(max(0, recipe.steps - _BATCHES)):
+        yield batch["lq"].numpy()

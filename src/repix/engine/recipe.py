@@ -6,6 +6,7 @@ learning rate and length. A plain run is one stage.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +24,8 @@ from pydantic import (
 )
 
 from repix.data.dataset import KINDS, Span
-from repix.errors import RecipeError, did_you_mean
+from repix.errors import RecipeError, WeightsError, did_you_mean
+from repix.weights import find_card
 
 
 class _Strict(BaseModel):
@@ -131,7 +133,7 @@ class Recipe(_Strict):
     init: str | None = Field(
         None,
         description="start from this weight, a name or a folder, and not from nothing: the same network, or the same "
-        "with more residual blocks; or a classifier's file, for vgg_unet's way down",
+        "with more residual blocks, by default with its args; or a classifier's file, for vgg_unet's way down",
     )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
@@ -145,6 +147,16 @@ class Recipe(_Strict):
     save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
     seed: int = 0
     trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _args_of_init(cls, values: Any) -> Any:
+        """A recipe that starts from a weight and says nothing of the network's size means that weight's."""
+        if isinstance(values, dict) and isinstance(values.get("init"), str) and not values.get("args"):
+            with contextlib.suppress(WeightsError):  # a classifier's file; or a mistake, which is told of later
+                card, _ = find_card(values["init"])
+                return {**values, "args": card.args} if card.arch == values.get("model") else values
+        return values
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:

@@ -54,12 +54,13 @@ class OnnxBackend:
         device: `auto`, `cpu`, `cuda`, `coreml` or `directml`; `auto` takes the best that works.
         threads: threads on the CPU; None takes OMP_NUM_THREADS where it is set, and the physical cores that the
             process may use where not.
+        int8: whether the model computes in int8, which CoreML does not take; `auto` then leaves it out.
 
     Raises:
         BackendError: unknown device, a device that is not there, or a model that ONNX Runtime cannot load.
     """
 
-    def __init__(self, model: bytes, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, model: bytes, *, device: str = "auto", threads: int | None = None, int8: bool = False) -> None:
         import onnxruntime as ort
 
         if device not in DEVICES:
@@ -68,6 +69,8 @@ class OnnxBackend:
         present = ort.get_available_providers()
         if device == "auto":
             wanted = [name for name, provider in _PROVIDERS.items() if provider in present]
+            if int8 and "coreml" in wanted:  # what it can't take it would hand back to the CPU, layer by layer
+                wanted.remove("coreml")
         elif _PROVIDERS[device] in present:
             wanted = [device]
         else:

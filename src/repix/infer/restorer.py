@@ -99,7 +99,8 @@ class Restorer:
             BackendError: the device is not there.
         """
         card, folder = find_card(name_or_path)
-        backend = OnnxBackend(read_weights(card, folder, "model.onnx"), device=device, threads=threads)
+        model = read_weights(card, folder, "model.onnx")
+        backend = OnnxBackend(model, device=device, threads=threads, int8=card.int8)
         worked_at = card.size if size is None else size or None
         return cls(
             backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, quality=quality, card=card

@@ -188,6 +188,27 @@ def test_devices(darkening_weight: Path) -> None:
         OnnxBackend(b"not a model")
 
 
+def test_a_network_in_int8_is_kept_from_coreml(darkening_weight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    asked: list[str] = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model: bytes, options: object, providers: list[str]) -> None:
+            asked.extend(providers)
+            super().__init__(model, options, ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CoreMLExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    model = (darkening_weight / "model.onnx").read_bytes()
+    assert OnnxBackend(model, int8=True).device == "cpu"
+    assert asked == ["CPUExecutionProvider"]
+    OnnxBackend(model)
+    assert asked[1] == "CoreMLExecutionProvider"
+
+
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("", 0), ("four", 0)])
 def test_threads_follow_the_environment(
     darkening_weight: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: int

@@ -1,0 +1,104 @@
+"""A network's ONNX in int8, for CPUs, by ONNX Runtime's quantiser."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from torch import nn
+
+
+def _keeps_float(net: nn.Module) -> tuple[str, ...]:
+    """Names of the parts that stay in floating point."""
+    named = getattr(net, "keep_float", ())
+    convolutions = [name for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
+    return tuple(named) or (*convolutions[:1], *convolutions[-1:])
+
+
+def _is_below(name: str, parts: tuple[str, ...]) -> bool:
+    return any(f"{name}.".startswith(f"{part}.") for part in parts)
+
+
+class _Batches:
+    """As ONNX Runtime's quantiser wants to read them, `CalibrationDataReader`."""
+
+    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
+        self._rest: Iterator[dict[str, NDArray[np.float32]]] = ({name: batch} for batch in batches)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next batch by the input's name."""
+        return next(self._rest, None)
+
+
+def to_int8(
+    net: nn.Module, model: bytes, batches: Iterable[NDArray[np.float32]], *, keep_float: Sequence[str] | None = None
+) -> bytes:
+    """A network's ONNX with convolutions in int8, but sums in floating point.
+
+    Args:
+        net: what `model` was exported from; says what stays in floating point.
+        model: ONNX in fp32, whose convolutions' weights bear the names that `net` gives them.
+        batches: rainy pictures, (N, 3, H, W) in [0, 1], from which the ranges of activations are taken: for each the
+            mean over batches of the smallest and the largest value.
+        keep_float: in place of the network's own word.
+
+    Returns:
+        ONNX with QuantizeLinear and DequantizeLinear around each such convolution, which ONNX Runtime fuses.
+    """
+    kept = _keeps_float(net) if keep_float is None else tuple(keep_float)
+    graph = onnx.load_from_string(model).graph
+    excluded = [node.name for node in graph.node if node.op_type == "Conv" and _is_below(node.input[1], kept)]
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it advises to optimise the graph first, which ONNX Runtime does anyway
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            source, result = Path(name) / "fp32.onnx", Path(name) / "int8.onnx"
+            source.write_bytes(model)
+            quantize_static(
+                source,
+                result,
+                _Batches(graph.input[0].name, batches),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv", "Relu"],
+                per_channel=True,
+                # without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=excluded,
+                # the extremes of all batches would cost twice as many dB in light rain
+                extra_options={"CalibMovingAverage": True},
+            )
+            rounded = onnx.load(result)
+    finally:
+        logging.root.setLevel(level)
+    _spare_sums(rounded)
+    made: bytes = rounded.SerializeToString()
+    return made
+
+
+def _spare_sums(model: onnx.ModelProto) -> None:
+    """Let only convolutions read what was rounded for them: the quantiser rounds it for everyone, so that what runs
+    past the residual blocks is rounded at each, which is most of what int8 costs."""
+    maker = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "QuantizeLinear", "DequantizeLinear"):
+            continue
+        for place, name in enumerate(node.input):
+            if name in maker and maker[name].op_type == "DequantizeLinear":
+                rounds = maker[maker[name].input[0]]
+                source = rounds.input[0]
+                # what a convolution in int8 makes leaves it as bytes
+                if source in maker and not _in_int8(maker[source], maker):
+                    node.input[place] = source
+
+
+def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
+    read = maker.get(node.input[0])
+    return node.op_type == "Conv" and read is not None and read.op_type == "DequantizeLinear"

@@ -1,0 +1,122 @@
+"""int8: what is rounded and what is not, how far the result may be off, and that it can be shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from repix.engine.export import export, to_onnx
+from repix.engine.int8 import to_int8
+from repix.engine.recipe import parse_recipe
+from repix.engine.train import train
+from repix.errors import InputError
+from repix.infer.restorer import Restorer
+from repix.models import create_model
+from repix.weights import find_card
+
+NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [2]}
+
+
+def network(name: str = "repixnet", **args: object) -> nn.Module:
+    """One whose every layer matters."""
+    torch.manual_seed(0)
+    net = create_model(name, **args)
+    for parameter in net.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    return net.eval()
+
+
+def pictures(count: int, side: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def initializers(model: bytes) -> dict[str, np.ndarray]:
+    return {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(model).graph.initializer}
+
+
+def test_the_network_says_what_stays_in_floating_point() -> None:
+    net = network(**NET)
+    x = pictures(4)
+    model = to_onnx(net, multiple_of=4)
+    weights = initializers(to_int8(net, model, [x.numpy()]))
+    floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
+    assert floats == {"stem.1.weight", "tail.0.weight", "decoders.0.1.body.0.weight", "decoders.0.1.body.2.weight"}
+    rounded = {name.removesuffix("_quantized") for name in weights if name.endswith(".weight_quantized")}
+    assert rounded | floats == {name for name, value in net.named_parameters() if value.ndim == 4}
+    for name in rounded:
+        levels = weights[f"{name}_quantized"]
+        assert levels.dtype == np.int8
+        assert np.abs(levels.astype(int)).max() == 64  # more would overflow without VNNI
+        assert weights[f"{name}_scale"].size == len(levels)  # one for each channel
+
+    ends = initializers(to_int8(net, model, [x.numpy()], keep_float=("stem",)))
+    assert {name for name in ends if name.endswith(".weight")} == {"stem.1.weight"}
+    assert ends["tail.0.weight_quantized"].dtype == np.int8
+
+
+def test_what_runs_past_the_blocks_is_not_rounded() -> None:
+    net = network(**NET)
+    graph = onnx.load_from_string(to_int8(net, to_onnx(net, multiple_of=4), [pictures(4).numpy()])).graph
+    maker = {output: node for node in graph.node for output in node.output}
+    adds = [node for node in graph.node if node.op_type == "Add" and all(name in maker for name in node.input)]
+    assert len(adds) == 5  # four blocks and a skip connection
+    read = [sorted(maker[name].op_type for name in node.input) for node in adds]
+    # one side is what a convolution in int8 made; both where the other is what leads down to the coarse level
+    assert read.count(["Add", "DequantizeLinear"]) == 1
+    assert read.count(["Conv", "DequantizeLinear"]) == 1
+    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 1
+    assert read.count(["Add", "DepthToSpace"]) == 1
+    assert read.count(["Add", "Conv"]) == 1
+
+
+@pytest.mark.parametrize(("name", "args"), [("repixnet", NET), ("resnet", {}), ("prenet", {"stages": 2})])
+def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object]) -> None:
+    net = network(name, **args)
+    x = pictures(4)
+    model = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1)))
+    (got,) = ort.InferenceSession(to_int8(net, model, [x.numpy()])).run(None, {"x": x.numpy()})
+    with torch.inference_mode():
+        exact = net(x).numpy()
+    assert 0 < np.sqrt(np.square(got - exact).mean()) < 0.03 * (exact - x.numpy()).std()
+
+
+def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -> None:
+    values = {
+        "name": "tiny",
+        "model": "repixnet",
+        "args": NET,
+        "data": {"photos": str(photos), "mixture": {"lines": 1, "dry": 1}, "workers": 0},
+        "stages": [{"steps": 30, "batch": 2, "patch": 32, "lr": 1e-2}],
+        "trainer": {"accelerator": "cpu", "devices": 1},
+    }
+    checkpoint = train(parse_recipe(values), tmp_path / "run", progress=False)
+    assert export(checkpoint, tmp_path / "fp32").int8 is False
+    card = export(checkpoint, tmp_path / "int8", int8=True)
+    assert card.int8 is find_card(tmp_path / "int8")[0].int8 is True
+    assert max(card.onnx_parity.values()) <= 1e-4  # before rounding
+    state = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
+    assert {value.dtype for value in state.values()} == {torch.float16}
+
+    picture = (np.random.default_rng(0).random((40, 44, 3)) * 255).astype(np.uint8)
+    exact, got = (Restorer.from_pretrained(tmp_path / form, "cpu")(picture).astype(int) for form in ("fp32", "int8"))
+    change = np.abs(exact - picture).mean()
+    assert change > 1
+    assert 0 < np.abs(got - exact).mean() < 0.1 * change
+
+    again = parse_recipe({**values, "args": {}, "init": str(tmp_path / "int8")})  # learns on in floating point
+    assert again.args == NET
+    train(again, tmp_path / "again", progress=False)
+
+    for photo in photos.iterdir():
+        photo.unlink()
+    with pytest.raises(InputError, match="no pictures in it"):
+        export(checkpoint, tmp_path / "gone", int8=True)
+    assert not (tmp_path / "gone").exists()
