@@ -95,18 +95,18 @@ SECTIONS = [
     ),
     Section(
         "speed.csv",
-        "Cost: 512×512, one thread, ONNX Runtime fp32",
-        "Median CPU-seconds of a warm session, networks in turns in one process; `ratio` is PReNet's time over the "
-        "network's.",
+        "Cost: 512×512, one thread, ONNX Runtime",
+        "Median CPU-seconds of a warm session, networks in turns in one process, each as it is shipped (repixnet in "
+        "int8, the others in fp32), on a CPU with AVX512-VNNI; `ratio` is PReNet's time over the network's.",
         "python benchmarks/speed.py --csv benchmarks/results/speed.csv",
     ),
     Section(
         "quantised.csv",
         "Forms of the weights: 512×512 on a CPU",
-        "ONNX Runtime's settings, fp16 and int8 (static, per channel, first and last convolution in fp32) on a CPU "
-        "with AVX512-VNNI, one thread where no other number is named: median CPU-seconds, the same against fp32's, "
-        "wall-clock seconds where the machine was idle, and the change of `psnr_y` on so many held-out pictures. "
-        "The dB of repixnet-large are those of its weight before Muon.",
+        "ONNX Runtime's settings, fp16 and int8 (sums in fp32) on a CPU with AVX512-VNNI, one thread where no other "
+        "number is named: median CPU-seconds, the same against fp32's, wall-clock seconds where the machine was idle, "
+        "and the change of `psnr_y` on so many held-out pictures. `int8` is what `repix export --int8` makes, with the "
+        "last block in fp32 as well; of repixnet, the file that is shipped.",
         "python benchmarks/quantised.py",
     ),
     Section(

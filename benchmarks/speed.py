@@ -1,4 +1,4 @@
-"""CPU-seconds per picture, one thread, ONNX Runtime fp32: the shipped weights that derain and PReNet in one run.
+"""CPU-seconds per picture, one thread, ONNX Runtime: PReNet and the weights that derain, as shipped, in one run.
 
     python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
 

@@ -478,6 +478,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the weight.")
 @click.option("--name", help="Name on the card. [the recipe's]")
+@click.option("--description", help="A sentence on the card. [the recipe's]")
 @click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
 @click.option("--figures", multiple=True, type=click.Path(path_type=Path), help="Table of evaluate --csv; repeatable.")
 @click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
@@ -486,6 +487,7 @@ def export(
     run: Path,
     output: Path,
     name: str | None,
+    description: str | None,
     licence: str,
     figures: tuple[Path, ...],
     limits: tuple[str, ...],
@@ -500,7 +502,16 @@ def export(
     from repix.engine.export import read_figures
 
     metrics = [row for file in figures for row in read_figures(file)]
-    card = make_weight(run, output, name=name, licence=licence, metrics=metrics, limits=limits, int8=int8)
+    card = make_weight(
+        run,
+        output,
+        name=name,
+        description=description,
+        licence=licence,
+        metrics=metrics,
+        limits=limits,
+        int8=int8,
+    )
     worst = max(card.onnx_parity.values())
     rounded = "; then rounded to int8" if card.int8 else ""
     sizes = ", ".join(card.onnx_parity)

@@ -45,10 +45,22 @@ def test_from_photos_to_a_weight_that_derains(
     assert means[1]["pictures"] == 4
     assert means[1]["psnr_y"] > 5
 
-    words = ["runs/own-pairs", "-o", "final", "--name", "mine", "--figures", figures, "--limit", "Barely trained."]
+    words = [
+        "runs/own-pairs",
+        "-o",
+        "final",
+        "--name",
+        "mine",
+        "--description",
+        "Ours.",
+        "--figures",
+        figures,
+        "--limit",
+        "Barely trained.",
+    ]
     assert run("export", *words) == 0
     final, _ = find_card(tmp_path / "final")
-    assert final.name == "mine"
+    assert (final.name, final.description) == ("mine", "Ours.")
     assert final.metrics[0].values["psnr_y"] == pytest.approx(means[1]["psnr_y"], abs=0.01)
     assert final.limits == ["Barely trained."]
 

@@ -49,6 +49,7 @@ class Span(NamedTuple):
     patch: int
     severity: tuple[float, float]
     mixture: Mapping[str, float] | None = None
+    dense: float = 0.5
 
 
 class Augment(NamedTuple):
@@ -340,7 +341,7 @@ class RainyDataset(Dataset[Sample]):
             lq = add_rain(gt, params, rng)[0].astype(np.float32)
         elif kind == "lines":
             focal = float(np.exp(rng.uniform(np.log(400), np.log(900))))
-            lq = add_rain(gt, RainParams.sharp_lines(rng, focal=focal), rng)[0].astype(np.float32)
+            lq = add_rain(gt, RainParams.sharp_lines(rng, focal=focal, dense=span.dense), rng)[0].astype(np.float32)
         elif kind == "masks":
             lq = blend_rain(gt, self._mask_layer(span.patch, rng), "add" if rng.random() < 0.8 else "screen")
         else:

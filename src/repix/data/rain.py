@@ -122,7 +122,7 @@ class RainParams:
         )
 
     @classmethod
-    def sharp_lines(cls, rng: np.random.Generator, *, focal: float = 600.0) -> RainParams:
+    def sharp_lines(cls, rng: np.random.Generator, *, focal: float = 600.0, dense: float = 0.5) -> RainParams:
         """Dense, bright, sharp lines in up to five directions, the second kind of rain of Yang et al. (2017, sec. 3).
 
         Nearer and better lit than falling drops are, but heavy-rain data sets are made of it.
@@ -130,10 +130,10 @@ class RainParams:
         Args:
             rng: source of all randomness.
             focal: focal length in pixels; fixes the size of the streaks.
+            dense: how often there are so many lines that little of the scene is left bare.
         """
         near = float(rng.uniform(0.35, 0.9))
-        # from a few lines to so many that little of the scene is left bare; those lean one way more often than not
-        dense = rng.random() < 0.5
+        is_dense = rng.random() < dense
         return cls(
             rate=float(rng.uniform(20, 100)),
             angle=float(rng.uniform(-30, 30)),
@@ -145,7 +145,7 @@ class RainParams:
             near=near,
             far=near * float(rng.uniform(1.2, 2.5)),
             aperture=float(rng.uniform(0, 0.0008)),
-            density=float(rng.uniform(1.2, 4.0) if dense else rng.uniform(0.3, 1.6)),
+            density=float(rng.uniform(1.2, 4.0) if is_dense else rng.uniform(0.3, 1.6)),
             brightness=float(rng.uniform(0.3, 1.4)),
             blending="add",
         )

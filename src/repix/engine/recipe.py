@@ -112,6 +112,7 @@ class Stage(_Strict):
     warmup: int = Field(0, ge=0, description="steps of linear rise")
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     severity: tuple[float, float] = Field((0.0, 1.0), description="range of drawn rain: 0 drizzle, 1 storm")
+    dense: float = Field(0.5, ge=0, le=1, description="share of `lines` that leave little of the scene bare")
     mixture: Mixture = Field({}, description="in place of data.mixture, from this stage's first step to its last")
     network: dict[str, Any] = Field({}, description="attributes of the network to set, e.g. {stages: 3}")
 
@@ -193,7 +194,7 @@ class Recipe(_Strict):
         """The stages' patch size and severity by global sample index, for the data sets."""
         spans, first = [], 0
         for stage in self.stages:
-            spans.append(Span(first, stage.patch, stage.severity, stage.mixture))
+            spans.append(Span(first, stage.patch, stage.severity, stage.mixture, stage.dense))
             first += stage.steps * stage.batch
         return spans
 

@@ -222,6 +222,16 @@ def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
     assert {dataset[i]["name"].split(":")[0] for i in range(8, 16)} == {"pairs"}
 
 
+def test_a_stage_says_how_often_lines_are_dense(folder: Path) -> None:
+    def rain(**changes: float) -> float:
+        spans = [Span(0, 32, (0, 1), **changes)]
+        dataset = RainyDataset(list_photos([folder / "photos"]), mixture={"lines": 1}, spans=spans, seed=0)
+        return float(np.mean([(dataset[i]["lq"] - dataset[i]["gt"]).abs().mean() for i in range(24)]))
+
+    never, half, always = rain(dense=0.0), rain(), rain(dense=1.0)
+    assert 1.2 * never < half < always / 1.1
+
+
 def ramps(height: int, width: int) -> np.ndarray:
     """(H, W, 3) whose red grows to the right and whose green grows downwards, so that a value tells its place."""
     y, x = np.mgrid[:height, :width]
