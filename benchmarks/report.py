@@ -150,7 +150,7 @@ SECTIONS = [
     Section(
         "mixture.csv",
         "What each kind of rain is worth",
-        "The same network for the same number of steps with some kinds of training samples left out (`row`), on the "
+        "The row `muon` above for the same number of steps with some kinds of training samples left out (`row`), on the "
         "same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
         "python benchmarks/structure.py --table mixture --minutes 1",
     ),

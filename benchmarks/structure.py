@@ -6,8 +6,8 @@
 
 `structure`: `recipes/repixnet.yaml` with another network, for so many minutes of its own pace. The paces are timed
 first, in turns, by the processor time of the process that trains, so that other work on the machine makes no row
-shorter; the numbers of steps (and with them the cosine) follow. `mixture`: the same network for the same number of
-steps with some kinds of rain left out. Every row is measured on 256x256 crops of photos, pairs and masks that none has
+shorter; the numbers of steps (and with them the cosine) follow. `mixture`: the row `muon` for the same number of steps
+with some kinds of rain left out. Every row is measured on 256x256 crops of photos, pairs and masks that none has
 seen (a sixteenth of each), with rain of each kind, the same for all rows: `psnr_y` (`psnr_rgb` for `dry`), mean over
 pictures; never on Rain100. `ratio` is PReNet's CPU time over the exported network's, as in speed.py.
 
@@ -72,6 +72,7 @@ STRUCTURE: dict[str, list[str]] = {
     "twice-the-rate": ["stages.0.lr=2.0e-3"],
     "muon": ["optimizer.name=muon", "stages.0.lr=2.0e-3"],
 }
+LEARNT = "muon"  # how the rows of `mixture` learn
 MIXTURE: dict[str, list[str]] = {
     "base": [],
     "lines": ["lines"],
@@ -200,12 +201,12 @@ def paces() -> dict[str, float]:
 
 
 def run(table: str, row: str, minutes: float, pictures: Sequence[Test]) -> dict[str, str]:
-    """Train, export and measure a row; `base` is one run for both tables."""
-    name = row if table == "structure" or row == "base" else f"without-{row.replace('+', '-')}"
+    """Train, export and measure a row; `mixture`'s base is `structure`'s row `muon`."""
     if table == "structure":
-        pace, overrides = paces().get(row, paces()["base"]), STRUCTURE[row]
+        name, pace, overrides = row, paces().get(row, paces()["base"]), STRUCTURE[row]
     else:
-        pace, overrides = paces()["base"], [f"data.mixture.{kind}=0" for kind in MIXTURE[row]]
+        name = LEARNT if row == "base" else f"without-{row.replace('+', '-')}"
+        pace, overrides = paces()[LEARNT], [*STRUCTURE[LEARNT], *(f"data.mixture.{kind}=0" for kind in MIXTURE[row])]
     steps = max(20, round(minutes * 60 / pace))
     card = trained(RUNS / name, lambda: recipe_of(name, overrides, steps))
     restorer = Restorer.from_pretrained(RUNS / name / "weight", device="cpu", threads=1)
