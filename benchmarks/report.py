@@ -150,8 +150,8 @@ SECTIONS = [
     Section(
         "mixture.csv",
         "What each kind of rain is worth",
-        "The row `muon` above for the same number of steps with some kinds of training samples left out (`row`), on the "
-        "same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
+        "The row `muon` above for the same number of steps with some kinds of training samples left out (`row`), on "
+        "the same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
         "python benchmarks/structure.py --table mixture --minutes 1",
     ),
     Section(
