@@ -80,7 +80,8 @@ SECTIONS = [
         "One weight for both sets, which has seen neither of them nor its backgrounds; (best) is `--quality best`. "
         "PSNR in dB and SSIM on MATLAB's luma (`_y`) and on RGB; means over 100 pictures each. For comparison, PReNet "
         "trained for all rain (Rain13K, which has Rain100H's training rain): 32.44 / .950 and 26.77 / .858; for each "
-        "set alone: 37.48 / .979 and 29.46 / .899.",
+        "set alone: 37.48 / .979 and 29.46 / .899. The machine did other things too and was slow: what a weight "
+        "costs is in the next table but one.",
         "repix evaluate --model repixnet --model repixnet-large --quality fast --quality best "
         "--data ../shared/data/Rain100L --lq ../shared/data/Rain100H/rainy --gt ../shared/data/Rain100L "
         "--csv benchmarks/results/rain100.csv",
@@ -106,8 +107,8 @@ SECTIONS = [
         "ONNX Runtime's settings, fp16 and int8 (sums in fp32) on a CPU with AVX512-VNNI, one thread where no other "
         "number is named: median CPU-seconds, the same against fp32's, wall-clock seconds where the machine was idle, "
         "and the change of `psnr_y` on so many held-out pictures. `int8` is what `repix export --int8` makes, with the "
-        "last block in fp32 as well; of repixnet, the file that is shipped.",
-        "python benchmarks/quantised.py",
+        "last block in fp32 as well; here the file that is shipped; fp32 is what repixnet-large is.",
+        "python benchmarks/quantised.py --model repixnet",
     ),
     Section(
         "views.csv",
@@ -301,6 +302,7 @@ def models() -> str:
         lines.append(f"- sizes: any, {scaled}padded to multiples of {card.multiple_of}; {tiles}")
         lines.append(
             f"- ONNX against torch: at most {max(card.onnx_parity.values()):.1e} at {', '.join(card.onnx_parity)}"
+            + ("; then rounded to int8" if card.int8 else "")
         )
         lines += [f"- limit: {limit}" for limit in card.limits]
         metrics = list(dict.fromkeys(name for row in card.metrics for name in row.values))
