@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +32,11 @@ from tqdm import tqdm
 from confidence import write
 from lines import held_out, to_8_bits
 from repix.data.dataset import Sample
-from repix.engine.export import last_batches, to_onnx
+from repix.engine.export import to_onnx
 from repix.engine.inspect import load_network
 from repix.engine.int8 import to_int8
 from repix.engine.recipe import load_recipe
+from repix.engine.train import last_batches
 from repix.metrics import psnr_y
 from repix.models import create_model
 from repix.weights import find_card, list_cards, read_weights
@@ -45,11 +45,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = 512
 FRAME = (1088, 1920)  # 1080 and what makes it a multiple of 8
 FP32, INT8, PRENET = "fp32", "int8", "PReNet"
-# What stays in fp32, by the names that RepixNet gives its parts; None: what it says itself.
+# What stays in fp32 instead of what the network says itself, by the names that RepixNet gives its parts.
 ENDS = ("stem", "tail")
 FINEST = (*ENDS, *(f"{part}.0" for part in ("encoders", "decoders", "downs", "ups")))
 KEPT = {
-    INT8: None,
     "int8, but first and last convolution": ENDS,
     "int8, but the finest level": FINEST,
     "int8 in the coarsest level alone": (*ENDS, "encoders", "decoders", "downs", "ups"),
@@ -105,8 +104,8 @@ def runner(
 
 def forms_of(name: str) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
     """Everything of a weight that is measured, which of it may change the result, and what is measured on all cores."""
-    net = load_network(name)
-    model = to_onnx(net, multiple_of=int(cast(int, net.multiple_of)))
+    net, (card, folder) = load_network(name), find_card(name)
+    model = to_onnx(net, multiple_of=card.multiple_of)
     levels = ort.GraphOptimizationLevel
     forms = {
         FP32: runner(model),
@@ -117,14 +116,14 @@ def forms_of(name: str) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
         "fp32, two threads": runner(model, threads=2),
         "fp32, two threads that spin": runner(model, threads=2, spinning=True),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        forms["fp32, graph optimised before"] = runner(optimised(model, Path(folder)), level=levels.ORT_DISABLE_ALL)
+    with tempfile.TemporaryDirectory() as made:
+        forms["fp32, graph optimised before"] = runner(optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL)
     batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-muon.yaml")))
-    others = {"fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString()}
+    others = {
+        "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
+        INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),
+    }
     others |= {form: to_int8(net, model, batches, keep_float=kept) for form, kept in KEPT.items()}
-    card, where = find_card(name)
-    if card.int8:
-        others[INT8] = read_weights(card, where, "model.onnx")
     wide = {FP32: on_all_cores(model), INT8: on_all_cores(others[INT8])}
     return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}, wide
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,6 @@ from repix.data.palettes import PALETTES
 from repix.engine.evaluate import PROTOCOLS, Protocol
 from repix.engine.int8 import to_int8
 from repix.engine.recipe import Recipe, dump_recipe, load_recipe
-from repix.engine.train import make_data
 from repix.errors import WeightsError
 from repix.metrics import KNOWN_METRICS
 from repix.models import create_model, model_class
@@ -33,8 +32,6 @@ from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
 _OPSET = 18
-# whose ranges int8 takes
-_BATCHES = 24
 
 
 def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
@@ -287,16 +284,8 @@ def export(
         limits=list(limits),
         licence=licence,
     )
-    batches = last_batches(recipe) if int8 else None
-    return save_weight(net, card, Path(out), batches=batches)
+    if not int8:
+        return save_weight(net, card, Path(out))
+    from repix.engine.train import last_batches  # Lightning takes two seconds to import
 
-
-def last_batches(recipe: Recipe) -> Iterator[NDArray[np.float32]]:
-    """A run's last batches, (N, 3, P, P) in [0, 1], made anew.
-
-    Raises:
-        InputError: the run's data is missing.
-    """
-    data = make_data(recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})}))
-    for batch in data.stream(max(0, recipe.steps - _BATCHES)):
-        yield batch["lq"].numpy()
+    return save_weight(net, card, Path(out), batches=last_batches(recipe))

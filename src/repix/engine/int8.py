@@ -16,9 +16,10 @@ from torch import nn
 
 def _keeps_float(net: nn.Module) -> tuple[str, ...]:
     """Names of the parts that stay in floating point."""
-    named = getattr(net, "keep_float", ())
+    if named := getattr(net, "keep_float", ()):
+        return tuple(named)
     convolutions = [name for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
-    return tuple(named) or (*convolutions[:1], *convolutions[-1:])
+    return (*convolutions[:1], *convolutions[-1:])
 
 
 def _is_below(name: str, parts: tuple[str, ...]) -> bool:

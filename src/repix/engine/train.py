@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix.data.datamodule import RestorationData
@@ -194,6 +196,21 @@ def make_data(recipe: Recipe) -> RestorationData:
         watched=recipe.data.watched,
         validate_most=recipe.data.validate_most,
     )
+
+
+def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32]]:
+    """The rainy pictures of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
+
+    Args:
+        recipe: the run's.
+        count: how many batches, at most.
+
+    Raises:
+        InputError: data that is missing or does not fit.
+    """
+    data = make_data(recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})}))
+    for batch in data.stream(max(0, recipe.steps - count)):
+        yield batch["lq"].numpy()
 
 
 def _check_same(recipe: Recipe, folder: Path) -> None:
