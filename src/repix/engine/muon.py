@@ -45,38 +45,51 @@ class Muon(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}  # kernels of one shape take their step together
             for kernel in group["params"]:
                 if kernel.grad is not None and kernel.ndim == 4 and min(kernel.shape[:2]) >= _HIDDEN:
-                    self._orthogonal_step(kernel, kernel.grad, group)
-                    kernel.grad = None  # nothing left for AdamW to do
+                    alike.setdefault(kernel.shape, []).append(kernel)
+            for kernels in alike.values():
+                self._orthogonal_step(kernels, group)
         super().step()
         return loss
 
-    def _orthogonal_step(self, kernel: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[kernel]
+    def _orthogonal_step(self, kernels: list[Tensor], group: dict[str, Any]) -> None:
+        updates = orthogonalized(torch.stack([self._momentum(kernel).flatten(1) for kernel in kernels]))
+        size = 0.2 * max(updates.shape[1:]) ** 0.5
+        for kernel, update in zip(kernels, updates, strict=True):
+            kernel.mul_(1 - group["lr"] * group["weight_decay"])
+            kernel.add_(update.view(kernel.shape), alpha=-group["lr"] * size)
+            kernel.grad = None  # nothing left for AdamW to do
+
+    def _momentum(self, kernel: Tensor) -> Tensor:
+        state, grad = self.state[kernel], kernel.grad
+        assert grad is not None
         if not state:
             state["step"] = torch.zeros(())  # AdamW looks for it when it is restored
             state["momentum"] = torch.zeros_like(kernel)
-        momentum = state["momentum"]
-        momentum.lerp_(grad, 1 - _MOMENTUM)
-        update = grad.lerp(momentum, _MOMENTUM).flatten(1)  # Nesterov's
-        size = 0.2 * max(update.shape) ** 0.5
-        kernel.mul_(1 - group["lr"] * group["weight_decay"])
-        kernel.add_(orthogonalized(update).view(kernel.shape).to(kernel.dtype), alpha=-group["lr"] * size)
+        state["momentum"].lerp_(grad, 1 - _MOMENTUM)
+        return grad.lerp(state["momentum"], _MOMENTUM)  # Nesterov's
 
 
-def orthogonalized(matrix: Tensor) -> Tensor:
-    """U·Vᵀ of a matrix U·S·Vᵀ, approximately (singular values of .7 to 1.2), by products alone, in bfloat16.
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """U·Vᵀ of matrices U·S·Vᵀ, approximately (singular values of .7 to 1.2), by products alone.
+
+    A step of the iteration is X ← P·X, P a polynomial of A = X·Xᵀ; so A ← P·A·P, and the long matrix is multiplied
+    but twice, to make the first A and by the product of all P: half the time of one in bfloat16 on a CPU, in float32.
 
     Args:
-        matrix: (M, N).
+        matrices: (K, M, N).
     """
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalized(matrices.mT).mT
     a, b, c = _COEFFICIENTS
-    x: Tensor = matrix.bfloat16()
-    if tall := len(x) > x.shape[1]:
-        x = x.T
-    x = x / x.norm().clamp(min=1e-7)
+    x = matrices.float()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    gram, product = x @ x.mT, torch.eye(x.shape[1], device=x.device)
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    return product @ x
