@@ -118,7 +118,7 @@ def forms_of(name: str) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
     }
     with tempfile.TemporaryDirectory() as made:
         forms["fp32, graph optimised before"] = runner(optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL)
-    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-muon.yaml")))
+    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-longer.yaml")))
     others = {
         "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
         INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),

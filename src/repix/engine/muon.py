@@ -76,7 +76,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     """U·Vᵀ of matrices U·S·Vᵀ, approximately (singular values of .7 to 1.2), by products alone.
 
     A step of the iteration is X ← P·X, P a polynomial of A = X·Xᵀ; so A ← P·A·P, and the long matrix is multiplied
-    but twice, to make the first A and by the product of all P: half the time of one in bfloat16 on a CPU, in float32.
+    but twice, to make the first A and by the product of all P: on a CPU float32 then takes less time than bfloat16 did.
 
     Args:
         matrices: (K, M, N).

@@ -58,12 +58,13 @@ class RepixNet(Network):
             )
         if palette is not None and predict != "image":
             raise RecipeError("repixnet: a palette goes with predict: image")
-        # the last block too: in int8 it takes 4 dB from dry pictures, the others nothing
-        self.keep_float = ("stem", "tail", f"decoders.0.{decoder[0] - 1}")
+        # either of the last two blocks in int8 takes 4 dB from dry pictures, the others nothing; the stem's time is
+        # worth more to them
+        self.keep_float = ("tail", *(f"decoders.0.{block}" for block in range(decoder[0])[-2:]))
         self.predict = predict
         self.head = PaletteHead(palette) if palette is not None else None
         self.multiple_of = unshuffle * 2 ** (len(channels) - 1)
-        # the shipped weights of 8 and of 20 blocks, tiles of 512 in the densest rain: two grey levels off at most
+        # the shipped weights of 8, 20 and 22 blocks, tiles of 512 in the densest rain: two grey levels off at most
         self.overlap = 128 if sum(encoder) + middle + sum(decoder) <= 12 else 208
         folded = 3 * unshuffle**2
 
