@@ -4,10 +4,10 @@
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
 a bound output, two threads), fp16, and int8 (`repix.engine.int8`), with more or less of the network in fp32; `int8` is
-the file that is shipped, where that is int8. Median seconds for 512x512, all forms in turns in one process, PReNet
-among them. One thread, where no other number is named. CPU-seconds are the process's; wall_seconds are left out where
-the machine did other things too. `fps_1080p`: 1920x1080 frames a second of the network alone, all cores, by the wall
-clock. int8 needs a processor with dot products of bytes.
+the file that is shipped, where that is int8. Median seconds for 512x512, each form and PReNet in turns with fp32 (with
+all forms loaded at once some took a sixth longer). One thread, where no other number is named. CPU-seconds are the
+process's; wall_seconds are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of
+the network alone, all cores, by the wall clock. int8 needs a processor with dot products of bytes.
 `psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32. All derain weights that are
 shipped, unless named.
 """
@@ -19,6 +19,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
@@ -56,6 +57,7 @@ KEPT = {
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Floats], Floats]
+Make = Callable[[], Run]
 
 
 def optimised(model: bytes, folder: Path) -> bytes:
@@ -102,39 +104,41 @@ def runner(
     return run_bound if bound else run
 
 
-def forms_of(name: str) -> tuple[dict[str, Run], set[str], dict[str, Run]]:
+def forms_of(name: str) -> tuple[dict[str, Make], set[str], dict[str, Make]]:
     """Everything of a weight that is measured, which of it may change the result, and what is measured on all cores."""
     net, (card, folder) = load_network(name), find_card(name)
     model = to_onnx(net, multiple_of=card.multiple_of)
     levels = ort.GraphOptimizationLevel
     forms = {
-        FP32: runner(model),
-        "fp32, graph not optimised": runner(model, level=levels.ORT_DISABLE_ALL),
-        "fp32, no memory arena": runner(model, arena=False),
-        "fp32, weights not prepacked": runner(model, prepacking=False),
-        "fp32, output bound": runner(model, bound=True),
-        "fp32, two threads": runner(model, threads=2),
-        "fp32, two threads that spin": runner(model, threads=2, spinning=True),
+        FP32: partial(runner, model),
+        "fp32, graph not optimised": partial(runner, model, level=levels.ORT_DISABLE_ALL),
+        "fp32, no memory arena": partial(runner, model, arena=False),
+        "fp32, weights not prepacked": partial(runner, model, prepacking=False),
+        "fp32, output bound": partial(runner, model, bound=True),
+        "fp32, two threads": partial(runner, model, threads=2),
+        "fp32, two threads that spin": partial(runner, model, threads=2, spinning=True),
     }
     with tempfile.TemporaryDirectory() as made:
-        forms["fp32, graph optimised before"] = runner(optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL)
+        forms["fp32, graph optimised before"] = partial(
+            runner, optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL
+        )
     batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-longer.yaml")))
     others = {
         "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
         INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),
     }
     others |= {form: to_int8(net, model, batches, keep_float=kept) for form, kept in KEPT.items()}
-    wide = {FP32: on_all_cores(model), INT8: on_all_cores(others[INT8])}
-    return forms | {form: runner(other) for form, other in others.items()}, {FP32, *others}, wide
+    wide = {FP32: partial(on_all_cores, model), INT8: partial(on_all_cores, others[INT8])}
+    return forms | {form: partial(runner, other) for form, other in others.items()}, {FP32, *others}, wide
 
 
 def on_all_cores(model: bytes) -> Run:
     return runner(model, threads=os.cpu_count() or 1, spinning=True)
 
 
-def frames_per_second(run: Run, turns: int) -> float:
+def frames_per_second(make: Make, turns: int) -> float:
     """By the wall clock, median."""
-    frame = np.random.default_rng(0).random((1, 3, *FRAME), dtype=np.float32)
+    run, frame = make(), np.random.default_rng(0).random((1, 3, *FRAME), dtype=np.float32)
     found = []
     for _ in range(turns + 1):
         begun = time.perf_counter()
@@ -143,16 +147,17 @@ def frames_per_second(run: Run, turns: int) -> float:
     return 1 / median(found[1:])
 
 
-def take_turns(forms: dict[str, Run], repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """(CPU, wall clock) in seconds of each turn of each form."""
+def take_turns(make: Make, base: Make, repeats: int) -> list[list[tuple[float, float]]]:
+    """(CPU, wall clock) in seconds of each turn of a form, and of fp32 beside it."""
     picture = np.random.default_rng(0).random((1, 3, SIZE, SIZE), dtype=np.float32)
-    seconds: dict[str, list[tuple[float, float]]] = {form: [] for form in forms}
-    for turn in tqdm(range(repeats + 1), desc="turns"):
-        for form, run in forms.items():
+    runs = [make(), base()]
+    seconds: list[list[tuple[float, float]]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for run, found in zip(runs, seconds, strict=True):
             start, begun = time.process_time(), time.perf_counter()
             run(picture)
             if turn:  # the first is the warm-up
-                seconds[form].append((time.process_time() - start, time.perf_counter() - begun))
+                found.append((time.process_time() - start, time.perf_counter() - begun))
     return seconds
 
 
@@ -185,15 +190,16 @@ def main() -> None:
     prenet = to_onnx(create_model("prenet"))
     for model in args.model or [card.name for card in list_cards() if card.task == "derain"]:
         forms, changing, wide = forms_of(model)
-        frames = {form: frames_per_second(run, 5) for form, run in wide.items()}
+        frames = {form: frames_per_second(make, 5) for form, make in wide.items()}
         if not rows:
-            forms[PRENET] = runner(prenet)
-            frames[PRENET] = frames_per_second(on_all_cores(prenet), 1)
-        seconds = take_turns(forms, args.repeats)
-        quality = {form: decibels(forms[form], kept) for form in tqdm(forms, desc=model) if form in changing}
-        base, elapsed = (median(side) for side in zip(*seconds[FP32], strict=True))
-        for form, turns in seconds.items():
-            cpu, wall = (median(side) for side in zip(*turns, strict=True))
+            forms[PRENET] = partial(runner, prenet)
+            frames[PRENET] = frames_per_second(partial(on_all_cores, prenet), 1)
+        quality = {form: decibels(forms[form](), kept) for form in tqdm(forms, desc=model) if form in changing}
+        for form, make in tqdm(forms.items(), desc="turns"):
+            (cpu, wall), (base, elapsed) = (
+                (median(side) for side in zip(*turns, strict=True))
+                for turns in take_turns(make, forms[FP32], args.repeats)
+            )
             row = {"model": model, "form": form, "cpu_seconds": f"{cpu:.4f}", "of fp32": f"{cpu / base:.2f}"}
             if form == PRENET:
                 row |= {"model": PRENET, "form": FP32, "of fp32": "1.00"}

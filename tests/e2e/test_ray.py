@@ -46,7 +46,7 @@ class Nodes:
             [sys.executable, str(HERE / "ray_nodes.py"), str(self.folder / "r")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=(self.folder / "errors").open("w"),
             text=True,
             env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(self.folder)},
         )
@@ -55,7 +55,7 @@ class Nodes:
     def _answer(self) -> str:
         assert self.process.stdout is not None
         answer = self.process.stdout.readline().strip()
-        assert answer, "the cluster did not start"
+        assert answer, f"the cluster is gone: {(self.folder / 'errors').read_text()[-2000:]}"
         return answer
 
     def tell(self, word: str) -> None:

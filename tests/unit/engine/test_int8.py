@@ -21,7 +21,7 @@ from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.weights import find_card
 
-NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [2]}
+NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [3]}
 
 
 def network(name: str = "repixnet", **args: object) -> nn.Module:
@@ -48,7 +48,8 @@ def test_the_network_says_what_stays_in_floating_point() -> None:
     model = to_onnx(net, multiple_of=4)
     weights = initializers(to_int8(net, model, [x.numpy()]))
     floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
-    assert floats == {"stem.1.weight", "tail.0.weight", "decoders.0.1.body.0.weight", "decoders.0.1.body.2.weight"}
+    last_blocks = {f"decoders.0.{block}.body.{layer}.weight" for block in (1, 2) for layer in (0, 2)}
+    assert floats == {"tail.0.weight", *last_blocks}
     rounded = {name.removesuffix("_quantized") for name in weights if name.endswith(".weight_quantized")}
     assert rounded | floats == {name for name, value in net.named_parameters() if value.ndim == 4}
     for name in rounded:
@@ -67,14 +68,13 @@ def test_what_runs_past_the_blocks_is_not_rounded() -> None:
     graph = onnx.load_from_string(to_int8(net, to_onnx(net, multiple_of=4), [pictures(4).numpy()])).graph
     maker = {output: node for node in graph.node for output in node.output}
     adds = [node for node in graph.node if node.op_type == "Add" and all(name in maker for name in node.input)]
-    assert len(adds) == 5  # four blocks and a skip connection
+    assert len(adds) == 6  # five blocks and a skip connection
     read = [sorted(maker[name].op_type for name in node.input) for node in adds]
-    # one side is what a convolution in int8 made; both where the other is what leads down to the coarse level
+    # one side is what a convolution in int8 made; both where the other is the stem, or leads down to the coarse level
+    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 2
     assert read.count(["Add", "DequantizeLinear"]) == 1
-    assert read.count(["Conv", "DequantizeLinear"]) == 1
-    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 1
     assert read.count(["Add", "DepthToSpace"]) == 1
-    assert read.count(["Add", "Conv"]) == 1
+    assert read.count(["Add", "Conv"]) == 2
 
 
 @pytest.mark.parametrize(("name", "args"), [("repixnet", NET), ("resnet", {}), ("prenet", {"stages": 2})])
