@@ -92,4 +92,5 @@ def orthogonalized(matrices: Tensor) -> Tensor:
         factor.diagonal(dim1=1, dim2=2).add_(a)
         product = factor @ product
         gram = factor @ gram @ factor
-    return product @ x
+    result: Tensor = product @ x
+    return result
