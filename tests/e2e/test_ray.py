@@ -42,14 +42,15 @@ class Nodes:
             tempfile.mkdtemp(prefix="rx", dir="/tmp" if os.path.isdir("/tmp") else None)
         )  # short: sockets
         (self.folder / "sitecustomize.py").write_text(POISON)
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "ray_nodes.py"), str(self.folder / "r")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "errors").open("w"),
-            text=True,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(self.folder)},
-        )
+        with (self.folder / "errors").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(HERE / "ray_nodes.py"), str(self.folder / "r")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(self.folder)},
+            )
         self.address = self._answer()
 
     def _answer(self) -> str:
