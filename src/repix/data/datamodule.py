@@ -108,6 +108,7 @@ class RestorationData(lightning.LightningDataModule):
         longest: larger photos are shrunk to this longer side.
         workers: processes that make data.
         seed: of everything.
+        hold_out_seed: of what is held out and its rain, where that shall stay the same under another `seed`.
         direction: `BtoA` exchanges the pictures of every pair.
         limit: only so many pairs are trained on, drawn once; a smaller number takes a part of a larger one's.
         augment: how to vary pairs; see `PairedDataset`.
@@ -132,6 +133,7 @@ class RestorationData(lightning.LightningDataModule):
         longest: int,
         workers: int,
         seed: int,
+        hold_out_seed: int | None = None,
         direction: Literal["AtoB", "BtoA"] = "AtoB",
         limit: int | None = None,
         augment: Augment | None = None,
@@ -143,7 +145,8 @@ class RestorationData(lightning.LightningDataModule):
             mixture = {"drawn": 0.6, "lines": 0.25, "dry": 0.15}
         all_photos = list_photos(photos)
         all_pairs = [pair for folder in pairs for pair in _directed(find_pairs(folder), direction)]
-        rng = np.random.default_rng((seed, 3))
+        hold_out_seed = seed if hold_out_seed is None else hold_out_seed
+        rng = np.random.default_rng((hold_out_seed, 3))
         kept_photos, held_photos = _split(all_photos, hold_out, rng)
         kept_pairs, held_pairs = _split(all_pairs, hold_out, rng)
         if limit is not None:
@@ -155,7 +158,7 @@ class RestorationData(lightning.LightningDataModule):
             name = folder.name if folder.name not in sets else f"{folder.absolute().parent.name}-{folder.name}"
             sets[name] = _directed(find_pairs(folder), direction)
         sets = {name: found[:validate_most] for name, found in sets.items()}
-        self._validation = ValidationDataset(sets, held_photos, seed=seed)
+        self._validation = ValidationDataset(sets, held_photos, seed=hold_out_seed)
         self._train: PairedDataset | RainyDataset
         if mixture:
             self._train = RainyDataset(

@@ -69,6 +69,9 @@ class Data(_Strict):
         0.0, ge=0, lt=1, description="vary the input's brightness, contrast, saturation by this share"
     )
     hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
+    hold_out_seed: int | None = Field(
+        None, description="draws what is held out and its rain, by default seed; with another seed the same is kept"
+    )
     validation: list[Path] = Field([], description="folders of pairs to validate on as well")
     watched: int = Field(0, ge=0, description="so many pairs trained on are validated on too, as the set `train`")
     validate_most: PositiveInt | None = Field(None, description="validate on the first so many pictures of each set")

@@ -188,6 +188,7 @@ def make_data(recipe: Recipe) -> RestorationData:
         longest=recipe.data.longest,
         workers=recipe.data.workers,
         seed=recipe.seed,
+        hold_out_seed=recipe.data.hold_out_seed,
         direction=recipe.data.direction,
         limit=recipe.data.limit,
         augment=Augment(recipe.data.jitter, recipe.data.flip, recipe.data.scale, recipe.data.turn, recipe.data.colour)

@@ -340,6 +340,23 @@ def translation(folder: Path, **changes: object) -> RestorationData:
     return RestorationData(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+def test_what_is_held_out_may_stay_under_another_seed(folder: Path) -> None:
+    first, kept, other = (
+        translation(folder, photos=[folder / "photos"], mixture={"drawn": 1.0}, augment=None, **seeds)
+        for seeds in ({"seed": 0}, {"seed": 1, "hold_out_seed": 0}, {"seed": 1})
+    )
+
+    def held(data: RestorationData) -> list[torch.Tensor]:
+        return [data._validation[i]["lq"] for i in range(len(data._validation))]
+
+    def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+    assert same(held(first), held(kept))
+    assert not same(held(first), held(other))
+    assert not torch.equal(first._train[0]["lq"], kept._train[0]["lq"])
+
+
 def names(data: RestorationData, kind: str) -> list[str]:
     items = (data._validation[i] for i in range(len(data._validation)))
     return [str(item["name"]) for item in items if item["set"] == kind]
