@@ -147,7 +147,7 @@ class Recipe(_Strict):
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
-    validate_every: PositiveInt = Field(2000, description="steps")
+    validate_every: PositiveInt = Field(2000, description="steps between validations; the last step has one too")
     save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
     seed: int = 0
     trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")

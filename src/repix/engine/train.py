@@ -74,7 +74,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
         )
         callbacks.append(best)
-    callbacks += [Curves(folder, every=LOG_EVERY), _SaveLast(last)]
+    callbacks += [Curves(folder, every=LOG_EVERY), _ValidateLast(), _SaveLast(last)]
     if recipe.ema:
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
@@ -158,6 +158,14 @@ class _EveryMinutes(ModelCheckpoint):
 
 # All that Lightning's callback asks its module is whether its optimization is manual.
 _AUTOMATIC = lightning.LightningModule()
+
+
+class _ValidateLast(Callback):
+    """Validates the end of a run, which no interval need hit: where the rate has come down, the best is often there."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True  # it would stop now anyway; asked to, Lightning validates first
 
 
 class _SaveLast(Callback):

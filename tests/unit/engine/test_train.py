@@ -129,19 +129,20 @@ def test_the_loss_falls_and_figures_are_logged(photos: Path, tmp_path: Path) -> 
         data={"photos": str(photos), "pairs": str(brighter), "mixture": {"pairs": 1}, "hold_out": 1, "workers": 0},
         stages=[{"steps": 24, "batch": 4, "patch": 32, "lr": 5e-3}],
         ema=0,
-        validate_every=12,
+        validate_every=10,
     )
     checkpoint = train(settings, tmp_path / "run", progress=False)
     assert checkpoint.name == "best.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 24  # between two intervals
     pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
-    assert pictures == ["val_0000012.png", "val_0000024.png"]
+    assert pictures == ["val_0000010.png", "val_0000020.png", "val_0000024.png"]
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "run" / "logs"))
     events.Reload()
     scores = [event.value for event in events.Scalars("val/pairs_psnr_y")]
-    assert len(scores) == 2
-    assert scores[1] > scores[0]
+    assert len(scores) == 3
+    assert scores[2] > scores[0]
     assert {"loss", "val/score", "val/dry_psnr_rgb", "val/drawn_psnr_y", "val/lines_psnr_y"} <= set(
         events.Tags()["scalars"]
     )
