@@ -122,7 +122,7 @@ def forms_of(name: str) -> tuple[dict[str, Make], set[str], dict[str, Make]]:
         forms["fp32, graph optimised before"] = partial(
             runner, optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL
         )
-    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-again.yaml")))
+    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-further.yaml")))
     others = {
         "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
         INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),

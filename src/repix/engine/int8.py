@@ -5,13 +5,21 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Floats = NDArray[np.float64]
+# without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
+_MOST = 64
 
 
 def _keeps_float(net: nn.Module) -> tuple[str, ...]:
@@ -53,6 +61,7 @@ def to_int8(
         ONNX with QuantizeLinear and DequantizeLinear around each such convolution, which ONNX Runtime fuses.
     """
     kept = _keeps_float(net) if keep_float is None else tuple(keep_float)
+    batches = list(batches)
     graph = onnx.load_from_string(model).graph
     excluded = [node.name for node in graph.node if node.op_type == "Conv" and _is_below(node.input[1], kept)]
     level = logging.root.level
@@ -68,8 +77,7 @@ def to_int8(
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", "Relu"],
                 per_channel=True,
-                # without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
-                reduce_range=True,
+                reduce_range=True,  # to _MOST
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=excluded,
@@ -80,6 +88,7 @@ def to_int8(
     finally:
         logging.root.setLevel(level)
     _spare_sums(rounded)
+    _round_together(rounded, graph, _second_moments(net, batches[::4]))
     made: bytes = rounded.SerializeToString()
     return made
 
@@ -103,3 +112,61 @@ def _spare_sums(model: onnx.ModelProto) -> None:
 def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
     read = maker.get(node.input[0])
     return node.op_type == "Conv" and read is not None and read.op_type == "DequantizeLinear"
+
+
+def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]]) -> dict[str, Floats]:
+    """By the name of each convolution, XᵀX over the patches X that it reads, (in·height·width) squared."""
+    moments: dict[str, Tensor] = {}
+
+    def add(name: str, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(part, nn.Conv2d)
+        read = F.unfold(inputs[0], part.kernel_size, part.dilation, part.padding, part.stride)  # type: ignore[arg-type]
+        moments[name] = moments.get(name, 0) + torch.einsum("nip,njp->ij", read, read).double()
+
+    handles = [
+        part.register_forward_pre_hook(partial(add, name))
+        for name, part in net.named_modules()
+        if isinstance(part, nn.Conv2d) and part.groups == 1 and part.padding_mode == "zeros"
+    ]
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                net(torch.from_numpy(batch))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: moment.numpy() for name, moment in moments.items()}
+
+
+def _round_together(model: onnx.ModelProto, exact: onnx.GraphProto, moments: Mapping[str, Floats]) -> None:
+    """Round weights again, not each to the nearest, but so that what their convolution makes changes least."""
+    weights = {one.name: one for one in exact.initializer}
+    rounded = {one.name: one for one in model.graph.initializer}
+    for name, moment in moments.items():
+        if (levels := rounded.get(f"{name}.weight_quantized")) is None:
+            continue
+        weight = numpy_helper.to_array(weights[f"{name}.weight"])
+        scale = numpy_helper.to_array(rounded[f"{name}.weight_scale"])
+        found = least_change(weight.reshape(len(weight), -1), scale, moment)
+        levels.CopyFrom(numpy_helper.from_array(found.reshape(weight.shape), levels.name))
+
+
+def least_change(weight: NDArray[np.float32], scale: NDArray[np.float32], moment: Floats) -> NDArray[np.int8]:
+    """Levels Q of weights W that make tr (Q·scale - W) XᵀX (Q·scale - W)ᵀ small: one input is rounded after the other,
+    and those that are left make up for its error (GPTQ, Frantar et al. 2023, algorithm 1; most important inputs first).
+
+    Args:
+        weight: (out, inputs).
+        scale: (out,), of a level.
+        moment: XᵀX, (inputs, inputs).
+    """
+    order = np.argsort(-moment.diagonal())
+    left, step = weight[:, order].astype(float), scale.astype(float)
+    damped = moment[np.ix_(order, order)] + np.eye(len(order)) * (0.01 * moment.diagonal().mean() + 1e-12)
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    levels = np.empty(weight.shape, np.int8)
+    for k, place in enumerate(order):
+        levels[:, place] = np.clip(np.rint(left[:, k] / step), -_MOST, _MOST)
+        error = (left[:, k] - levels[:, place] * step) / factor[k, k]
+        left[:, k + 1 :] -= np.outer(error, factor[k, k + 1 :])
+    return levels

@@ -145,6 +145,11 @@ class Recipe(_Strict):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 turns averaging off")
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
+    keep_awake: bool = Field(
+        False,
+        description="keep the units of residual blocks from falling silent, and wake at the start of each stage those "
+        "that are; for long trainings without batch norm",
+    )
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
     validate_every: PositiveInt = Field(2000, description="steps between validations; the last step has one too")

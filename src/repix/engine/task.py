@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
+from repix.engine.dormant import keep_awake, wake
 from repix.engine.muon import Muon
 from repix.engine.recipe import Recipe, Stage
 from repix.errors import RecipeError
@@ -54,6 +56,8 @@ class RestorationTask(lightning.LightningModule):
         self.net = create_model(recipe.model, **recipe.args)
         if recipe.init is not None:
             start_from(self.net, recipe.init)
+        if recipe.keep_awake:
+            keep_awake(self.net)
         # Twice as fast on CPUs, and what tensor cores want; here and not later, since what averages gradients over
         # processes takes down the layout when training begins, and fills them wrongly if that changes.
         if recipe.channels_last:
@@ -84,21 +88,26 @@ class RestorationTask(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1]."""
-        stage = self._begin()
         lq, gt = batch["lq"], batch["gt"]
+        stage = self._begin(lq)
         total, parts = self._loss_of(stage)(self._predict(lq), gt, lq)
         self._log_loss(total, parts)
         loss: Tensor = total
         return loss
 
-    def _begin(self) -> Stage:
+    def _begin(self, lq: Tensor) -> Stage:
         """This step's stage, with the network as it asks for it and random numbers (dropout) of the step alone, so that
         a resumed run draws what an unbroken one would."""
-        stage, _ = self.recipe.stage_at(self.global_step)
+        stage, within = self.recipe.stage_at(self.global_step)
         for name, value in stage.network.items():
             setattr(self.net, name, value)
         place = (self.recipe.seed, 5, self.global_step, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        if self.recipe.keep_awake and within == 0:
+            largest = partial(self.trainer.strategy.reduce, reduce_op="max")
+            woken = wake(self.net, lq, seed=self.recipe.seed + self.global_step, largest=largest)
+            if woken:
+                self.print(f"step {self.global_step}: {woken} units of residual blocks were silent and are made new")
         return stage
 
     def _predict(self, lq: Tensor) -> Prediction:

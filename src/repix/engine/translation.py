@@ -84,13 +84,13 @@ class Pix2PixTask(TranslationTask):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:  # type: ignore[override]
         """One step of the discriminator, then one of the generator."""
-        stage = self._begin()
+        lq, gt = batch["lq"], batch["gt"]
+        stage = self._begin(lq)
         wrapped = self.optimizers()
         assert isinstance(wrapped, list)
         ours, theirs = wrapped
         assert isinstance(ours, LightningOptimizer)
         assert isinstance(theirs, LightningOptimizer)
-        lq, gt = batch["lq"], batch["gt"]
         prediction = self._predict(lq)
         weight, adversarial = _adversarial(stage)
         if adversarial is not None:
