@@ -51,9 +51,9 @@ def _centre(convolution: nn.Conv2d) -> None:
         return gradient - part[:, None, None, None] * along
 
     convolution.register_forward_pre_hook(read)
-    convolution.weight.register_hook(across)
+    convolution.weight.register_hook(across)  # type: ignore[no-untyped-call]
     if convolution.bias is not None:
-        convolution.bias.register_hook(lambda gradient: gradient - gradient.mean())
+        convolution.bias.register_hook(lambda gradient: gradient - gradient.mean())  # type: ignore[no-untyped-call]
 
 
 def _alone(shares: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def read(*, mean: float = 1.0) -> Tensor:
 
 
 def shares(block: ResidualBlock, x: Tensor) -> Tensor:
-    return (block.body[0](x) > 0).float().mean((0, 2, 3)).detach()
+    share: Tensor = (block.body[0](x) > 0).float().mean((0, 2, 3))
+    return share.detach()
 
 
 def quietened(*, awake: bool) -> Tensor:
@@ -146,4 +147,4 @@ def test_a_run_wakes_a_weight(photos: Path, tmp_path: Path, capsys: pytest.Captu
     checkpoint = torch.load(train(recipe, tmp_path / "run", progress=False), weights_only=True)
     bias = checkpoint["state_dict"]["net.middle.0.body.0.bias"]
     assert (bias.max() > -1) == (bias.min() > -1) == awake
-    assert ("step 0: 16 units of residual blocks were silent" in capsys.readouterr().out) == awake
+    assert ("units of residual blocks were silent and are made new" in capsys.readouterr().out) == awake
