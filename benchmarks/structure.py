@@ -71,6 +71,7 @@ STRUCTURE: dict[str, list[str]] = {
     # the same network, otherwise learnt
     "twice-the-rate": ["stages.0.lr=2.0e-3"],
     "muon": ["optimizer.name=muon", "stages.0.lr=2.0e-3"],
+    "awake": ["optimizer.name=muon", "stages.0.lr=2.0e-3", "keep_awake=true"],
 }
 LEARNT = "muon"  # how the rows of `mixture` learn
 MIXTURE: dict[str, list[str]] = {
