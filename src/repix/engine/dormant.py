@@ -24,11 +24,11 @@ def keep_awake(net: nn.Module) -> None:
     """Let no step of training move all units of a residual block below zero at once.
 
     What a block reads has a mean far from zero, so a change of the first convolution's kernels along that mean moves
-    every unit at every pixel, hundreds of times as fast as its bias can. Optimizers whose steps are of one size (Adam,
+    every unit at every pixel, up to 200 times as fast as its bias can. Optimizers whose steps are of one size (Adam,
     Muon) soon have units below zero that way, for good: a ReLU that nothing passes has no gradient. So the gradient's
     part along the mean over the batch is taken out of the kernels, and the mean over units out of the biases: single
-    units can still move. Of several processes each goes by the mean of its own share. (Gradient centralization, Yong et al. 2020, eq. 1, along the mean of what is read instead of
-    along ones.)
+    units can still move. Of several processes each goes by the mean of its own share. (Gradient centralization, Yong
+    et al. 2020, eq. 1, along the mean of what is read instead of along ones.)
 
     Args:
         net: hooks are put on its residual blocks that have no batch norm, which takes out means by itself.
