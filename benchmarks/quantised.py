@@ -36,11 +36,11 @@ from repix.data.dataset import Sample
 from repix.engine.export import to_onnx
 from repix.engine.inspect import load_network
 from repix.engine.int8 import to_int8
-from repix.engine.recipe import load_recipe
 from repix.engine.train import last_batches
 from repix.metrics import psnr_y
 from repix.models import create_model
 from repix.weights import find_card, list_cards, read_weights
+from translate import recipe_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 512
@@ -122,7 +122,7 @@ def forms_of(name: str) -> tuple[dict[str, Make], set[str], dict[str, Make]]:
         forms["fp32, graph optimised before"] = partial(
             runner, optimised(model, Path(made)), level=levels.ORT_DISABLE_ALL
         )
-    batches = list(last_batches(load_recipe(ROOT / "recipes" / "repixnet-large-further.yaml")))
+    batches = list(last_batches(recipe_of(card)))
     others = {
         "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
         INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),

@@ -107,8 +107,7 @@ SECTIONS = [
         "ONNX Runtime's settings, fp16 and int8 (sums in fp32) on a CPU with AVX512-VNNI, one thread where no other "
         "number is named: median CPU-seconds, the same against fp32's in turns with it, wall-clock seconds where the "
         "machine was idle, and the change of `psnr_y` on so many held-out pictures. `int8` is what `export --int8` "
-        "makes, with the last two blocks and the way up in fp32 as well; here as shipped; fp32 is "
-        "what repixnet-large is.",
+        "makes, with the last two blocks in fp32 as well; here as shipped; fp32 is what repixnet-large is.",
         "python benchmarks/quantised.py --model repixnet",
     ),
     Section(

@@ -88,7 +88,7 @@ def to_int8(
     finally:
         logging.root.setLevel(level)
     _spare_sums(rounded)
-    _round_together(rounded, graph, _second_moments(net, batches[::4]))
+    _round_together(rounded, graph, _second_moments(net, batches[::4], kept))
     made: bytes = rounded.SerializeToString()
     return made
 
@@ -114,8 +114,8 @@ def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
     return node.op_type == "Conv" and read is not None and read.op_type == "DequantizeLinear"
 
 
-def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]]) -> dict[str, Floats]:
-    """By the name of each convolution, XᵀX over the patches X that it reads, (in·height·width) squared."""
+def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]], kept: tuple[str, ...]) -> dict[str, Floats]:
+    """By the name of each convolution but those kept, XᵀX over the patches X that it reads, (in·height·width)²."""
     moments: dict[str, Tensor] = {}
 
     def add(name: str, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -126,7 +126,10 @@ def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]]) -> d
     handles = [
         part.register_forward_pre_hook(partial(add, name))
         for name, part in net.named_modules()
-        if isinstance(part, nn.Conv2d) and part.groups == 1 and part.padding_mode == "zeros"
+        if isinstance(part, nn.Conv2d)
+        and part.groups == 1
+        and part.padding_mode == "zeros"
+        and not _is_below(name, kept)
     ]
     try:
         with torch.inference_mode():
