@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import lightning
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from repix.data.dataset import (
@@ -201,6 +202,7 @@ class RestorationData(lightning.LightningDataModule):
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
             prefetch_factor=8 if self._workers else None,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
