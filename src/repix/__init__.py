@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+import repix._environment  # noqa: F401  (before any dependency)
+
 __version__ = "0.1.0"
 
 _PUBLIC = {

@@ -210,9 +210,6 @@ def _names_a_file(dst: str) -> bool:
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
     """A connection to a cluster, or one of this machine for as long as the block lasts; Ray is kept quiet in it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray tells of dying workers on stdout
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -33,7 +33,6 @@ from repix.io.paths import atomic
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # playlists and scripts, which may name other files and addresses, are no films
 _DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
-os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder tells its life on stderr; errors alone will do
 _THREADS = min(os.cpu_count() or 1, 4)  # each holds frames
 
 # a photo comes back from RGB with luma exact and chroma at 70 dB; with swscale's own choice luma is at 47 dB, one
