@@ -253,7 +253,7 @@ def superlu(p: Problem) -> Iterator[Row]:
 def course(p: Problem) -> Iterator[Row]:
     import torch
 
-    from repix.poisson.descent import descend
+    from repix.poisson.torch import descend
 
     torch.set_num_threads(1)
     steps = 5000

@@ -40,8 +40,8 @@ from tqdm import tqdm
 
 from lines import PHOTOGRAPHED, Pixels, dry_side, held_out, line_pictures, to_8_bits
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
-from repix.engine.figure import Figure, Panel, save_figure
-from repix.infer import confidence
+from repix.figures import Figure, Panel, save_figure
+from repix.infer import uncertainty as confidence
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image
 from repix.metrics import psnr_y

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.data.rain import RainParams, add_rain
+from repix.degradations.rain import RainParams, add_rain
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, write_image
 

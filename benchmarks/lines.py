@@ -2,7 +2,7 @@
 
     python benchmarks/lines.py [--model repixnet] [--pictures 6] [--csv benchmarks/results/lines.csv]
 
-Drawn pictures (`repix.data.lines`, every other one over a held-out photo) and photographed ones: of the photos and
+Drawn pictures (`repix.degradations.hard_negatives`, every other one over a held-out photo) and photographed ones: of the photos and
 pairs that `recipes/repixnet.yaml` holds out, the dry pictures' windows with the most energy in one direction. None was
 trained on. Beside the weight, PReNet's published ones for Rain100L and Rain100H. 8 bits, `psnr_y`, mean over pictures,
 and the weight's worst picture. Also draws docs/images/lines.webp: one picture of each kind, and what each made of it.
@@ -27,13 +27,13 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from repix.data.dataset import Sample
-from repix.data.lines import LINES, draw_lines_picture
-from repix.engine.recipe import load_recipe
-from repix.engine.train import make_data
-from repix.infer.backend import TorchBackend
+from repix.degradations.hard_negatives import LINES, draw_lines_picture
+from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.metrics import psnr_y
 from repix.models.prenet import load_published
+from repix.train.loop import make_data
+from repix.train.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT.parent / "shared" / "data" / "peers" / "PReNet"

@@ -10,10 +10,10 @@ from typing import Any
 
 import lightning
 
-from repix.engine.export import export
-from repix.engine.recipe import Recipe, load_recipe
-from repix.engine.task import RestorationTask
-from repix.engine.train import make_data, train
+from repix.train.export import export
+from repix.train.loop import make_data, train
+from repix.train.recipe import Recipe, load_recipe
+from repix.train.task import RestorationTask
 from repix.weights import ModelCard
 from translate import read_rows, write_rows
 

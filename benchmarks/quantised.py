@@ -3,7 +3,7 @@
     python benchmarks/quantised.py [--model repixnet ...] [--csv benchmarks/results/quantised.csv]
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
-a bound output, two threads), fp16, and int8 (`repix.engine.int8`), with more or less of the network in fp32; `int8` is
+a bound output, two threads), fp16, and int8 (`repix.train.quantize`), with more or less of the network in fp32; `int8` is
 the file that is shipped, where that is int8. Median seconds for 512x512, each form and PReNet in turns with fp32 (with
 all forms loaded at once some took a sixth longer). One thread, where no other number is named. CPU-seconds are the
 process's; wall_seconds are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of
@@ -33,12 +33,12 @@ from tqdm import tqdm
 from confidence import write
 from lines import held_out, to_8_bits
 from repix.data.dataset import Sample
-from repix.engine.export import to_onnx
-from repix.engine.inspect import load_network
-from repix.engine.int8 import to_int8
-from repix.engine.train import last_batches
+from repix.evaluate.inspect import load_network
 from repix.metrics import psnr_y
 from repix.models import create_model
+from repix.train.export import to_onnx
+from repix.train.loop import last_batches
+from repix.train.quantize import to_int8
 from repix.weights import find_card, list_cards, read_weights
 from translate import recipe_of
 

@@ -195,11 +195,11 @@ SECTIONS = [
         "python benchmarks/translate.py facades-labels facades-photo runs/NAME/weight …",
     ),
     Section(
-        "film.csv",
+        "video.csv",
         "Films: where the time goes",
         "A film with sound through `repix derain`, on two cores; the network alone on as many frames in the same run. "
         "CPU-seconds a frame of the whole and of its parts; peak memory.",
-        "python benchmarks/video.py speed --csv benchmarks/results/film.csv",
+        "python benchmarks/video.py speed --csv benchmarks/results/video.csv",
     ),
     Section(
         "steady.csv",

@@ -28,7 +28,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from repix.infer.batch import find_jobs, restore_jobs
+from repix.infer.images import find_jobs, restore_jobs
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 

@@ -23,8 +23,8 @@ import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
-from repix.engine.export import to_onnx
 from repix.models import create_model
+from repix.train.export import to_onnx
 from repix.weights import find_card, list_cards, read_weights
 
 

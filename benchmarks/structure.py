@@ -37,13 +37,13 @@ from pace import fill, seconds_of, trained
 from repix.data.datamodule import list_photos
 from repix.data.dataset import KINDS, RainyDataset, Span
 from repix.data.pairs import find_pairs
-from repix.engine.export import to_onnx
-from repix.engine.recipe import Recipe, load_recipe
 from repix.infer.restorer import Restorer
 from repix.metrics import psnr_rgb, psnr_y
 from repix.models import Prediction, create_model
 from repix.models.layers import ResidualBlock
 from repix.models.repixnet import RepixNet
+from repix.train.export import to_onnx
+from repix.train.recipe import Recipe, load_recipe
 from speed import in_turns
 from translate import read_rows, write_rows
 

@@ -6,7 +6,7 @@
 
 Each row trains `recipes/study.yaml` with a few settings changed, for so many minutes of its own pace: the pace is
 timed first, the number of steps (and with it the cosine) follows. A row that was interrupted goes on from its last
-checkpoint. The finished weight is exported and measured by `repix.engine.evaluate` on the first 25 pairs of Rain100L,
+checkpoint. The finished weight is exported and measured by `repix.evaluate.run` on the first 25 pairs of Rain100L,
 which no row has seen; every row is a line of benchmarks/results/study.csv. Runs and weights stay in runs/study.
 Curves (the L1 term on the training stream, which is the same for every row but `repixnet-progressive`, by minutes of
 training) go to benchmarks/results/study_curves.csv, and with the pictures to docs/images/study.
@@ -24,10 +24,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pace import fill, seconds_of, trained
 from repix.data.pairs import find_pairs
-from repix.engine.evaluate import contact_sheet, evaluate
-from repix.engine.figure import Figure, Panel, save_figure
-from repix.engine.recipe import Recipe, load_recipe
+from repix.figures import Figure, Panel, save_figure
+from repix.evaluate.run import contact_sheet, evaluate
 from repix.infer.restorer import Restorer
+from repix.train.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

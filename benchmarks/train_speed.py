@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from pace import seconds_of
 from repix.data.pairs import Pair, find_pairs
-from repix.engine.recipe import load_recipe
 from repix.models import create_model
+from repix.train.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, SIZE, WARMUP = 8, 128, 6

@@ -34,14 +34,14 @@ from numpy.typing import NDArray
 from torchmetrics.image.kid import poly_mmd
 
 from repix.data.pairs import Pair, find_pairs
-from repix.data.palettes import PALETTES
-from repix.engine.evaluate import evaluate
-from repix.engine.recipe import Recipe, parse_recipe
-from repix.engine.train import make_data
+from repix.evaluate.run import evaluate
 from repix.features import FeatureStack
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, resize
 from repix.metrics import KERNEL_METRICS, LABEL_METRICS, TRANSLATION_METRICS
+from repix.palettes import PALETTES
+from repix.train.loop import make_data
+from repix.train.recipe import Recipe, parse_recipe
 from repix.weights import ModelCard, find_card, read_weights
 from speed import session
 

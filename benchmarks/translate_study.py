@@ -23,11 +23,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from pace import fill, trained
-from repix.data.palettes import PALETTES
-from repix.engine.curves import read_curves
-from repix.engine.evaluate import evaluate
-from repix.engine.recipe import Recipe, load_recipe
+from repix.evaluate.run import evaluate
 from repix.infer.restorer import Restorer
+from repix.palettes import PALETTES
+from repix.train.curves import read_curves
+from repix.train.recipe import Recipe, load_recipe
 from translate import ROOT, pairs_of, read_rows, save_sheet
 
 CSV = ROOT / "benchmarks" / "results" / "translate_study.csv"

@@ -1,7 +1,7 @@
 """Films: what `--steady` does to flicker and to what moves, and how fast and in how much memory a film runs.
 
     python benchmarks/video.py steady [--model NAME|PATH] [--csv benchmarks/results/steady.csv] [--look FOLDER]
-    python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/film.csv]
+    python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
 `steady` puts rain, another seed for each frame, on films made of ../shared/data/Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from repix.data.rain import RainParams, add_rain
+from repix.degradations.rain import RainParams, add_rain
 from repix.infer.restorer import Restorer
 from repix.infer.video import steady
 from repix.io.image import read_image, write_image
-from repix.io.video import FilmReader, Frame, write_film
+from repix.io.video import Frame, VideoReader, write_video
 
 Image = NDArray[np.uint8]
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "Rain100L"
@@ -190,11 +190,11 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         peak, cpu, wall = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
         (sound, times), (new_sound, new_times) = facts(src), facts(dst)
         # the stages one by one, on the first two seconds
-        with FilmReader(src, end=2) as film:
+        with VideoReader(src, end=2) as film:
             _, reading, items = clocked(lambda: [item for item in film if isinstance(item, Frame)])
 
             def write() -> None:
-                with write_film(Path(folder) / "again.mp4", film) as writer:
+                with write_video(Path(folder) / "again.mp4", film) as writer:
                     for item in items:
                         writer.write(item)
 

@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from confidence import ROOT, WINDOW, cases, decibels, middle, write
+from repix.infer.ensemble import VIEWS, estimate
 from repix.infer.restorer import Restorer
-from repix.infer.views import VIEWS, estimate
 from repix.weights import list_cards
 
 MIRRORS = tuple(view._replace(top=0, left=0) for view in VIEWS)

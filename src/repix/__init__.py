@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Restorer": "repix.infer.restorer",
-    "RainParams": "repix.data.rain",
-    "add_rain": "repix.data.rain",
+    "RainParams": "repix.degradations.rain",
+    "add_rain": "repix.degradations.rain",
     "find_pairs": "repix.data.pairs",
     "read_image": "repix.io.image",
     "write_image": "repix.io.image",
@@ -30,8 +30,8 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from repix.data.pairs import find_pairs as find_pairs
-    from repix.data.rain import RainParams as RainParams
-    from repix.data.rain import add_rain as add_rain
+    from repix.degradations.rain import RainParams as RainParams
+    from repix.degradations.rain import add_rain as add_rain
     from repix.errors import RepixError as RepixError
     from repix.infer.restorer import Restorer as Restorer
     from repix.io.image import read_image as read_image

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from repix.infer.batch import Result, Summary
+    from repix.infer.images import Result, Summary
     from repix.infer.restorer import Quality, Restorer
     from repix.io.image import Pixels
     from repix.poisson.blend import BlendReport
@@ -164,7 +164,7 @@ def derain(
     """
     import functools
 
-    from repix.infer.batch import FilmOptions, restore_path
+    from repix.infer.images import VideoOptions, restore_path
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
@@ -188,7 +188,7 @@ def derain(
             format=format,
             overwrite=overwrite,
             max_pixels=max_pixels,
-            film=FilmOptions(start, end, codec, crf, steady),
+            film=VideoOptions(start, end, codec, crf, steady),
             progress=True,
             on_result=_say_failure,
         )
@@ -233,7 +233,7 @@ def translate(
     repix translate house.jpg --model facades-labels
     repix translate drawings/ --model facades-photo -o houses
     """
-    from repix.infer.batch import restore_path
+    from repix.infer.images import restore_path
 
     def work() -> Summary:
         return restore_path(
@@ -293,9 +293,9 @@ def _say_failure(result: Result) -> None:
 
 
 def _kinds(results: Sequence[Result]) -> str:
-    from repix.io.paths import FILMS
+    from repix.io.paths import VIDEOS
 
-    films = sum(result.src.suffix.lower() in FILMS for result in results)
+    films = sum(result.src.suffix.lower() in VIDEOS for result in results)
     return "pictures" if not films else "films" if films == len(results) else "pictures and films"
 
 
@@ -410,7 +410,7 @@ def rain(
     repix rain holiday/ -o pairs --severity 0.6
     repix train recipes/own-pairs.yaml --set data.pairs=pairs
     """
-    from repix.data.make import make_pairs
+    from repix.degradations.write_pairs import make_pairs
 
     summary = make_pairs(
         photos,
@@ -452,10 +452,10 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     for module in ("torch", "lightning", "yaml"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError("train", module)
-    from repix.engine.export import export as make_weight
-    from repix.engine.recipe import load_recipe
-    from repix.engine.train import is_main_process
-    from repix.engine.train import train as run
+    from repix.train.export import export as make_weight
+    from repix.train.loop import is_main_process
+    from repix.train.loop import train as run
+    from repix.train.recipe import load_recipe
 
     settings = load_recipe(recipe, overrides=overrides)
     folder = output if output is not None else Path("runs") / settings.name
@@ -498,8 +498,8 @@ def export(
 
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("train", "torch")
-    from repix.engine.export import export as make_weight
-    from repix.engine.export import read_figures
+    from repix.train.export import export as make_weight
+    from repix.train.export import read_figures
 
     metrics = [row for file in figures for row in read_figures(file)]
     card = make_weight(
@@ -580,12 +580,12 @@ def evaluate(
     repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
     """
     from repix.data.pairs import find_pairs, find_pairs_in
-    from repix.data.palettes import PALETTES
-    from repix.engine.evaluate import contact_sheet, quality_plot
-    from repix.engine.evaluate import evaluate as measure
-    from repix.engine.figure import save_figure
+    from repix.figures import save_figure
+    from repix.evaluate.run import contact_sheet, quality_plot
+    from repix.evaluate.run import evaluate as measure
     from repix.infer.restorer import Restorer
     from repix.io.paths import atomic
+    from repix.palettes import PALETTES
     from repix.weights import DEFAULT_MODEL
 
     if (lq is None) != (gt is None):
@@ -773,8 +773,8 @@ def _blend_by_descent(
     import numpy as np
 
     from repix.poisson.blend import BlendReport
-    from repix.poisson.descent import descend  # names the extra where torch is missing
     from repix.poisson.mask import cut, place
+    from repix.poisson.torch import descend  # names the extra where torch is missing
 
     place(selection, at, target.shape[:2])
     import torch
@@ -843,9 +843,9 @@ def inspect(
     repix inspect photo.jpg --show stages --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """
-    from repix.engine.figure import save_figure
-    from repix.engine.inspect import inspect as look
-    from repix.engine.inspect import save_arrays
+    from repix.figures import save_figure
+    from repix.evaluate.inspect import inspect as look
+    from repix.evaluate.inspect import save_arrays
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from running_page import Site
 
-from repix.data.palettes import FACADES
+from repix.palettes import FACADES
 from tiny_weight import write_weight
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -18,13 +18,13 @@ import pytest
 from numpy.typing import NDArray
 from running_page import Site
 
-from films import make_film, sound_of
 from repix.app.blend import Placing, paste
-from repix.data.palettes import FACADES, nearest_label
-from repix.infer.batch import restore_path
+from repix.infer.images import restore_path
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, write_image
+from repix.palettes import FACADES, nearest_label
 from repix.weights import list_cards
+from videos import make_film, sound_of
 
 pytestmark = pytest.mark.enable_socket
 

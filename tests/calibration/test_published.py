@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from repix.data.pairs import find_pairs_in
-from repix.engine.evaluate import evaluate
-from repix.infer.backend import TorchBackend
+from repix.evaluate.run import evaluate
+from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models.prenet import load_published
 

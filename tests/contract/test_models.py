@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from repix.engine.export import describe, save_weight
 from repix.errors import RecipeError
-from repix.infer.backend import TorchBackend
+from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import MODELS, Prediction, create_model
+from repix.train.export import describe, save_weight
 from repix.weights import ModelCard, find_card
 
 # Arguments that make each network small enough to test in a blink; every model must be here.

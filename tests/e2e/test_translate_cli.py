@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from repix.cli import main
-from repix.data.palettes import FACADES
-from repix.engine.export import read_figures
 from repix.io.image import Picture, read_image, write_image
+from repix.palettes import FACADES
+from repix.train.export import read_figures
 
 Run = Callable[..., tuple[int, str, str]]
 

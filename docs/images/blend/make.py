@@ -136,7 +136,7 @@ def course() -> None:
     import cv2
     import torch
 
-    from repix.poisson.descent import descend
+    from repix.poisson.torch import descend
 
     rows = []
     for name, options in PAIRS.items():

@@ -12,12 +12,12 @@ import gradio as gr
 import numpy as np
 
 from repix.app.server import NETWORK, PROGRESS, Server, present, save_zip
-from repix.data.rain import RainParams, add_rain
+from repix.degradations.rain import RainParams, add_rain
 from repix.errors import InputError
-from repix.infer.batch import FilmOptions, restore_path
+from repix.infer.images import VideoOptions, restore_path
 from repix.infer.video import restore_film
 from repix.io.image import Picture, pixels_like, read_image, write_image
-from repix.io.paths import FILMS, READABLE, plan
+from repix.io.paths import READABLE, VIDEOS, plan
 from repix.weights import DEFAULT_MODEL
 
 BEFORE_AFTER, RAIN = "before | after", "before | rain"
@@ -78,7 +78,7 @@ def derain_film(
             job.src,
             job.dst,
             strength=strength,
-            options=FilmOptions(steady=steady),
+            options=VideoOptions(steady=steady),
             max_pixels=server.options.max_pixels,
             progress=advance,
         )
@@ -238,7 +238,7 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
 def _build_film(server: Server, model_options: dict[str, Any]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            film = gr.File(label="Rainy film", file_types=sorted(FILMS), height=180, elem_id="film-file")
+            film = gr.File(label="Rainy film", file_types=sorted(VIDEOS), height=180, elem_id="film-file")
             model = gr.Dropdown(**model_options)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
             steady = gr.Checkbox(label="Steady", info="calms flicker while the camera stands still")

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import NETWORK, Server, present
-from repix.data.palettes import FACADES
 from repix.errors import InputError
-from repix.infer.batch import restore_path
+from repix.infer.images import restore_path
 from repix.io.image import Picture, write_image
 from repix.io.paths import READABLE
+from repix.palettes import FACADES
 
 SIZE = 256
 """Side of what is painted, in pixels: that of the pictures the facade networks learnt from."""

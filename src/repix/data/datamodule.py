@@ -25,7 +25,7 @@ from repix.data.dataset import (
     to_tensor,
 )
 from repix.data.pairs import Pair, find_pairs
-from repix.data.rain import FloatArray, RainParams, add_rain
+from repix.degradations.rain import FloatArray, RainParams, add_rain
 from repix.errors import InputError
 from repix.io.paths import READABLE
 
@@ -97,7 +97,7 @@ class ValidationDataset(Dataset[Sample]):
 
 
 class RestorationData(lightning.LightningDataModule):
-    """Loaders for `repix.engine.task.RestorationTask`.
+    """Loaders for `repix.train.task.RestorationTask`.
 
     Args:
         photos, pairs, masks, validation: folders; a validation set is called as its folder, with the one above it

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from repix.data.lines import draw_lines_picture
 from repix.data.pairs import Pair
-from repix.data.rain import (
+from repix.degradations.hard_negatives import draw_lines_picture
+from repix.degradations.rain import (
     FloatArray,
     RainParams,
     add_mist,
@@ -277,7 +277,7 @@ class RainyDataset(Dataset[Sample]):
         masks: streak masks, white on black, for `masks` (one to six, turned by ±30°, scaled by 0.6 to 1.8, summed).
         mixture: weight of each of `KINDS`: `drawn` by the physical model at the stage's severity, `lines` sharp
             lines, `dry` a clean picture that must come back as it is, `stripes` a drawn one full of thin lines
-            (`repix.data.lines`), half of them over a photo, that must too.
+            (`repix.degradations.hard_negatives`), half of them over a photo, that must too.
         spans: patch size and severity by global index.
         seed: of everything.
         longest: larger photos are shrunk to this longer side, which also hides their noise and blur.

@@ -30,10 +30,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from repix.errors import BackendError, InputError, MissingExtraError
-from repix.infer.batch import Bar, FilmOptions, Result, Summary, Wanted, find_jobs, restore_jobs, to_do
+from repix.infer.images import Bar, Result, Summary, VideoOptions, Wanted, find_jobs, restore_jobs, to_do
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
 from repix.io.image import MAX_PIXELS
-from repix.io.paths import FILMS, READABLE, Job, atomic, beside, mark_temporaries, plan_listed, remove_temporaries
+from repix.io.paths import READABLE, VIDEOS, Job, atomic, beside, mark_temporaries, plan_listed, remove_temporaries
 from repix.weights import find_card, verify
 
 ATTEMPTS = 3
@@ -76,7 +76,7 @@ def restore_on_ray(
     format: str | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
-    film: FilmOptions | None = None,
+    film: VideoOptions | None = None,
     progress: bool = False,
     on_result: Callable[[Result], None] | None = None,
 ) -> Summary:
@@ -176,7 +176,7 @@ def _find_remote(
         for name in names:
             inside = PurePosixPath(PurePosixPath(name).relative_to(root) if name != root else PurePosixPath(name).name)
             hidden = any(part.startswith(".") for part in inside.parts)  # and never above the folder of the results
-            if inside.suffix.lower() in READABLE | FILMS and not hidden:
+            if inside.suffix.lower() in READABLE | VIDEOS and not hidden:
                 whole = files.unstrip_protocol(name)
                 urls[Path(whole)] = whole
                 found.append((Path(whole), Path(dst) / inside))
@@ -204,7 +204,7 @@ def _results(inputs: Sequence[str], dst: str | None) -> Path:
 
 
 def _names_a_file(dst: str) -> bool:
-    return Path(dst).suffix.lower() in READABLE | FILMS and not os.path.isdir(dst)
+    return Path(dst).suffix.lower() in READABLE | VIDEOS and not os.path.isdir(dst)
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from repix.errors import InputError
-from repix.infer.backend import Backend, OnnxBackend
-from repix.infer.confidence import find_strength
+from repix.infer.backends.onnxruntime import Backend, OnnxBackend
+from repix.infer.ensemble import averaged
 from repix.infer.tiling import Pixels, Rounding, apply_tiled
-from repix.infer.views import averaged
+from repix.infer.uncertainty import find_strength
 from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
 
@@ -45,7 +45,7 @@ class Restorer:
         tiling: how to tile; None runs every picture in one piece.
         size: pictures are scaled to this shorter side for the network, and its results back; None takes them as they
             are. Label maps, where the card has a palette, are scaled back without mixing their colours.
-        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.views.averaged`.
+        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.ensemble.averaged`.
         card: what the network is, where it came with a card.
 
     Raises:
@@ -165,7 +165,7 @@ class Restorer:
 
     def find_strength(self, image: Pixels) -> float:
         """What `strength="auto"` takes for a picture: 1 where it is surely rain that is taken away, down to 0 where it
-        can't be; see `repix.infer.confidence.find_strength`. Costs up to four runs over a megapixel.
+        can't be; see `repix.infer.uncertainty.find_strength`. Costs up to four runs over a megapixel.
 
         Args:
             image: (H, W, 3), uint8 or uint16.

@@ -13,11 +13,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.infer.batch import FilmOptions
+from repix.infer.images import VideoOptions
 from repix.infer.restorer import Restorer
 from repix.io.image import MAX_PIXELS, Pixels
-from repix.io.paths import FILMS_WRITABLE
-from repix.io.video import FilmReader, Frame, write_film
+from repix.io.paths import VIDEOS_WRITABLE
+from repix.io.video import Frame, VideoReader, write_video
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ def restore_film(
     dst: Path,
     *,
     strength: float = 1.0,
-    options: FilmOptions | None = None,
+    options: VideoOptions | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[str, ...]:
@@ -59,11 +59,11 @@ def restore_film(
         InputError: a film that cannot be read or written.
         BackendError: the network failed.
     """
-    options = options or FilmOptions()
+    options = options or VideoOptions()
     restorer, lanes = restorer.side_by_side()
     with (
-        FilmReader(src, start=options.start, end=options.end, max_pixels=max_pixels) as film,
-        write_film(dst, film, codec=options.codec, crf=options.crf) as writer,
+        VideoReader(src, start=options.start, end=options.end, max_pixels=max_pixels) as film,
+        write_video(dst, film, codec=options.codec, crf=options.crf) as writer,
         ThreadPoolExecutor(1, "repix-decode") as decoding,
         ThreadPoolExecutor(lanes, "repix-network") as restoring,
         ThreadPoolExecutor(1, "repix-encode") as encoding,
@@ -106,7 +106,7 @@ def restore_film(
             waiting.popleft().result()
         film.close()  # the result may take its place
     notes = [*film.notes, *writer.notes]
-    if src.suffix.lower() not in FILMS_WRITABLE:
+    if src.suffix.lower() not in VIDEOS_WRITABLE:
         notes.append(f"{src.suffix[1:].upper()} written as {dst.suffix[1:].upper()}")
     return tuple(notes)
 
@@ -207,7 +207,7 @@ def _ramp(value: Any, one: float, zero: float) -> Any:
     return np.clip((zero - value) / (zero - one), 0, 1)
 
 
-def _read_ahead(pool: ThreadPoolExecutor, film: FilmReader) -> Iterator[tuple[list[Any], Frame | None]]:
+def _read_ahead(pool: ThreadPoolExecutor, film: VideoReader) -> Iterator[tuple[list[Any], Frame | None]]:
     """Packets of other tracks, and the frame that follows them; decoded while the network works on the frame before."""
     items = iter(film)
 

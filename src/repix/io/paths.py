@@ -21,14 +21,14 @@ READABLE = frozenset(
 WRITABLE = READABLE - {".heic", ".heif", ".gif"}
 """Extensions that a picture can be written as."""
 
-FILMS_WRITABLE = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+VIDEOS_WRITABLE = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Extensions that a film can be written as."""
 
-FILMS = FILMS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv"}
+VIDEOS = VIDEOS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv"}
 """File name extensions that are taken for films, in lower case."""
 
 # Matroska holds the sound and subtitles of every other container as they are
-_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(FILMS - FILMS_WRITABLE, ".mkv")
+_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(VIDEOS - VIDEOS_WRITABLE, ".mkv")
 # what smears the flat colours of a label map
 _LOSSLESS_AS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".avif", ".heic", ".heif", ".gif"), ".png")
 _CASE_BLIND = sys.platform in ("win32", "darwin")
@@ -51,7 +51,7 @@ class Job:
     @property
     def is_film(self) -> bool:
         """Whether this is a film, by the name of the result."""
-        return self.dst.suffix.lower() in FILMS_WRITABLE
+        return self.dst.suffix.lower() in VIDEOS_WRITABLE
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def plan(
         InputError: two inputs would share an output name, a result would overwrite an input unasked, an unknown
             format, no picture at all, or an output that cannot be written.
     """
-    known = READABLE | FILMS if films else READABLE
+    known = READABLE | VIDEOS if films else READABLE
     suffix = _checked_suffix(format, films=films)
     out = Path(output) if output is not None else None
     out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None
@@ -174,18 +174,18 @@ def _settle(
 
 def _job(src: Path, dst: Path, stem: str, suffix: str | None, *, named: bool, compare: bool, films: bool) -> Job | str:
     """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
-    known = READABLE | FILMS if films else READABLE
+    known = READABLE | VIDEOS if films else READABLE
     own = dst.suffix.lower()
     if src.suffix.lower() not in known and suffix is None:
         return f"not a {'picture or film' if films else 'picture'} that repix knows by its extension ({_listed(known)})"
     is_film = films and (
-        src.suffix.lower() in FILMS or (src.suffix.lower() not in READABLE and suffix in FILMS_WRITABLE)
+        src.suffix.lower() in VIDEOS or (src.suffix.lower() not in READABLE and suffix in VIDEOS_WRITABLE)
     )
-    if suffix is not None and (suffix in FILMS_WRITABLE) == is_film:
+    if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_film:
         if not named:
             dst = dst.with_suffix(suffix)
     elif named and suffix is not None:
-        return f"cannot be written as {suffix}; choose one of {_listed(FILMS_WRITABLE if is_film else WRITABLE)}"
+        return f"cannot be written as {suffix}; choose one of {_listed(VIDEOS_WRITABLE if is_film else WRITABLE)}"
     elif own in _WRITTEN_AS:
         dst = dst.with_suffix(_WRITTEN_AS[own])
     return Job(src, dst, dst.with_name(f"{stem}_compare{dst.suffix}") if compare and not is_film else None)
@@ -234,9 +234,9 @@ def _checked_suffix(format: str | None, *, films: bool) -> str | None:
     if format is None:
         return None
     suffix = "." + format.lower().lstrip(".")
-    if films and suffix in FILMS:
-        if suffix not in FILMS_WRITABLE:
-            raise InputError(f"cannot write {format!r} films; choose one of {_listed(FILMS_WRITABLE)}")
+    if films and suffix in VIDEOS:
+        if suffix not in VIDEOS_WRITABLE:
+            raise InputError(f"cannot write {format!r} films; choose one of {_listed(VIDEOS_WRITABLE)}")
     elif suffix not in WRITABLE:
         raise InputError(f"cannot write {format!r} pictures; choose one of {_listed(WRITABLE)}")
     return suffix

@@ -91,7 +91,7 @@ class Frame:
     duration: int = 0
 
 
-class FilmReader:
+class VideoReader:
     """The frames of a film, and the packets of its other tracks, in the order of the file.
 
     Args:
@@ -147,7 +147,7 @@ class FilmReader:
             self.close()
             raise
 
-    def __enter__(self) -> FilmReader:
+    def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(
@@ -329,14 +329,14 @@ def _open(path: Path) -> InputContainer:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-class FilmWriter:
-    """Encodes frames, and writes the packets of other tracks as they are; `write_film` makes one.
+class VideoWriter:
+    """Encodes frames, and writes the packets of other tracks as they are; `write_video` makes one.
 
     Attributes:
         notes: what could not be kept as it was, one sentence each.
     """
 
-    def __init__(self, path: Path, film: FilmReader, *, shown: Path, codec: str, crf: float) -> None:
+    def __init__(self, path: Path, film: VideoReader, *, shown: Path, codec: str, crf: float) -> None:
         self.notes: list[str] = []
         self._film = film
         self._container = _CONTAINERS[shown.suffix.lower()]
@@ -390,7 +390,7 @@ class FilmWriter:
         """Write the next frame or packet. Frames come in the order in which they are shown.
 
         Raises:
-            av.FFmpegError: the disk is full or the encoder fails; `write_film` makes one line of it.
+            av.FFmpegError: the disk is full or the encoder fails; `write_video` makes one line of it.
         """
         if not isinstance(item, Frame):
             if (copy := self._tracks.get(item.stream.index)) is not None:
@@ -452,9 +452,9 @@ class FilmWriter:
 
 
 @contextlib.contextmanager
-def write_film(
-    path: str | os.PathLike[str], film: FilmReader, *, codec: str | None = None, crf: float | None = None
-) -> Iterator[FilmWriter]:
+def write_video(
+    path: str | os.PathLike[str], film: VideoReader, *, codec: str | None = None, crf: float | None = None
+) -> Iterator[VideoWriter]:
     """Write a film with all that belongs to another: atomically, the whole file or none.
 
     Args:
@@ -486,7 +486,7 @@ def write_film(
         raise InputError(f"the constant rate factor (crf) of {codec} must be from 0 (best) to {worst}, got {crf:g}")
     try:
         with atomic(path) as temporary:
-            writer = FilmWriter(temporary, film, shown=path, codec=codec, crf=crf)
+            writer = VideoWriter(temporary, film, shown=path, codec=codec, crf=crf)
             try:
                 yield writer
                 writer.finish()

@@ -1,6 +1,6 @@
 """Adversarial losses: what a discriminator's logits are worth to it and to the generator.
 
-They take logits rather than pictures, so they are no part of `LOSSES`; `repix.engine.translation` runs both sides.
+They take logits rather than pictures, so they are no part of `LOSSES`; `repix.train.translation` runs both sides.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Network(nn.Module):
     # Side of a tile and what neighbours share, in pixels; the second at least the receptive field.
     tile: int = 1024
     overlap: int = 96
-    # Parts that stay in floating point where the rest runs in int8 (`repix.engine.int8`).
+    # Parts that stay in floating point where the rest runs in int8 (`repix.train.quantize`).
     keep_float: tuple[str, ...] = ()
 
     def forward_train(self, x: Tensor) -> Prediction:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from repix.data.palettes import PALETTES
 from repix.errors import RecipeError, did_you_mean
 from repix.models import Prediction
+from repix.palettes import PALETTES
 
 # How far from one half a cumulated probability must be to count as one or none; see `PaletteHead`.
 _SOFTNESS = 0.05
@@ -51,7 +51,7 @@ class PaletteHead(nn.Module):
     probability are replaced by steep sigmoids, so that it has a gradient.
 
     Args:
-        palette: two or more colours, each (R, G, B) in 0…255; or a name in `repix.data.palettes.PALETTES`.
+        palette: two or more colours, each (R, G, B) in 0…255; or a name in `repix.palettes.PALETTES`.
 
     Shapes: logits (N, K, H, W) -> `Prediction` with `pred` (N, 3, H, W), `logits` and `palette` (K, 3), in [0, 1].
     """

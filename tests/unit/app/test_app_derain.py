@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from films import make_film, sound_of
 from repix.app.derain import RAIN, derain_film, derain_picture, rain_on_picture, show
 from repix.app.server import Options, Server, StoppedError
 from repix.errors import InputError
 from repix.io.image import Picture, read_image, write_image
+from videos import make_film, sound_of
 
 
 @pytest.fixture

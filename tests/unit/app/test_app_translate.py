@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from repix.app.translate import SIZE, Shape, draw_labels, first_facade
-from repix.data.palettes import FACADES, nearest_label
 from repix.errors import InputError
+from repix.palettes import FACADES, nearest_label
 
 RGB = {colour.name: colour.rgb for colour in FACADES}
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from repix.cli import app
 from repix.errors import InputError, MissingExtraError, WeightsError
-from repix.infer.batch import Result
 from repix.infer.cluster import _Manifest, restore_on_ray
+from repix.infer.images import Result
 
 
 @pytest.fixture(autouse=True)

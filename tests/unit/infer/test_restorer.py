@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from repix.errors import BackendError, InputError, WeightsError
-from repix.infer.backend import OnnxBackend, TorchBackend
+from repix.infer.backends.onnxruntime import OnnxBackend, TorchBackend
 from repix.infer.restorer import Restorer
 from repix.weights import Tiling
 

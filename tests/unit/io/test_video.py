@@ -14,7 +14,7 @@ from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from repix.errors import InputError
-from repix.io.video import CODECS, FilmReader, Frame, write_film
+from repix.io.video import CODECS, Frame, VideoReader, write_video
 
 H, W = 48, 64
 
@@ -105,7 +105,7 @@ def times(path: Path) -> list[Fraction]:
 
 def rewrite(src: Path, dst: Path, change: Callable[[Frame], Frame] = lambda f: f, **options: Any) -> list[str]:
     reading = {name: options.pop(name) for name in ("start", "end") if name in options}
-    with FilmReader(src, **reading) as film, write_film(dst, film, **options) as writer:
+    with VideoReader(src, **reading) as film, write_video(dst, film, **options) as writer:
         for item in film:
             writer.write(change(item) if isinstance(item, Frame) else item)
     assert not list(dst.parent.glob("*.tmp"))
@@ -118,7 +118,7 @@ def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def frames_of(path: Path) -> list[Frame]:
-    with FilmReader(path) as film:
+    with VideoReader(path) as film:
         return [item for item in film if isinstance(item, Frame)]
 
 
@@ -358,14 +358,14 @@ def test_start_and_end(tmp_path: Path, container: str) -> None:
     assert [data for _, data in packets(dst, "audio")] == inside
     first = next(time for time, _ in packets(src, "audio") if time >= Fraction(8, 25))
     assert abs(packets(dst, "audio")[0][0] - (first - Fraction(8, 25))) <= Fraction(1, 1000)
-    with FilmReader(src, start=0.32, end=0.64) as film:
+    with VideoReader(src, start=0.32, end=0.64) as film:
         assert film.count == 8
 
 
 def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
     src = make_film(tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"no frame in that time; the film lasts 0\.4 s"):
-        FilmReader(src, start=5)
+        VideoReader(src, start=5)
 
 
 # ---- bad input
@@ -382,9 +382,9 @@ def test_no_film(tmp_path: Path) -> None:
     ]:
         path.write_bytes(contents)
         with pytest.raises(InputError, match=said):
-            FilmReader(path)
+            VideoReader(path)
     with pytest.raises(InputError, match="cannot be read"):
-        FilmReader(tmp_path / "none.mp4")
+        VideoReader(tmp_path / "none.mp4")
     with av.open(str(path), "w") as out:
         audio: Any = out.add_stream("aac", 48000)
         block = av.AudioFrame.from_ndarray(np.zeros((2, 4096), np.float32), "fltp", "stereo")
@@ -392,9 +392,9 @@ def test_no_film(tmp_path: Path) -> None:
         out.mux(audio.encode(block))
         out.mux(audio.encode(None))
     with pytest.raises(InputError, match="no moving pictures"):
-        FilmReader(path)
+        VideoReader(path)
     with pytest.raises(InputError, match="more than the 100 pixels"):
-        FilmReader(make_film(tmp_path / "b.mp4"), max_pixels=100)
+        VideoReader(make_film(tmp_path / "b.mp4"), max_pixels=100)
 
 
 def test_damage_in_the_middle_is_passed_over_and_said(tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_cut_short(tmp_path: Path) -> None:
     src = make_film(tmp_path / "c.mp4", frames=50)
     src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
     with pytest.raises(InputError, match="not a film, or damaged beyond reading"):
-        FilmReader(src)
+        VideoReader(src)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repix.engine.export import to_onnx
 from repix.models.irnn import DIRECTIONS, IRNN, irnn
+from repix.train.export import to_onnx
 
 
 def loop(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:

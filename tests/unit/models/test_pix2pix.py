@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from repix.data.palettes import FACADES
-from repix.engine.export import onnx_parity, to_onnx
 from repix.errors import RecipeError
-from repix.infer.backend import TorchBackend
+from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.models.layers import PaletteHead
 from repix.models.pix2pix import PatchGAN
+from repix.palettes import FACADES
+from repix.train.export import onnx_parity, to_onnx
 
 
 def picture(side: int, batch: int = 1) -> torch.Tensor:

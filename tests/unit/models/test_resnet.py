@@ -7,9 +7,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from repix.engine.export import onnx_parity, to_onnx
 from repix.errors import RecipeError
 from repix.models import create_model
+from repix.train.export import onnx_parity, to_onnx
 
 
 def reach(**args: object) -> int:

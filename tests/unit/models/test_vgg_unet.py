@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from repix.engine.recipe import parse_recipe
-from repix.engine.task import RestorationTask
 from repix.errors import RecipeError, WeightsError
 from repix.features import FeatureStack, conv_stack
 from repix.models import create_model
 from repix.models.vgg_unet import VggUNet
+from repix.train.recipe import parse_recipe
+from repix.train.task import RestorationTask
 
 SMALL = {"channels": [4, 4, 4, 4, 4], "palette": [[0, 0, 0], [255, 255, 255]]}
 

@@ -1,0 +1,1 @@
+"""Rain and other degradations drawn on clean images, and clean images that must stay."""

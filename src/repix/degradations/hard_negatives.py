@@ -1,0 +1,397 @@
+"""Dry pictures full of thin lines, which rain must not be mistaken for: drawn, seeded, in NumPy.
+
+What rain and a fence have in common is a bright or dark line a few pixels wide; what tells them apart is all around it:
+spacing, ends, colour, what crosses what. A network learns the difference only from pictures that have the lines and no
+rain. Everything is drawn at three times the size and averaged down, so that edges look as a camera's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from repix.degradations.rain import FloatArray
+from repix.errors import InputError
+
+_FINE = 3  # each side of a pixel is drawn as so many
+_AT_ONCE = 2_000_000  # points of strokes that are laid down at a time
+
+Doubles = npt.NDArray[np.float64]
+
+
+def draw_lines_picture(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    kind: str | None = None,
+    background: FloatArray | None = None,
+) -> FloatArray:
+    """A dry picture of thin lines, at a random angle, scale, colour and contrast.
+
+    Args:
+        shape: (H, W) in pixels.
+        rng: source of all randomness.
+        kind: one of `LINES`; None draws one.
+        background: (H, W, 3) in [0, 1], what is behind a fence, wires or strokes of ink; None makes a soft gradient.
+            Grass, hair, cloth and blinds fill the picture and hide it.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+
+    Raises:
+        InputError: unknown kind, a side below one pixel, or a background of another shape.
+    """
+    if kind is not None and kind not in LINES:
+        raise InputError(f"lines: got kind {kind!r}, expected one of {', '.join(LINES)}")
+    if min(shape) < 1:
+        raise InputError(f"lines: got a picture of {shape[0]}x{shape[1]}, expected at least one pixel")
+    if background is not None and background.shape != (*shape, 3):
+        raise InputError(f"lines: the background is {background.shape}, expected {(*shape, 3)}")
+    name = kind or list(LINES)[int(rng.integers(len(LINES)))]
+    behind = _ground(shape, rng) if background is None else np.asarray(background, np.float32)
+    picture = LINES[name](behind, rng)
+    return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def _hatching(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Pen strokes in one to three directions, dense where the drawing is dark."""
+    shape = behind.shape[:2]
+    ink, paper = _ink_and_paper(rng)
+    picture = np.asarray(paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.5)))
+    spacing = rng.uniform(3, 9)
+    first = _lean(rng)
+    for layer in range(int(rng.integers(1, 4))):
+        angle = first + layer * rng.uniform(0.5, 1.2)
+        tone = _soft(shape, rng, cells=4)
+        length = rng.uniform(12, 45)
+        across, along = _grid_along(shape, angle, spacing, length * 0.8, rng)
+        starts = _turned(across + rng.normal(0, spacing * 0.08, across.shape), along, angle, shape)
+        lengths = length * rng.uniform(0.6, 1.2, len(starts))
+        angles = angle + rng.normal(0, 0.025, len(starts))
+        ends = starts + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+        middle = np.clip((starts + ends) / 2, 0, np.array(shape) - 1).astype(int)
+        dark = tone[middle[:, 0], middle[:, 1]] > rng.uniform(0.2, 0.5) + 0.15 * layer
+        bend = rng.normal(0, 0.02, (len(starts), 1)) * (ends - starts)[:, ::-1] * [1, -1]
+        curves = np.stack([starts, (starts + ends) / 2 + bend, ends], 1)[dark]
+        colours = ink * rng.uniform(0.85, 1.15, (len(curves), 1))
+        picture = _stroke(picture, curves, spacing * rng.uniform(0.15, 0.35), colours)
+    return picture
+
+
+def _fence(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Upright bars with rails, or a mesh of wire, before whatever is behind."""
+    y, x = _fine_grid(behind.shape[:2])
+    lean = rng.normal(0, 0.05)
+    across, along = x * np.cos(lean) + y * np.sin(lean), y * np.cos(lean) - x * np.sin(lean)
+    colour = _colour(rng, (0.05, 0.95), 0.3)
+    if rng.random() < 0.5:
+        spacing = rng.uniform(7, 26)
+        width = spacing * rng.uniform(0.12, 0.6)
+        place = _distance(across + rng.uniform(0, spacing), spacing) / (width / 2)
+        rail = _distance(along + rng.uniform(0, 80), rng.uniform(50, 130)) / (width * rng.uniform(0.4, 1))
+        bars, rails = place < 1, rail < 1
+        light = np.where(bars, 1 - 0.45 * (place - 0.3) ** 2, 0.8 - 0.2 * rail**2)
+        solid = bars | rails
+    else:
+        spacing, slope = rng.uniform(8, 28), rng.uniform(0.7, 1.3)
+        width = max(0.9, spacing * rng.uniform(0.05, 0.13))
+        phases = rng.uniform(0, spacing, 2)
+        wires = [
+            _distance((across * slope + sign * along) / np.hypot(slope, 1) + phase, spacing) / (width / 2)
+            for sign, phase in zip((-1, 1), phases, strict=True)
+        ]
+        nearest = np.minimum(*wires)
+        solid, light = nearest < 1, 1 - 0.4 * np.minimum(nearest, 1) ** 2
+    fine = np.where(solid[..., None], light[..., None] * colour, _enlarged(behind))
+    return _averaged(fine)
+
+
+def _blinds(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Slats of a window blind, each shaded from edge to edge, with cords."""
+    shape = behind.shape[:2]
+    upright = rng.random() < 0.3
+    y, x = _fine_grid(shape)
+    lean = rng.normal(0, 0.06) + (np.pi / 2 if upright else 0)
+    across, along = y * np.cos(lean) + x * np.sin(lean), x * np.cos(lean) - y * np.sin(lean)
+    spacing = rng.uniform(4, 22)
+    phase = np.mod(across / spacing + rng.uniform(), 1)
+    gap = rng.uniform(0.05, 0.3)
+    low, high = np.sort(rng.uniform(0.45, 1.05, 2))
+    if rng.random() < 0.5:
+        low, high = high, low
+    light = low + (high - low) * phase + rng.uniform(0, 0.2) * np.sin(np.pi * phase)
+    colour = _colour(rng, (0.35, 0.95), 0.15)
+    glow = _enlarged(np.asarray(0.75 + 0.5 * _soft(shape, rng, cells=2), np.float32)[..., None])
+    slats = light[..., None] * colour * glow
+    through = _enlarged(behind) * np.float32(rng.uniform(0.1, 1.3))
+    fine = np.where((phase < gap)[..., None], through, slats)
+    if rng.random() < 0.6:
+        cord = _distance(along + rng.uniform(0, 200), rng.uniform(60, 200)) < rng.uniform(0.4, 1.0)
+        fine = np.where(cord[..., None], colour * np.float32(rng.uniform(0.5, 1.1)), fine)
+    return _averaged(fine)
+
+
+def _grass(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Blades that taper and bend, nearer ones before those behind them."""
+    height, width = behind.shape[:2]
+    length = rng.uniform(18, 70)
+    breadth = rng.uniform(1.0, 3.2)
+    count = int(1.6 * height * (width + length) / (length * breadth) * rng.uniform(1, 2)) + 8
+    foot = np.stack([rng.uniform(0, height + length, count), rng.uniform(-length / 2, width + length / 2, count)], 1)
+    foot = foot[np.argsort(foot[:, 0])]
+    lean = rng.normal(rng.normal(0, 0.2), rng.uniform(0.12, 0.4), count)
+    long = length * rng.uniform(0.5, 1.2, count)
+    tip = foot + long[:, None] * np.stack([-np.cos(lean), np.sin(lean)], 1)
+    bent = tip + rng.normal(0, 0.18, (count, 1)) * long[:, None] * np.array([0.3, 1.0])
+    hue = np.array([rng.uniform(0.25, 0.75), rng.uniform(0.45, 0.8), rng.uniform(0.05, 0.3)])  # fresh to dry
+    near = 0.35 + 0.65 * np.clip(foot[:, :1] / height, 0, 1) if rng.random() < 0.5 else 1.0
+    colours = hue * near * rng.lognormal(-0.15, 0.3, (count, 1)) * rng.uniform(0.85, 1.15, (count, 3))
+    ground = np.float32(rng.uniform(0.15, 0.5)) * hue.astype(np.float32) * (0.6 + 0.4 * behind)
+    return _stroke(ground, np.stack([foot, tip, bent], 1), breadth, colours, tapered=True)
+
+
+def _hair(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Strands that run together, each a little lighter or darker than the next, with a band of gloss."""
+    height, width = behind.shape[:2]
+    side = float(np.hypot(height, width))
+    angle = _lean(rng)
+    thin = rng.uniform(0.7, 1.8)
+    count = int(side / thin * rng.uniform(2, 3.5))
+    place = rng.uniform(-0.5, 0.5, count)
+    order = rng.permutation(count)
+    wave = [np.interp(place, np.linspace(-0.5, 0.5, 9), rng.normal(0, 0.045, 9)) for _ in range(3)]
+    along = np.array([-0.55, 0.0, 0.55]) + rng.normal(0, 0.06, (count, 3))
+    across = place[:, None] + np.stack(wave, 1) + rng.normal(0, 0.012, (count, 3))
+    unit, normal = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    points = side * (along[..., None] * unit + across[..., None] * normal) + np.array([height, width]) / 2
+    base = rng.uniform(0.06, 0.6) * (1 + rng.uniform(0, 1) * np.array([0.5, 0.0, -0.5]))  # grey to brown and blond
+    tufts = np.interp(place, np.linspace(-0.5, 0.5, 40), rng.normal(0, 0.2, 40))
+    colours = base * np.exp(tufts + rng.normal(0, 0.25, count))[:, None]
+    strands = _stroke(np.asarray(base * np.float32(0.5) + 0 * behind, np.float32), points[order], thin, colours[order])
+    y, x = np.mgrid[:height, :width]
+    down = ((y - height / 2) * unit[0] + (x - width / 2) * unit[1]) / side
+    gloss = rng.uniform(0, 0.7) * np.exp(-(((down - rng.uniform(-0.3, 0.3)) / rng.uniform(0.05, 0.2)) ** 2))
+    return np.asarray(strands * (1 + gloss[..., None]), np.float32)
+
+
+def _cloth(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Stripes or checks of a few colours on cloth that hangs in folds, with its weave."""
+    shape = behind.shape[:2]
+    y, x = _fine_grid(shape)
+    folds = _soft(shape, rng, cells=3)
+    bent = _enlarged((folds * rng.uniform(0, 30))[..., None])[..., 0]
+    angle = _lean(rng)
+    across = x * np.cos(angle) - y * np.sin(angle) + bent
+    along = x * np.sin(angle) + y * np.cos(angle) + bent
+    fine = _striped(across, rng)
+    if rng.random() < 0.35:
+        fine = (fine + _striped(along, rng)) / 2
+    pitch = rng.uniform(1.8, 4)
+    weave = 1 + rng.uniform(0, 0.06) * np.sin(2 * np.pi * across / pitch) * np.sin(2 * np.pi * along / pitch)
+    light = 0.7 + 0.45 * folds + rng.uniform(0, 0.5) * (folds - np.roll(folds, 5, 1))
+    return np.asarray(_averaged(fine * weave[..., None]) * light[..., None], np.float32)
+
+
+def _wires(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Wires that hang between masts, or rails that run to one point."""
+    height, width = behind.shape[:2]
+    count = int(rng.integers(3, 14))
+    colour = _colour(rng, (0.02, 0.25), 0.2) if rng.random() < 0.7 else _colour(rng, (0.75, 1.0), 0.1)
+    if rng.random() < 0.6:
+        ends = np.sort(rng.uniform(-0.1, 1.0, count)) * height
+        fall = rng.normal(0, 0.15) * height
+        sag = rng.uniform(0, 0.25) * height * rng.uniform(0.7, 1.3, count)
+        left, right = np.full(count, -5.0), np.full(count, width + 5.0)
+        middle = (ends + ends + fall) / 2 + sag
+        curves = np.stack(
+            [np.stack(pair, 1) for pair in ((ends, left), (middle, (left + right) / 2), (ends + fall, right))], 1
+        )
+        masts = rng.uniform(0, width, int(rng.integers(0, 3)))
+        upright = np.stack(
+            [np.stack([np.full_like(masts, part * height), masts + part * 3], 1) for part in (-0.1, 0.5, 1.1)], 1
+        )
+        behind = _stroke(behind, upright, rng.uniform(2, 6), np.tile(colour * 0.9, (len(masts), 1)))
+    else:
+        point = np.array([rng.uniform(-0.3, 0.3) * height, rng.uniform(0, 1) * width])
+        angles = np.linspace(-1.3, 1.3, 2 * count) + rng.normal(0, 0.04, 2 * count)
+        far = 2 * float(np.hypot(height, width))
+        ends_ = point + far * np.stack([np.cos(angles), np.sin(angles)], 1)
+        curves = np.stack([np.broadcast_to(point, ends_.shape), (point + ends_) / 2, ends_], 1)
+    colours = colour * rng.uniform(0.8, 1.2, (len(curves), 1))
+    if rng.random() < 0.4:  # those that turn, which rain does too
+        curves = curves[..., ::-1] * np.array([height / width, width / height])
+    return _stroke(behind, curves, rng.uniform(0.6, 2.4), colours)
+
+
+def _text(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Lines of writing in no known script."""
+    shape = behind.shape[:2]
+    ink, paper = _ink_and_paper(rng)
+    size = rng.uniform(6, 22)
+    angle = rng.normal(0, 0.08) + (np.pi / 2 if rng.random() < 0.85 else 0)  # along the rows of the picture or down
+    across, along = _grid_along(shape, angle, size * rng.uniform(1.4, 2.2), size * rng.uniform(0.55, 0.75), rng)
+    written = rng.random(len(across)) < 0.85
+    across, along = across[written], along[written]
+    # a script has two dozen signs of one to three strokes each, on a grid of a few places
+    signs = rng.integers(0, 3, (24, 3, 3, 2)) / 2 * np.array([1.0, 0.45])
+    strokes = rng.integers(1, 4, 24)
+    chosen = rng.integers(0, 24, len(across))
+    parts = []
+    for number in range(3):
+        those = strokes[chosen] > number
+        points = signs[chosen[those], number] * size
+        parts.append(
+            np.stack(
+                [_turned(across[those] + points[:, k, 0], along[those] + points[:, k, 1], angle, shape)
+                 for k in range(3)], 1)
+        )  # fmt: skip
+    curves = np.concatenate(parts)
+    picture = paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.4))
+    return _stroke(picture, curves, max(0.8, size * rng.uniform(0.06, 0.14)), np.tile(ink, (len(curves), 1)))
+
+
+LINES: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
+    "hatching": _hatching,
+    "fence": _fence,
+    "blinds": _blinds,
+    "grass": _grass,
+    "hair": _hair,
+    "cloth": _cloth,
+    "wires": _wires,
+    "text": _text,
+}
+"""What can be drawn, by name: (H, W, 3) background in [0, 1] -> the picture, not clipped."""
+
+
+def _stroke(
+    picture: FloatArray, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False
+) -> FloatArray:
+    """Paint quadratic Bézier curves, later ones over earlier ones.
+
+    Args:
+        picture: (H, W, 3), what they are painted on.
+        curves: (S, 3, 2): start, control point and end as (y, x) in pixels.
+        width: of every stroke in pixels.
+        colours: (S, 3).
+        tapered: the strokes run to a point at their ends.
+    """
+    if not len(curves):
+        return picture
+    height, width_ = (side * _FINE for side in picture.shape[:2])
+    # closer than a fine pixel both ways, so that slanted strokes have no holes: a curve's speed is at most twice the
+    # longer of its control polygon's sides
+    fastest = 2 * np.linalg.norm(np.diff(curves, axis=1), axis=2).max() * _FINE
+    t = np.linspace(0, 1, int(1.2 * fastest) + 2)[:, None]
+    count = max(1, round(1.4 * width * _FINE))
+    sides = (np.arange(count) + 0.5) / count - 0.5
+    painted = np.zeros(height * width_, np.int32)  # number of the stroke on top, from 1
+    step = max(1, _AT_ONCE // (len(t) * len(sides)))
+    for first in range(0, len(curves), step):
+        start, control, end = curves[first : first + step].swapaxes(0, 1)[:, :, None] * _FINE
+        at = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+        along = 2 * (1 - t) * (control - start) + 2 * t * (end - control)
+        normal = along[..., ::-1] * [1, -1] / np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
+        broad = width * _FINE * (1 - t**2 if tapered else np.ones_like(t))
+        y, x = np.moveaxis(at[:, :, None] + (normal * broad)[:, :, None] * sides[:, None], 3, 0)
+        row, column = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
+        number = np.broadcast_to(np.arange(first, first + len(start))[:, None, None] + 1, row.shape)
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width_)
+        painted[row[inside] * width_ + column[inside]] = number[inside]  # where several fall, the last stays
+    top = painted.reshape(height, width_)
+    fine = np.where(top[..., None] > 0, colours.astype(np.float32)[top - 1], _enlarged(picture))
+    return _averaged(fine)
+
+
+def _striped(across: Doubles, rng: np.random.Generator) -> Doubles:
+    """A repeated row of stripes, two to five colours wide."""
+    count = int(rng.integers(2, 6))
+    widths = np.exp(rng.uniform(np.log(1.5), np.log(16), count))
+    base = _colour(rng, (0.05, 0.95), 0.6)
+    colours = np.stack([base, *(_colour(rng, (0.05, 0.95), 0.6) for _ in range(count - 1))])
+    colours = base + (colours - base) * rng.uniform(0.25, 1)
+    edges = np.cumsum(widths)
+    found: Doubles = colours[np.searchsorted(edges, np.mod(across, edges[-1]), side="right").clip(0, count - 1)]
+    return found
+
+
+def _ground(shape: tuple[int, int], rng: np.random.Generator) -> FloatArray:
+    """A gradient between two colours, a little uneven."""
+    first, second = _colour(rng, (0.1, 0.95), 0.3), _colour(rng, (0.1, 0.95), 0.3)
+    second = first + (second - first) * rng.uniform(0.1, 1)
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = (np.arange(side) / max(side - 1, 1) - 0.5 for side in shape)
+    way = np.clip(0.5 + 0.7 * (np.cos(angle) * y[:, None] + np.sin(angle) * x), 0, 1)
+    way = way + 0.25 * (_soft(shape, rng, cells=4) - 0.5)
+    return np.asarray(first + (second - first) * way[..., None], np.float32)
+
+
+def _soft(shape: tuple[int, int], rng: np.random.Generator, *, cells: int) -> Doubles:
+    """Smooth random values in [0, 1]: a few by a few drawn, cosine between them."""
+    drawn = rng.random((cells + 1, cells + 1))
+
+    def mix(length: int) -> tuple[npt.NDArray[np.intp], Doubles]:
+        place = np.linspace(0, cells, length, endpoint=False)
+        low = place.astype(np.intp)
+        return low, (1 - np.cos(np.pi * (place - low))) / 2
+
+    (i, down), (j, right) = mix(shape[0]), mix(shape[1])
+    rows = drawn[i] * (1 - down[:, None]) + drawn[i + 1] * down[:, None]
+    return np.asarray(rows[:, j] * (1 - right) + rows[:, j + 1] * right)
+
+
+def _colour(rng: np.random.Generator, light: tuple[float, float], strength: float) -> Doubles:
+    """An RGB colour of a lightness in a range, grey at strength 0."""
+    grey = rng.uniform(*light)
+    return np.clip(grey * (1 + strength * rng.uniform(-1, 1, 3)), 0, 1)
+
+
+def _ink_and_paper(rng: np.random.Generator) -> tuple[Doubles, FloatArray]:
+    dark, pale = _colour(rng, (0.02, 0.4), 0.4), _colour(rng, (0.65, 0.98), 0.1)
+    ink, paper = (dark, pale) if rng.random() < 0.75 else (pale, dark)
+    return ink, paper.astype(np.float32)
+
+
+def _lean(rng: np.random.Generator) -> float:
+    """Angle from the vertical in radians; half are near it, where rain is."""
+    return float(rng.normal(0, 0.3) if rng.random() < 0.5 else rng.uniform(-np.pi / 2, np.pi / 2))
+
+
+def _grid_along(
+    shape: tuple[int, int], angle: float, across: float, along: float, rng: np.random.Generator
+) -> tuple[Doubles, Doubles]:
+    """Places on rows `across` apart and `along` apart within them, that cover a picture turned by any angle; relative
+    to its middle. Rows start where they like."""
+    half = float(np.hypot(*shape)) / 2 + max(across, along)
+    rows, steps = np.arange(-half, half, across), np.arange(-half, half, along)
+    shift = rng.uniform(0, along, len(rows))
+    return np.repeat(rows, len(steps)), (steps + shift[:, None]).ravel()
+
+
+def _turned(across: Doubles, along: Doubles, angle: float, shape: tuple[int, int]) -> Doubles:
+    """(N, 2) as (y, x): `along` runs at `angle` from the vertical, `across` at right angles to it."""
+    y = along * np.cos(angle) - across * np.sin(angle)
+    x = along * np.sin(angle) + across * np.cos(angle)
+    return np.stack([y, x], 1) + np.array(shape) / 2
+
+
+def _fine_grid(shape: tuple[int, int]) -> tuple[Doubles, Doubles]:
+    """y and x in pixels of the finer picture's pixels."""
+    y, x = np.mgrid[: shape[0] * _FINE, : shape[1] * _FINE]
+    return (y + 0.5) / _FINE, (x + 0.5) / _FINE
+
+
+def _distance(value: Doubles, period: float) -> Doubles:
+    """To the nearest multiple of a period."""
+    return np.abs(np.mod(value + period / 2, period) - period / 2)
+
+
+def _enlarged(picture: FloatArray | Doubles) -> FloatArray:
+    return np.asarray(picture, np.float32).repeat(_FINE, 0).repeat(_FINE, 1)
+
+
+def _averaged(fine: FloatArray | Doubles) -> FloatArray:
+    height, width = fine.shape[0] // _FINE, fine.shape[1] // _FINE
+    parts = np.asarray(fine, np.float32).reshape(height, _FINE, width, _FINE, -1)
+    return np.asarray(parts.mean((1, 3), dtype=np.float32))

@@ -1,0 +1,136 @@
+"""Rainy pairs on disk from dry photos: `repix rain`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from repix.degradations.rain import FloatArray, RainParams, add_rain
+from repix.errors import InputError, RepixError
+from repix.io.image import Picture, read_image, write_image
+from repix.io.paths import READABLE, Job, plan
+
+# Cameras differ; a horizontal field of view of 60° is a common phone's, and f = W / (2·tan 30°).
+_FOCAL = 0.87
+
+
+class MadePairs(NamedTuple):
+    """How a run went.
+
+    Attributes:
+        made: number of pairs written.
+        failed: a line for each photo that could not be used.
+    """
+
+    made: int
+    failed: list[str]
+
+
+def make_pairs(
+    photos: Sequence[str | os.PathLike[str]],
+    out: Path,
+    *,
+    severity: float | None = None,
+    angle: float | None = None,
+    masks: Path | None = None,
+    copies: int = 1,
+    seed: int = 0,
+    layer: bool = False,
+    format: str = "png",
+    overwrite: bool = False,
+    progress: bool = False,
+) -> MadePairs:
+    """Write `out/input/NAME.png` (rainy) and `out/target/NAME.png` (dry) for each photo, folders mirrored.
+
+    A photo's metadata goes to both; its alpha to neither, since training has no use for it.
+
+    Args:
+        photos: files, globs and folders.
+        out: folder for the pairs.
+        severity: 0 drizzle to 1 storm; drawn for each picture where None.
+        angle: lean of the streaks in degrees; drawn where None.
+        masks: folder of streak masks to use in place of drawn streaks.
+        copies: different rains for each photo, `NAME_1`, `NAME_2`, …
+        seed: together with a photo's relative name it fixes its rain, so a photo added later changes no other.
+        layer: write `out/layer/NAME.png` too, the radiance the drops added, clipped to white.
+        format: extension of what is written; a lossy one is a choice of the user's.
+        overwrite: replace what is there.
+        progress: show a bar.
+
+    Raises:
+        InputError: no photos, names that collide, or a folder that cannot be written.
+    """
+    jobs = plan(photos, out / "target", format=format, overwrite=overwrite)
+    failed = [f"{path}: {reason}" for path, reason in jobs.failed]
+    streaks = _load_masks(masks) if masks is not None else []
+    made = 0
+    with tqdm(total=len(jobs.jobs) * copies, unit="pair", disable=None if progress and jobs.jobs else True) as bar:
+        for job in jobs.jobs:
+            try:
+                picture = dataclasses.replace(read_image(job.src), alpha=None)
+            except RepixError as error:
+                failed.append(str(error))
+                bar.update(copies)
+                continue
+            for copy in range(1, copies + 1):
+                name = job.dst.relative_to(out / "target")
+                if copies > 1:
+                    name = name.with_name(f"{name.stem}_{copy}{name.suffix}")
+                rng = np.random.default_rng((seed, zlib.crc32(name.as_posix().encode())))
+                try:
+                    made += _make(job, picture, out, name, rng, severity, angle, streaks, layer, overwrite)
+                except RepixError as error:
+                    failed.append(str(error))
+                bar.update()
+    return MadePairs(made, failed)
+
+
+def _make(
+    job: Job,
+    picture: Picture,
+    out: Path,
+    name: Path,
+    rng: np.random.Generator,
+    severity: float | None,
+    angle: float | None,
+    masks: Sequence[FloatArray],
+    layer: bool,
+    overwrite: bool,
+) -> int:
+    """Write one pair; 1, or 0 where it is there already."""
+    target, rainy = out / "target" / name, out / "input" / name
+    if not overwrite and target.exists() and rainy.exists():
+        return 0
+    height, width = picture.pixels.shape[:2]
+    hard = float(rng.uniform()) if severity is None else severity
+    params = RainParams.from_severity(hard, rng, focal=_FOCAL * max(height, width))
+    if angle is not None:
+        params = dataclasses.replace(params, angle=angle)
+    lq, streaks = add_rain(picture.pixels, params, rng, masks=masks)
+    for path, pixels in ((target, picture.pixels), (rainy, lq)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, picture.with_pixels(pixels))
+    if layer:
+        path = (out / "layer" / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.rint(np.clip(streaks, 0, 1) * 255).astype(np.uint8)
+        write_image(path, Picture(np.repeat(levels[..., None], 3, axis=2), grey=True))
+    return 1
+
+
+def _load_masks(folder: Path) -> list[FloatArray]:
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in READABLE) if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"{folder}: no streak masks there; expected a folder of pictures, white streaks on black")
+    masks = []
+    for path in paths:
+        pixels = read_image(path).pixels
+        masks.append(np.asarray(pixels[..., 0], np.float32) / np.float32(np.iinfo(pixels.dtype).max))
+    return masks

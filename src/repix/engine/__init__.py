@@ -1,1 +1,0 @@
-"""Recipes, training, evaluation and export. Needs the `train` extra."""

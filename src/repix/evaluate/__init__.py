@@ -1,0 +1,1 @@
+"""Measuring restorers and looking into networks."""

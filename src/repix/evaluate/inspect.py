@@ -1,0 +1,367 @@
+"""Look into a network: the rain it takes away, its stages, its attention, its features, how far it sees, its signal.
+
+Each function gives a `Figure`: panels to draw, and the arrays behind them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from repix.errors import InputError, WeightsError
+from repix.figures import Figure, Floats, Panel
+from repix.features import BACKBONES, FeatureStack
+from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.uncertainty import estimates, expected_error
+from repix.io.paths import atomic
+from repix.models import MODELS, Prediction, create_model
+from repix.weights import find_card, read_weights
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+_MOST_MAPS = 64
+
+
+def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
+    """The torch network of a weight (a shipped name or a folder), or, untrained and seeded, of a name in `MODELS` or
+    `"my_file.py:MyNet"`.
+
+    Raises:
+        WeightsError: no such weight, or one without safetensors.
+    """
+    name = os.fspath(name_or_path)
+    try:
+        card, folder = find_card(name)
+    except WeightsError:
+        if name not in MODELS and ".py:" not in name:
+            raise
+        torch.manual_seed(0)
+        return create_model(name).eval()
+    import safetensors.torch
+
+    net = create_model(card.arch, **card.args)
+    try:
+        net.load_state_dict(safetensors.torch.load(read_weights(card, folder, "model.safetensors")))
+    except RuntimeError as error:
+        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r} ({str(error).splitlines()[0]})") from error
+    return net.eval()
+
+
+def rain(net: nn.Module, image: Pixels) -> Figure:
+    """What the network takes away: input - estimate.
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+        image: (H, W, 3), uint8 or uint16.
+    """
+    x, size = _padded(net, image)
+    with torch.inference_mode():
+        estimate = _cropped(net(x), size)
+    layer = _cropped(x, size) - estimate
+    most = max(float(np.abs(layer).max()), 1e-6)
+    return Figure(
+        "rain",
+        [
+            Panel("input", _shown(_cropped(x, size))),
+            Panel(f"taken away (grey is nothing, ±{most:.2f})", _shown(0.5 + layer / (2 * most))),
+            Panel("estimate", _shown(estimate)),
+        ],
+        arrays={"rain": layer, "estimate": estimate},
+    )
+
+
+def stages(net: nn.Module, image: Pixels) -> Figure:
+    """Each step of a progressive network.
+
+    Raises:
+        InputError: a network of one stage.
+    """
+    x, size = _padded(net, image)
+    prediction = _predict(net, x)
+    if not prediction.stages:
+        raise InputError("this network has one stage only; prenet and progressive_spanet have several")
+    found = [_cropped(stage, size) for stage in (*prediction.stages, prediction.pred)]
+    panels = [Panel("input", _shown(_cropped(x, size)))]
+    panels += [Panel(f"stage {number}", _shown(stage)) for number, stage in enumerate(found, start=1)]
+    return Figure("stages", panels, arrays={"stages": np.stack(found)})
+
+
+def attention(net: nn.Module, image: Pixels) -> Figure:
+    """The network's map of where rain is, alone and over the picture.
+
+    Raises:
+        InputError: a network without such a map.
+    """
+    x, size = _padded(net, image)
+    mask = _predict(net, x).mask
+    if mask is None:
+        raise InputError("this network has no attention map; spanet and progressive_spanet have one")
+    plane = _cropped(mask, size)[..., 0]
+    picture = _cropped(x, size)
+    grey = picture.mean(axis=2, keepdims=True)
+    over = grey * (1 - plane[..., None]) + plane[..., None] * np.array((1.0, 0.2, 0.0), np.float32)
+    return Figure(
+        "attention",
+        [Panel("input", _shown(picture)), Panel("attention", plane), Panel("over the picture", _shown(over))],
+        arrays={"attention": plane},
+    )
+
+
+def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
+    """Feature maps of one layer; at most 64 are drawn, all are in the arrays.
+
+    Args:
+        net: a network, or a `FeatureStack`.
+        image: (H, W, 3).
+        layer: name of a module, as in `named_modules`.
+
+    Raises:
+        InputError: no such layer, or one that doesn't give feature maps.
+    """
+    modules = {name: module for name, module in net.named_modules() if name}
+    if layer not in modules:
+        raise InputError(f"no layer {layer!r}; this network has: {', '.join(modules)}")
+    caught: list[Tensor] = []
+
+    def keep(_module: nn.Module, _given: tuple[Any, ...], out: object) -> None:
+        if isinstance(out, Tensor):
+            caught.append(out)
+
+    handle = modules[layer].register_forward_hook(keep)
+    x, _ = _padded(net, image)
+    try:
+        with torch.inference_mode():
+            net(x)
+    finally:
+        handle.remove()
+    if not caught or caught[-1].dim() != 4:
+        raise InputError(f"layer {layer!r} gives no feature maps (N, C, H, W); try another")
+    maps = caught[-1][0].float().numpy()  # the last run, where a layer runs several times
+    shown = [Panel(str(number), plane) for number, plane in enumerate(maps[:_MOST_MAPS])]
+    more = f" (the first {_MOST_MAPS} of {len(maps)})" if len(maps) > _MOST_MAPS else ""
+    return Figure(f"features of {layer}{more}", shown, arrays={"features": maps})
+
+
+def confidence(net: nn.Module, image: Pixels) -> Figure:
+    """Seen or guessed: where the estimate is probably wrong, by how much the network disagrees with itself under
+    mirrors and shifts (`repix.infer.uncertainty`).
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+        image: (H, W, 3), uint8 or uint16.
+    """
+    x = np.ascontiguousarray(_floats(image).transpose(2, 0, 1)[None])
+    views = estimates(TorchBackend(net).run, x, multiple_of=int(getattr(net, "multiple_of", 1)))
+    error = expected_error(views) * np.float32(255)
+    picture = _shown(_floats(image))
+    estimate = views[0].transpose(1, 2, 0)
+    return Figure(
+        "confidence",
+        [
+            Panel("input", picture),
+            Panel("estimate", _shown(estimate)),
+            Panel(f"expected error in grey levels, {error.mean():.1f} on average", error),
+        ],
+        arrays={"expected_error": error, "estimate": estimate},
+    )
+
+
+def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: int = 8) -> Figure:
+    """How far one output pixel sees: the mean absolute derivative of it to every input pixel (Luo et al. 2016,
+    "Understanding the effective receptive field in deep convolutional neural networks", section 2).
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+        image: (H, W, 3); the derivative is taken on parts of it.
+        side: side of the parts in pixels; a longer field is cut off there.
+        samples: parts to average over.
+    """
+    x, _ = _padded(net, image)
+    unit = int(getattr(net, "multiple_of", 1))
+    height, width = (max(min(side, length) // unit, 1) * unit for length in x.shape[2:])
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros(height, width)
+    parameters = list(net.parameters())
+    wanted = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        for _ in range(samples):
+            top, left = (
+                int(torch.randint((length - part) // unit + 1, (), generator=generator)) * unit
+                for length, part in zip(x.shape[2:], (height, width), strict=True)
+            )
+            part = x[..., top : top + height, left : left + width].clone().requires_grad_()
+            net(part)[0, :, height // 2, width // 2].sum().backward()
+            assert part.grad is not None
+            total += part.grad[0].abs().sum(0)
+    finally:
+        for parameter, want in zip(parameters, wanted, strict=True):
+            parameter.requires_grad_(want)
+    plane = (total / samples).numpy()
+    radius = _radius(plane)
+    return Figure(
+        "effective receptive field",
+        [
+            Panel(
+                f"log10 of |d out / d in|; 95 % within {radius} pixels",
+                np.log10(plane / plane.max() + 1e-6).astype(np.float32),
+            )
+        ],
+        arrays={"receptive_field": plane, "radius": np.array(radius)},
+    )
+
+
+def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
+    """The vanishing signal, layer by layer, in untrained stacks of 3×3 convolutions with ReLU: plain against residual
+    (He et al. 2016, fig. 2), torch's default against Kaiming's initialisation (He et al. 2015, eq. 10).
+
+    Drawn are the variance of the activations over the picture (mean over channels, so that constants don't count) and
+    the norm of the weights' derivatives.
+
+    Args:
+        image: (H, W, 3), what goes through them.
+        depth: convolutions; even.
+        channels: width.
+    """
+    x = torch.from_numpy(_floats(image)).permute(2, 0, 1)[None]
+    variances: dict[str, Floats] = {}
+    norms: dict[str, Floats] = {}
+    for form in ("plain", "residual"):
+        for start in ("default", "kaiming"):
+            torch.manual_seed(0)
+            convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(depth))
+            head = nn.Conv2d(3, channels, 3, padding=1)
+            for conv in (head, *convs):
+                assert isinstance(conv, nn.Conv2d)
+                if start == "kaiming":
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                    assert conv.bias is not None
+                    nn.init.zeros_(conv.bias)
+            features = torch.relu(head(x))
+            found = []
+            for number, conv in enumerate(convs):
+                if form == "plain":
+                    features = torch.relu(conv(features))
+                elif number % 2 == 0:
+                    skip, features = features, torch.relu(conv(features))
+                else:
+                    features = torch.relu(skip + conv(features))
+                found.append(float(features.detach().var((2, 3)).mean()))
+            torch.autograd.backward(features.mean())
+            label = f"{form}, {start}"
+            variances[label] = np.array(found, np.float32)
+            gradients = [conv.weight.grad for conv in convs if isinstance(conv.weight, Tensor)]
+            norms[label] = np.array([float(one.norm()) for one in gradients if one is not None], np.float32)
+    arrays = {f"{what} {label}": values for what, all_ in (("variance", variances), ("gradient", norms))
+              for label, values in all_.items()}  # fmt: skip
+    axes = ("layer", "")
+    return Figure(
+        f"signal through {depth} convolutions",
+        [
+            Panel("variance of the activations", curves=variances, axes=axes),
+            Panel("norm of the weights' derivative", curves=norms, axes=axes),
+        ],
+        arrays=arrays,
+    )
+
+
+SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
+    "rain": rain,
+    "stages": stages,
+    "attention": attention,
+    "confidence": confidence,
+    "receptive-field": receptive_field,
+}
+
+
+def inspect(
+    show: str,
+    image: Pixels,
+    *,
+    model: str | os.PathLike[str],
+    layer: str | None = None,
+    backbone: str | Path | None = None,
+) -> Figure:
+    """One of the views by its name on the command line.
+
+    Args:
+        show: a key of `SHOWN`, or `features` or `signal`.
+        image: (H, W, 3), uint8 or uint16.
+        model: as in `load_network`; for `features` also `vgg16`, `vgg19` or `alexnet`.
+        layer: for `features`: name of a module; for a backbone, a number in torchvision's `features`.
+        backbone: for a backbone, the file of its weights.
+
+    Raises:
+        InputError: an unknown view, or one that the network doesn't have.
+    """
+    if show == "signal":
+        return signal(image)
+    if show == "features":
+        if layer is None:
+            raise InputError("features: name a layer (--layer); a wrong name lists those that there are")
+        if model in BACKBONES:
+            if not layer.isdigit():
+                raise InputError(f"{model}'s layers are numbers, as in torchvision's features[:{layer}]")
+            stack = FeatureStack(str(model), layers=[int(layer)], weights=backbone)
+            return features(stack, image, layer=f"features.{layer}")
+        return features(load_network(model), image, layer=layer)
+    if show not in SHOWN:
+        raise InputError(f"cannot show {show!r}; choose {', '.join((*SHOWN, 'features', 'signal'))}")
+    return SHOWN[show](load_network(model), image)
+
+
+def save_arrays(figure: Figure, path: str | Path) -> None:
+    """Write the arrays as NumPy's .npz, atomically.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        with atomic(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **figure.arrays)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _floats(image: Pixels) -> Floats:
+    return (image / np.float32(np.iinfo(image.dtype).max)).astype(np.float32)
+
+
+def _padded(net: nn.Module, image: Pixels) -> tuple[Tensor, tuple[int, int]]:
+    """(1, 3, H, W) in [0, 1], edges held out to multiples of `net.multiple_of`, and the picture's own size."""
+    unit = int(getattr(net, "multiple_of", 1))
+    height, width = image.shape[:2]
+    floats = np.pad(_floats(image), ((0, -height % unit), (0, -width % unit), (0, 0)), mode="edge")
+    return torch.from_numpy(floats).permute(2, 0, 1)[None].contiguous(), (height, width)
+
+
+def _cropped(x: Tensor, size: tuple[int, int]) -> Floats:
+    """(1, C, H, W) -> (h, w, C)."""
+    return x[0, :, : size[0], : size[1]].permute(1, 2, 0).float().numpy()
+
+
+def _predict(net: nn.Module, x: Tensor) -> Prediction:
+    learn: Callable[[Tensor], Prediction] | None = getattr(net, "forward_train", None)
+    with torch.inference_mode():
+        return learn(x) if learn is not None else Prediction(net(x))
+
+
+def _shown(picture: Floats) -> NDArray[np.uint8]:
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def _radius(plane: Floats) -> int:
+    """Chebyshev distance from the middle within which 95 % of the sum lies."""
+    height, width = plane.shape
+    y, x = np.ogrid[:height, :width]
+    distance = np.maximum(np.abs(y - height // 2), np.abs(x - width // 2))
+    shares = np.cumsum(np.bincount(distance.ravel(), plane.ravel())) / plane.sum()
+    return int(np.searchsorted(shares, 0.95))

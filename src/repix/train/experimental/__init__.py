@@ -1,0 +1,1 @@
+"""What serves experiments and not the shipped recipes; it may change without notice."""

@@ -1,0 +1,291 @@
+"""From a checkpoint to a weight that users run: ONNX, safetensors and a card, checked against each other."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from repix.errors import WeightsError
+from repix.evaluate.run import PROTOCOLS, Protocol
+from repix.metrics import KNOWN_METRICS
+from repix.models import create_model, model_class
+from repix.palettes import PALETTES
+from repix.train.quantize import to_int8
+from repix.train.recipe import Recipe, dump_recipe, load_recipe
+from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
+
+# ONNX Runtime and torch sum in different orders; more than this is another network.
+MOST_DIFFERENCE = 1e-4
+_OPSET = 18
+
+
+def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
+    """A checkpoint's network, with the averaged weights where the run kept an average, and its step.
+
+    Raises:
+        WeightsError: not a checkpoint, or one of another network.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state, step = saved["state_dict"], int(saved["global_step"])
+        net = create_model(recipe.model, **recipe.args)
+        net.load_state_dict({key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")})
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{checkpoint}: not a checkpoint of {recipe.model!r} ({reason})") from error
+    for name, value in recipe.stages[-1].network.items():
+        setattr(net, name, value)
+    return net.eval(), step
+
+
+def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
+    """The network as ONNX at any batch size and any height and width that are multiples of `multiple_of`.
+
+    Args:
+        net: (N, 3, H, W) -> (N, 3, H, W); exported in evaluation mode.
+        multiple_of: see `Network.multiple_of`.
+    """
+    side = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # a line for each operator of an absent torchvision
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.export's own deprecations
+            example = torch.rand(2, 3, multiple_of * max(4, 32 // multiple_of), multiple_of * max(5, 40 // multiple_of))
+            program = torch.onnx.export(
+                net.eval(),
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=["x"],
+                output_names=["y"],
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC, **side},),
+            )
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    proto = program.model_proto
+    proto.ClearField("metadata_props")
+    for graph in (proto.graph, *proto.functions):
+        _forget_traces(graph)
+    model: bytes = proto.SerializeToString()
+    return model
+
+
+def _forget_traces(graph: Any) -> None:
+    """Take out the exporter's stack traces, which carry paths of the machine, of a graph and those inside its nodes."""
+    graph.ClearField("metadata_props")
+    for kind in ("node", "value_info", "initializer", "input", "output"):
+        for part in getattr(graph, kind, ()):
+            if hasattr(part, "metadata_props"):  # a function's inputs are bare names
+                part.ClearField("metadata_props")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                _forget_traces(inner)
+
+
+def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[str, float]:
+    """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
+
+    Returns:
+        "HxW" -> difference on random pictures in [0, 1].
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    unit = multiple_of * max(1, 16 // multiple_of)
+    found = {}
+    for rows, columns in ((1, 3), (5, 4), (7, 11)):
+        x = torch.rand(1, 3, rows * unit, columns * unit, generator=torch.Generator().manual_seed(rows))
+        with torch.inference_mode():
+            expected: Tensor = net.eval()(x)
+        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        found[f"{rows * unit}x{columns * unit}"] = float(np.abs(got - expected.numpy()).max())
+    return found
+
+
+def save_weight(
+    net: nn.Module, card: ModelCard, out: Path, *, batches: Iterable[NDArray[np.float32]] | None = None
+) -> ModelCard:
+    """Write a weight folder, all of it or nothing.
+
+    Args:
+        net: the trained network.
+        card: what it is; parity and sha256 are filled in here.
+        out: folder, replaced if it holds a weight already.
+        batches: rainy pictures, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        WeightsError: `out` is something else than a weight, or ONNX and torch disagree by more than 1e-4.
+    """
+    if out.exists() and not (out / CARD_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise WeightsError(f"{out} is there already and is not a weight (no {CARD_NAME}); choose another folder")
+    model = to_onnx(net, multiple_of=card.multiple_of)
+    parity = onnx_parity(net, model, multiple_of=card.multiple_of)
+    if max(parity.values()) > MOST_DIFFERENCE:
+        raise WeightsError(
+            f"the ONNX export of {card.name!r} differs from torch by {max(parity.values()):.1e} "
+            f"(at most {MOST_DIFFERENCE:.0e} is accepted); nothing was written"
+        )
+    card = card.model_copy(update={"onnx_parity": parity, "int8": batches is not None})
+    state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    if batches is not None:
+        model = to_int8(net, model, batches)
+        # half the size, and still finer than what runs
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    # the card travels inside the files too; without the sha256 of the files, which would change them
+    inside = card.model_copy(update={"files": {}}).model_dump_json()
+    proto = onnx.load_from_string(model)
+    onnx.helper.set_model_props(proto, {"card": inside})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        made = Path(temporary) / "weight"
+        made.mkdir()
+        (made / "model.onnx").write_bytes(proto.SerializeToString())
+        (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
+        card = save_card(card, made)
+        if out.exists():
+            shutil.rmtree(out)
+        made.replace(out)
+    return card
+
+
+def describe(net: nn.Module) -> tuple[int, Tiling | None]:
+    """`multiple_of` and tiling of a network; one of the user's own says nothing, and is taken to need no padding."""
+    multiple_of = int(getattr(net, "multiple_of", 1))
+    if not getattr(net, "tileable", False):
+        return multiple_of, None
+    return multiple_of, Tiling(tile=int(getattr(net, "tile", 1024)), overlap=int(getattr(net, "overlap", 96)))
+
+
+def read_figures(path: Path) -> list[Figures]:
+    """What a table of `repix evaluate --csv` says of the one model in it, for a card.
+
+    Raises:
+        WeightsError: not such a table, or one of several models.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["model"] != "input"]
+        found = [
+            Figures(
+                data=row["data"],
+                pictures=int(row["pictures"]),
+                values={name: float(row[name]) for name in KNOWN_METRICS if row.get(name)},
+                protocol=PROTOCOLS[cast("Protocol", row["protocol"])],
+            )
+            for row in rows
+        ]
+    except (OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a table of `repix evaluate --csv` ({error})") from None
+    if len({row["model"] for row in rows}) != 1:
+        raise WeightsError(f"{path}: expected figures of one model, got {len({row['model'] for row in rows})}")
+    return found
+
+
+def _final_args(recipe: Recipe) -> dict[str, Any]:
+    """The constructor's arguments that give the network as the last stage left it (`stages: 6`, say)."""
+    known = inspect.signature(model_class(recipe.model)).parameters
+    return recipe.args | {key: value for key, value in recipe.stages[-1].network.items() if key in known}
+
+
+def _translation(recipe: Recipe) -> dict[str, Any]:
+    """What a card says of a translation: direction, the size at which the last stage saw pictures, the labels' names.
+
+    Where pictures were brought to one size (`jitter`) before patches were cut out, a picture of a patch's size is what
+    the network knows (pix2pix's 286 and 256); elsewhere it knows pictures as they came.
+    """
+    if recipe.task != "translate":
+        return {}
+    palette: Any = _final_args(recipe).get("palette")
+    if isinstance(palette, str):
+        palette = PALETTES[palette]
+    elif palette is not None:
+        palette = [(f"label {number}", rgb) for number, rgb in enumerate(palette)]
+    size = recipe.stages[-1].patch if recipe.data.jitter is not None else None
+    return {"direction": recipe.data.direction, "size": size, "palette": palette}
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    metrics: Sequence[Figures] = (),
+    limits: Sequence[str] = (),
+    licence: str = "Apache-2.0",
+    int8: bool = False,
+) -> ModelCard:
+    """Turn a run into a weight.
+
+    Args:
+        run: folder of a run (its best checkpoint, or the last where there is no best), or a checkpoint in one.
+        out: folder of the weight.
+        name: of the weight, by default the recipe's.
+        description: by default the recipe's.
+        metrics: what it reaches, for the card.
+        limits: what it cannot do, for the card.
+        licence: SPDX name.
+        int8: let model.onnx compute in int8, for CPUs, with ranges from samples of the run's own data.
+
+    Raises:
+        InputError: int8, and the run's data is missing.
+        WeightsError: no checkpoint, or the export does not match.
+        RecipeError: the run's recipe is missing or damaged.
+    """
+    checkpoint = Path(run)
+    if checkpoint.is_dir():
+        best = checkpoint / "best.ckpt"
+        checkpoint = best if best.is_file() else checkpoint / "last.ckpt"
+    if not checkpoint.is_file():
+        raise WeightsError(f"{checkpoint}: no such checkpoint; give the folder of a run (it has last.ckpt)")
+    recipe = load_recipe(checkpoint.parent / "recipe.yaml")
+    net, step = _load_checkpoint(checkpoint, recipe)
+    multiple_of, tiling = describe(net)
+    card = ModelCard(
+        name=name or recipe.name,
+        task=recipe.task,
+        arch=recipe.model,
+        args=_final_args(recipe),
+        description=description if description is not None else recipe.description,
+        **_translation(recipe),
+        multiple_of=multiple_of,
+        tiling=tiling,
+        training={
+            "recipe": dump_recipe(recipe),
+            "checkpoint": checkpoint.name,
+            "steps": step,
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "torch": torch.__version__,
+        },
+        metrics=list(metrics),
+        limits=list(limits),
+        licence=licence,
+    )
+    if not int8:
+        return save_weight(net, card, Path(out))
+    from repix.train.loop import last_batches  # Lightning takes two seconds to import
+
+    return save_weight(net, card, Path(out), batches=last_batches(recipe))

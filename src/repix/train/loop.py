@@ -1,0 +1,257 @@
+"""Training: a recipe in, a weight folder out; stopped at any moment, it goes on from where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from repix.data.datamodule import RestorationData
+from repix.data.dataset import Augment
+from repix.errors import RecipeError
+from repix.train.curves import Curves
+from repix.train.recipe import Recipe, dump_recipe, load_recipe
+from repix.train.task import LOG_EVERY
+from repix.train.translation import create_task
+
+
+def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train a network.
+
+    Args:
+        recipe: what to train and how.
+        out: folder of the run, by default `runs/<name>`; it gets `recipe.yaml`, `last.ckpt`, `best.ckpt` (by
+            `val/score`), TensorBoard's logs, `curves.csv` and `curves.png` with losses and validation figures, and
+            `pictures/` with grids of each validation.
+        resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
+        progress: show a progress bar.
+
+    Returns:
+        The checkpoint to export: the best by validation, or the last where nothing was held out.
+
+    Raises:
+        RecipeError: the folder holds another run, or there is nothing to resume.
+        InputError: data that is missing or does not fit.
+    """
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    last = folder / "last.ckpt"
+    if resume:
+        if not last.is_file():
+            raise RecipeError(f"{last}: nothing to resume; start without --resume")
+        _check_same(recipe, folder)
+    elif last.exists():
+        raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
+
+    lightning.seed_everything(recipe.seed, verbose=False)
+    data = make_data(recipe)
+    task = create_task(recipe, sets=data.sets, pictures=folder / "pictures")
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    callbacks: list[Callback] = [
+        (ModelCheckpoint if task.automatic_optimization else _EveryMinutes)(
+            dirpath=folder,
+            filename="last",
+            train_time_interval=timedelta(minutes=recipe.save_every),
+            enable_version_counter=False,
+        )
+    ]
+    if task.chooses:
+        best = ModelCheckpoint(
+            dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
+        )
+        callbacks.append(best)
+    callbacks += [Curves(folder, every=LOG_EVERY), _ValidateLast(), _SaveLast(last)]
+    if recipe.ema:
+        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+        callbacks.append(WeightAveraging(multi_avg_fn=average))
+    if progress:
+        callbacks.append(_Bar(recipe.name))
+    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
+    with _quiet():
+        trainer = lightning.Trainer(
+            max_steps=recipe.steps,
+            max_epochs=-1,
+            precision=recipe.precision,
+            gradient_clip_val=(recipe.clip or None) if task.automatic_optimization else None,
+            val_check_interval=recipe.validate_every if data.sets else None,
+            check_val_every_n_epoch=None if data.sets else 1,
+            limit_val_batches=1.0 if data.sets else 0,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(save_dir=folder, name="", version="logs"),
+            log_every_n_steps=LOG_EVERY,
+            use_distributed_sampler=False,  # StreamBatches deals the samples out itself
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            **settings,
+        )
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+    found = folder / "best.ckpt"
+    return found if found.is_file() else last
+
+
+def is_main_process() -> bool:
+    """Whether this is the one that speaks and writes files, of all that train together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _by_torchrun() -> dict[str, int]:
+    """What torchrun has started already; otherwise, on processors, each process would take itself for the only one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    return {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "num_nodes": int(os.environ["GROUP_WORLD_SIZE"])}
+
+
+class _Bar(TQDMProgressBar):
+    """Lightning's bar with the run's name, losses and validation figures, and nothing else."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(refresh_rate=LOG_EVERY)
+        self._name = name
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        bar = self.train_progress_bar
+        bar.set_description(self._name)
+        bar.total, bar.n, bar.initial = trainer.max_steps, trainer.global_step, trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Lightning's index begins anew with a stage that was added to a finished run; the steps go on
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
+
+    def get_metrics(self, *args: Any) -> dict[str, int | str | float | dict[str, float]]:
+        return {key: value for key, value in super().get_metrics(*args).items() if key != "v_num"}
+
+
+class _EveryMinutes(ModelCheckpoint):
+    """Saves by the clock under manual optimization too, where Lightning 2.6 looks at steps only."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any) -> None:
+        super().on_train_batch_end(trainer, _AUTOMATIC, *args)
+
+
+# All that Lightning's callback asks its module is whether its optimization is manual.
+_AUTOMATIC = lightning.LightningModule()
+
+
+class _ValidateLast(Callback):
+    """Validates the end of a run, which no interval need hit: where the rate has come down, the best is often there."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True  # it would stop now anyway; asked to, Lightning validates first
+
+
+class _SaveLast(Callback):
+    """Saves the end of a run, which no interval need hit; ahead of averaging, which then replaces the weights."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self._path)
+
+
+def make_data(recipe: Recipe) -> RestorationData:
+    """The data module of a recipe.
+
+    Raises:
+        InputError: data that is missing or does not fit.
+    """
+    return RestorationData(
+        photos=recipe.data.photos,
+        pairs=recipe.data.pairs,
+        masks=recipe.data.masks,
+        validation=recipe.data.validation,
+        mixture=recipe.data.mixture,
+        hold_out=recipe.data.hold_out,
+        stages=[(stage.steps, stage.batch) for stage in recipe.stages],
+        spans=recipe.spans(),
+        longest=recipe.data.longest,
+        workers=recipe.data.workers,
+        seed=recipe.seed,
+        hold_out_seed=recipe.data.hold_out_seed,
+        direction=recipe.data.direction,
+        limit=recipe.data.limit,
+        augment=Augment(recipe.data.jitter, recipe.data.flip, recipe.data.scale, recipe.data.turn, recipe.data.colour)
+        if recipe.task == "translate"
+        else None,
+        watched=recipe.data.watched,
+        validate_most=recipe.data.validate_most,
+    )
+
+
+def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32]]:
+    """The rainy pictures of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
+
+    Args:
+        recipe: the run's.
+        count: how many batches, at most.
+
+    Raises:
+        InputError: data that is missing or does not fit.
+    """
+    data = make_data(recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 0})}))
+    for batch in data.stream(max(0, recipe.steps - count)):
+        yield batch["lq"].numpy()
+
+
+def _check_same(recipe: Recipe, folder: Path) -> None:
+    """Only the pace of saving and the machine may change between sittings, and stages be added at the end."""
+    free = {"trainer", "save_every", "validate_every", "description"}
+    before = load_recipe(folder / "recipe.yaml").model_dump(exclude=free)
+    now = recipe.model_dump(exclude=free)
+    before["data"].pop("workers"), now["data"].pop("workers")
+    now["stages"] = now["stages"][: len(before["stages"])]
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise RecipeError(
+            f"{folder}: the run was started with other settings for {', '.join(changed)}; "
+            "restore them, or start another run with -o"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice about things that repix has decided (workers, mid-epoch resume of its own stream)."""
+    level = logging.getLogger("lightning.pytorch").level
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for text in (
+            ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
+            ".*does not have many workers.*",
+            ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+            ".*Checkpoint directory .* exists and is not empty.*",
+            ".*number of training batches .* is smaller than the logging interval.*",
+        ):
+            warnings.filterwarnings("ignore", text)
+        try:
+            yield
+        finally:
+            logging.getLogger("lightning.pytorch").setLevel(level)

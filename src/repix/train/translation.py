@@ -1,0 +1,133 @@
+"""Training of translation: deraining's task with other figures, and pix2pix's two networks that train in turn."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from repix.errors import RecipeError, did_you_mean
+from repix.infer.tiling import Pixels
+from repix.losses.adversarial import Adversarial
+from repix.models.pix2pix import PatchGAN
+from repix.train.recipe import Recipe, Stage
+from repix.train.task import RestorationTask
+
+
+def create_task(recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> RestorationTask:
+    """The task that a recipe asks for; arguments as `RestorationTask`'s."""
+    if any("adversarial" in stage.losses for stage in recipe.stages):
+        return Pix2PixTask(recipe, sets=sets, pictures=pictures)
+    kind = TranslationTask if recipe.task == "translate" else RestorationTask
+    return kind(recipe, sets=sets, pictures=pictures)
+
+
+class TranslationTask(RestorationTask):
+    """A network, its losses and its schedule, for one kind of picture from another; arguments as `RestorationTask`'s.
+
+    Logs `val/<set>_l1`, the mean absolute difference on [-1, 1] (the course's figure), of each set: `pairs` were held
+    out, `train` are trained on, others are named after their folder. `val/score` is that of `pairs` below 0; of the
+    folders where nothing was held out, never of `train`.
+    """
+
+    def __init__(self, recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> None:
+        super().__init__(recipe, sets=sets, pictures=pictures)
+        self.chooses = bool(set(self._sets) - {"train"})
+
+    def figure(self, kind: str) -> str:
+        """See `RestorationTask.figure`."""
+        return "l1"
+
+    def measure(self, kind: str, pred: Pixels, gt: Pixels) -> float:
+        """See `RestorationTask.measure`."""
+        return float(np.abs(pred.astype(np.float32) - gt).mean()) / 127.5
+
+    def score(self, means: dict[str, float]) -> float:
+        """See `RestorationTask.score`."""
+        others = [mean for kind, mean in means.items() if kind != "train"]
+        return -means.get("pairs", sum(others) / max(1, len(others)))
+
+
+class Pix2PixTask(TranslationTask):
+    """A generator and the discriminator that it trains against (Isola et al. 2017, eq. 4), one step each in turn.
+
+    Steps are the generator's: Lightning counts those of optimizers that it wraps, so the discriminator's is stepped
+    bare. Stages without an adversarial term leave the discriminator as it is. Its optimizer has the generator's
+    settings and schedule; both are in the checkpoint, and in the averaging, where the discriminator's average is not
+    used.
+
+    Arguments as `TranslationTask`'s; logs `loss/adversarial` and `loss/discriminator` too, each before its weight.
+
+    Raises:
+        RecipeError: unknown arguments of the adversarial term or of the discriminator.
+    """
+
+    def __init__(self, recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> None:
+        super().__init__(recipe, sets=sets, pictures=pictures)
+        self.automatic_optimization = False
+        for key in recipe.discriminator:
+            known = inspect.signature(PatchGAN).parameters
+            if key not in known:
+                hint = did_you_mean(key, known)
+                raise RecipeError(f"discriminator has no argument {key!r}{hint} (it has: {', '.join(known)})")
+        self.discriminator = PatchGAN(**recipe.discriminator)
+        if recipe.channels_last:
+            self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for stage in recipe.stages:
+            _adversarial(stage)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:  # type: ignore[override]
+        """One step of the discriminator, then one of the generator."""
+        lq, gt = batch["lq"], batch["gt"]
+        stage = self._begin(lq)
+        wrapped = self.optimizers()
+        assert isinstance(wrapped, list)
+        ours, theirs = wrapped
+        assert isinstance(ours, LightningOptimizer)
+        assert isinstance(theirs, LightningOptimizer)
+        prediction = self._predict(lq)
+        weight, adversarial = _adversarial(stage)
+        if adversarial is not None:
+            real, fake = self.discriminator(lq, gt), self.discriminator(lq, prediction.pred.detach())
+            judged = adversarial.discriminator(real.float(), fake.float())
+            self._step(theirs.optimizer, judged, self.discriminator)
+        total, parts = self._loss_of(stage)(prediction, gt, lq)
+        if adversarial is not None:
+            self.discriminator.requires_grad_(False)  # its own gradients are not needed for the generator's
+            fooled = adversarial.generator(self.discriminator(lq, prediction.pred).float())
+            self.discriminator.requires_grad_(True)
+            total = total + weight * fooled
+            parts |= {"adversarial": fooled, "discriminator": judged}
+        self._log_loss(total, parts)
+        self._step(ours, total, self.net)
+
+    def _step(self, optimizer: Any, loss: Tensor, net: torch.nn.Module) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.global_step)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), self.recipe.clip)
+        optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        """The generator's and the discriminator's; their rate is set at each step."""
+        return [self._optimizer(self.net), self._optimizer(self.discriminator)]
+
+
+def _adversarial(stage: Stage) -> tuple[float, Adversarial | None]:
+    """Weight and kind of a stage's adversarial term; 0 and None where it has none."""
+    term = stage.losses.get("adversarial")
+    if term is None:
+        return 0.0, None
+    args = dict(term) if isinstance(term, Mapping) else {"weight": term}
+    weight = args.pop("weight", None)
+    if not isinstance(weight, int | float) or set(args) - {"mode"}:
+        raise RecipeError(f"loss 'adversarial': got {term!r}, expected a number or {{weight: 1, mode: vanilla}}")
+    return float(weight), Adversarial(**args)

@@ -1,0 +1,180 @@
+"""`repix derain` on films, as users meet them. The network is `darkening_weight` (times 0.4)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from own_process import process, stopped_at
+from PIL import Image
+
+from repix.cli import main
+from videos import frames_of, make_film, sound_of
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def derain(darkening_weight: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["derain", "--model", str(darkening_weight), *map(str, arguments)])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        assert not list(work.rglob("*.tmp")), "a temporary file was left"
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+def test_a_film_with_its_sound(derain: Run, work: Path) -> None:
+    before = make_film(work / "clip.mp4")
+    code, out, err = derain("clip.mp4")
+    assert (code, err) == (0, "")
+    assert "derained clip.mp4 in" in out
+    assert "clip_dry.mp4" in out
+    assert "note" not in out
+    assert (work / "clip.mp4").read_bytes() == before
+    assert sound_of(work / "clip_dry.mp4") == sound_of(work / "clip.mp4") != []
+    for wet, dry in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_dry.mp4"), strict=True):
+        assert np.mean(dry) == pytest.approx(0.4 * np.mean(wet), abs=2)
+    code, out, _ = derain("clip.mp4")
+    assert "1 already there" in out
+
+
+def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    make_film(work / "in" / "x" / "A.MP4")
+    make_film(work / "in" / "b.avi", codec="mpeg4", sound=False)
+    Image.fromarray(photo).save(work / "in" / "c.png")
+    Image.fromarray(photo).save(work / "in" / "x" / "d.png")
+    (work / "in" / "bad.mov").write_bytes(b"no film")
+    code, out, err = derain("in", "-o", "out", "--compare")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "bad.mov: not a film" in err
+    assert "4 pictures and films" in out
+    assert "note: AVI written as MKV" in out
+    made = sorted(p.relative_to(work / "out").as_posix() for p in (work / "out").rglob("*") if p.is_file())
+    assert made == ["b.mkv", "c.png", "c_compare.png", "x/A.MP4", "x/d.png", "x/d_compare.png"]
+    # --format is for pictures or for films, by what it names
+    assert derain("in/x", "-o", "out2", "--format", "mkv")[0] == 0
+    assert sorted(os.listdir(work / "out2")) == ["A.mkv", "d.png"]
+    assert derain("in/x", "-o", "out3", "--format", "webp")[0] == 0
+    assert sorted(os.listdir(work / "out3")) == ["A.MP4", "d.webp"]
+
+
+def test_start_end_codec_crf_steady(derain: Run, work: Path) -> None:
+    make_film(work / "clip.mkv", 50)
+    arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--crf", "30", "--steady", "-o", "b.mkv")
+    code, _, err = derain("clip.mkv", *arguments)
+    assert (code, err) == (0, "")
+    with av.open("b.mkv") as film:
+        assert film.streams.video[0].codec_context.name == "hevc"
+    assert len(frames_of(work / "b.mkv")) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--start", "soon"], 2, "'soon' is not a time"),
+        (["--start", "5", "--end", "4"], 2, "must come after --start 5 s"),
+        (["--start", "99"], 1, "clip.mp4: no frame in that time; the film lasts 0.3 s"),
+        (["--crf", "60"], 1, "clip.mp4: the constant rate factor (crf) of h264 must be from 0"),
+        (["--codec", "divx"], 2, "Invalid value for '--codec'"),
+        (["--max-pixels", "100"], 1, "clip.mp4: 64×48 has more than the 100 pixels allowed"),
+        (["-o", "clip.avi"], 2, "cannot write '.avi' films"),
+        (["-o", "clip.png"], 1, "clip.mp4: cannot be written as .png"),
+        (["--format", "webm"], 1, "webm cannot hold the audio track 1 (aac) as it is; write .mkv"),
+    ],
+)
+def test_one_clear_line(derain: Run, work: Path, arguments: list[str], code: int, said: str) -> None:
+    before = make_film(work / "clip.mp4")
+    got, _, err = derain("clip.mp4", *arguments)
+    assert got == code
+    assert said in err
+    assert code == 2 or err.count("\n") == 1
+    assert os.listdir(work) == ["clip.mp4"]
+    assert (work / "clip.mp4").read_bytes() == before
+
+
+def test_films_that_are_broken(derain: Run, work: Path) -> None:
+    whole = make_film(work / "whole.mp4", 50)
+    (work / "header.mp4").write_bytes(whole[:300])
+    (work / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (work / "empty.mp4").write_bytes(b"")
+    (work / "list.mp4").write_bytes(b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:whole.mp4\n#EXT-X-ENDLIST\n")
+    (work / "photo.mp4").write_bytes(b"\xff\xd8\xff\xe0" + bytes(999))
+    names = ["header.mp4", "cut.mp4", "empty.mp4", "list.mp4", "photo.mp4"]
+    code, out, err = derain(*names, "-o", "out")
+    assert code == 1
+    assert err.count("\n") == len(names)
+    assert "5 failed" in out
+    assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("silent.mp4", {"sound": False}),
+        ("single.mp4", {"frames": 1}),
+        ("odd.mkv", {"size": (47, 63), "codec": "ffv1"}),
+        ("chroma.mov", {"form": "yuv422p"}),
+        ("old.avi", {"codec": "mjpeg", "form": "yuvj422p", "sound": False}),
+        ("deep.mp4", {"form": "yuv420p10le"}),
+        ("web.webm", {"codec": "libvpx-vp9", "sound": False}),
+    ],
+)
+def test_unusual_films(derain: Run, work: Path, name: str, options: dict[str, Any]) -> None:
+    make_film(work / name, **options)
+    code, _, err = derain(name, "-o", "out")
+    assert (code, err) == (0, "")
+    (made,) = (work / "out").iterdir()
+    wet, dry = frames_of(work / name), frames_of(made)
+    assert len(wet) == len(dry) == options.get("frames", 8)
+    assert [frame.shape for frame in dry] == [frame.shape for frame in wet]
+    assert np.mean(dry) == pytest.approx(0.4 * np.mean(wet), abs=3)
+    if options.get("sound", True):
+        assert sound_of(made) == sound_of(work / name)
+
+
+# ---- in processes of their own: full disks, signals
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+@pytest.mark.parametrize("room", [8192, -100])
+def test_full_disk(derain: Run, work: Path, darkening_weight: Path, container: str, room: int) -> None:
+    make_film(work / f"clip.{container}", 30)
+    assert derain(f"clip.{container}", "-o", f"whole.{container}")[0] == 0
+    if room < 0:  # full with the very last bytes
+        room += (work / f"whole.{container}").stat().st_size
+    (work / "out").mkdir()
+    (work / "out" / f"clip.{container}").write_bytes(b"precious")
+    done = process(
+        ["derain", f"clip.{container}", "-o", "out", "--overwrite", "--model", str(darkening_weight)],
+        work,
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))",
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert f"clip.{container}: cannot be written: File too large" in done.stderr
+    assert os.listdir(work / "out") == [f"clip.{container}"]
+    assert (work / "out" / f"clip.{container}").read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) -> None:
+    make_film(work / "clip.mp4", 30)
+    done = process(["derain", "clip.mp4", "-o", "out", "--model", str(darkening_weight)], work, stopped_at(12, signal))
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(work / "out") == []

@@ -1,0 +1,101 @@
+"""Drawn lines: seeded, of any size, really lines, and without holes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from repix.degradations.hard_negatives import LINES, _ground, _stroke, draw_lines_picture
+from repix.errors import InputError
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_same_seed_same_picture(kind: str) -> None:
+    first, again, other = (draw_lines_picture((61, 48), rng(seed), kind=kind) for seed in (1, 1, 2))
+    assert first.shape == (61, 48, 3)
+    assert first.dtype == np.float32
+    assert first.min() >= 0
+    assert first.max() <= 1
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.01
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 40), (33, 7)])
+def test_any_size(kind: str, shape: tuple[int, int]) -> None:
+    picture = draw_lines_picture(shape, rng(), kind=kind)
+    assert picture.shape == (*shape, 3)
+    assert np.isfinite(picture).all()
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_there_are_lines(kind: str) -> None:
+    def fine(picture: np.ndarray) -> float:
+        grey = picture.mean(2)
+        return float(np.abs(grey - gaussian_filter(grey, 3)).mean())
+
+    drawn = np.median([fine(draw_lines_picture((96, 96), rng(seed), kind=kind)) for seed in range(5)])
+    bare = np.median([fine(_ground((96, 96), rng(seed))) for seed in range(5)])
+    assert drawn > 5 * bare
+
+
+def test_every_kind_is_drawn() -> None:
+    one_of_each = {kind: draw_lines_picture((24, 24), rng(5), kind=kind) for kind in LINES}
+    seen = set()
+    for seed in range(60):
+        source = rng(seed)
+        kind = list(LINES)[int(source.integers(len(LINES)))]
+        np.testing.assert_array_equal(
+            draw_lines_picture((24, 24), rng(seed)), draw_lines_picture((24, 24), source, kind=kind)
+        )
+        seen.add(kind)
+    assert seen == set(one_of_each)
+
+
+def test_what_is_behind_shows_between_the_wires() -> None:
+    behind = np.zeros((80, 90, 3), np.float32)
+    behind[...] = (0.2, 0.5, 0.8)
+    for kind in ("wires", "fence"):
+        picture = draw_lines_picture((80, 90), rng(3), kind=kind, background=behind)
+        bare = np.isclose(picture, behind, atol=1e-6).all(2)
+        assert 0.2 < bare.mean() < 0.98
+    np.testing.assert_array_equal(behind[0, 0], np.float32([0.2, 0.5, 0.8]))
+
+
+def test_strokes_have_their_width_and_no_holes() -> None:
+    ink = np.ones((1, 3))
+    for degrees in (0, 17, 37, 45, 90):
+        along = 60 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+        middle = np.array([40.0, 40.0])
+        curve = np.stack([middle - along, middle, middle + along])[None]
+        drawn = _stroke(np.zeros((80, 80, 3), np.float32), curve, 3, ink)[..., 0]
+        length = 80 / max(abs(np.cos(np.radians(degrees))), abs(np.sin(np.radians(degrees))))
+        assert drawn.sum() == pytest.approx(3 * length, rel=0.12)
+        y, x = np.mgrid[:80, :80] + 0.5 - 40
+        off = np.abs(x * along[0] - y * along[1]) / 60
+        assert (drawn[off < 0.6] == 1).all()
+        assert (drawn[off > 2.6] == 0).all()
+
+
+def test_later_strokes_lie_over_earlier_ones_and_taper() -> None:
+    across = np.array([[[20.0, -5], [20, 20], [20, 45]], [[-5, 20.0], [20, 20], [45, 20]]])
+    drawn = _stroke(np.zeros((40, 40, 3), np.float32), across, 4, np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+    np.testing.assert_array_equal(drawn[20, 20], [0, 1, 0])
+    np.testing.assert_array_equal(drawn[20, 5], [1, 0, 0])
+    blade = np.array([[[38.0, 20], [20, 20], [2, 20]]])
+    tapered = _stroke(np.zeros((40, 40, 3), np.float32), blade, 6, np.ones((1, 3)), tapered=True)[..., 0]
+    assert tapered[36].sum() > tapered[12].sum() > tapered[4].sum()
+
+
+def test_errors() -> None:
+    with pytest.raises(InputError, match="got kind 'zebra', expected one of hatching, fence"):
+        draw_lines_picture((8, 8), rng(), kind="zebra")
+    with pytest.raises(InputError, match="at least one pixel"):
+        draw_lines_picture((0, 8), rng())
+    with pytest.raises(InputError, match=r"the background is \(4, 4, 3\), expected \(8, 8, 3\)"):
+        draw_lines_picture((8, 8), rng(), background=np.zeros((4, 4, 3), np.float32))

@@ -1,0 +1,70 @@
+"""`make_pairs`: folders mirrored, the same photo always gets the same rain, failures are listed and nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from repix.data.pairs import find_pairs
+from repix.degradations.write_pairs import make_pairs
+from repix.errors import InputError
+from repix.io.image import Picture, read_image, write_image
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: np.ndarray) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    write_image(folder / "a.png", Picture(photo))
+    write_image(folder / "trip" / "b.jpg", Picture(photo[::-1].copy()))
+    return folder
+
+
+def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
+    made = make_pairs([photos], tmp_path / "out", severity=0.8, layer=True)
+    assert made == (2, [])
+    assert (tmp_path / "out" / "input" / "trip" / "b.png").is_file()
+    assert (tmp_path / "out" / "layer" / "a.png").is_file()
+    assert np.array_equal(read_image(tmp_path / "out" / "target" / "a.png").pixels, read_image(photos / "a.png").pixels)
+    flat = make_pairs([photos / "a.png"], tmp_path / "flat", severity=0.8, copies=3)
+    assert flat.made == 3
+    assert [pair.name for pair in find_pairs(tmp_path / "flat")] == ["a_1", "a_2", "a_3"]
+    rains = [read_image(pair.lq).pixels for pair in find_pairs(tmp_path / "flat")]
+    assert not np.array_equal(rains[0], rains[1])
+
+
+def test_rain_depends_on_seed_and_name_alone(photos: Path, tmp_path: Path) -> None:
+    make_pairs([photos], tmp_path / "one", seed=5)
+    make_pairs([photos / "a.png"], tmp_path / "two", seed=5)
+    make_pairs([photos / "a.png"], tmp_path / "three", seed=6)
+    one, two, three = (read_image(tmp_path / n / "input" / "a.png").pixels for n in ("one", "two", "three"))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, three)
+
+
+def test_what_is_there_is_kept_unless_asked(photos: Path, tmp_path: Path) -> None:
+    make_pairs([photos], tmp_path / "out", seed=1)
+    before = (tmp_path / "out" / "input" / "a.png").read_bytes()
+    assert make_pairs([photos], tmp_path / "out", seed=2).made == 0
+    assert (tmp_path / "out" / "input" / "a.png").read_bytes() == before
+    assert make_pairs([photos], tmp_path / "out", seed=2, overwrite=True).made == 2
+
+
+def test_a_bad_photo_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.png").write_bytes(b"not a picture")
+    made = make_pairs([photos, tmp_path / "nowhere.png"], tmp_path / "out")
+    assert made.made == 2
+    assert len(made.failed) == 2
+    with pytest.raises(InputError, match="no streak masks"):
+        make_pairs([photos], tmp_path / "out", masks=tmp_path)
+
+
+def test_own_masks(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    streaks = np.zeros((40, 40, 3), np.uint8)
+    streaks[5:30, ::9] = 255
+    write_image(tmp_path / "masks" / "m.png", Picture(streaks, grey=True))
+    make_pairs([photos / "a.png"], tmp_path / "out", masks=tmp_path / "masks", severity=0.9, layer=True)
+    assert read_image(tmp_path / "out" / "layer" / "a.png").pixels.max() > 60

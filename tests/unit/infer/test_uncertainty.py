@@ -1,0 +1,101 @@
+"""What the network is unsure of: the same however it is held is sure, anything else is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+
+from repix.data.pairs import find_pairs
+from repix.infer.restorer import Restorer
+from repix.infer.tiling import Floats
+from repix.infer.uncertainty import disagreement, estimates, expected_error, find_strength
+from repix.io.image import read_image
+
+PAIRS = Path(__file__).parents[4] / "shared" / "data" / "RainTrainL"
+
+
+def darken(x: Floats) -> Floats:
+    """Sure of itself: every pixel alone."""
+    return x * np.float32(0.4)
+
+
+def comb(x: Floats) -> Floats:
+    """Unsure of itself: takes away stripes that stand in the frame, not in the picture."""
+    y = x.copy()
+    y[..., ::4] *= np.float32(0.5)
+    return y
+
+
+def multiples(run: Callable[[Floats], Floats], of: int) -> Callable[[Floats], Floats]:
+    def checked(x: Floats) -> Floats:
+        assert x.shape[2] % of == x.shape[3] % of == 0
+        assert x.flags.c_contiguous
+        return run(x)
+
+    return checked
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (61, 83), (40, 7)])
+@pytest.mark.parametrize("multiple_of", [1, 8])
+def test_views_come_back_to_their_place(size: tuple[int, int], multiple_of: int) -> None:
+    x = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
+    views = estimates(multiples(darken, multiple_of), x, multiple_of=multiple_of)
+    assert views.shape == (4, 3, *size)
+    for view in views:
+        np.testing.assert_allclose(view, x[0] * np.float32(0.4), atol=1e-7)
+    assert disagreement(views).max() < 1e-6
+    assert expected_error(views).shape == size
+
+
+def test_what_is_invented_is_found() -> None:
+    x = np.full((1, 3, 64, 96), 0.5, np.float32)
+
+    def invent(x: Floats) -> Floats:
+        y = x.copy()
+        y[:, :, 20:30, 5:15] += 0.3  # at a place of the frame: another place of the picture in every view
+        return y
+
+    error = expected_error(estimates(invent, x))
+    assert error[25, 10] > 20 * error[50, 50]
+    # one of four views is 0.3 off there: a standard deviation of 0.3 * sqrt(3) / 4
+    assert error[25, 10] == pytest.approx(3 * 0.3 * np.sqrt(3) / 4, rel=0.1)
+
+
+def test_strength() -> None:
+    picture = np.random.default_rng(0).integers(60, 200, (50, 70, 3), dtype=np.uint8)
+    assert find_strength(darken, picture) == 1
+    assert find_strength(lambda x: x, picture) == 1  # nothing is taken away: nothing to be unsure of
+    assert find_strength(comb, picture) == 0
+    sixteen = picture.astype(np.uint16) * 257
+    assert find_strength(multiples(comb, 8), sixteen, multiple_of=8) == 0
+
+
+def test_windows_of_a_large_picture() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def run(x: Floats) -> Floats:
+        seen.append(x.shape)
+        return darken(x)
+
+    find_strength(run, np.zeros((2000, 1100, 3), np.uint8), multiple_of=8)
+    assert len(seen) == 4 * 9
+    assert all(max(shape) <= 328 for shape in seen)
+
+
+@pytest.mark.skipif(not PAIRS.is_dir(), reason="../shared/data/RainTrainL is not here")
+def test_the_shipped_weight_knows_where_it_is_wrong() -> None:
+    restorer = Restorer.from_pretrained(device="cpu", threads=1)
+    found = []
+    for pair in find_pairs(PAIRS)[:2]:
+        lq, gt = (read_image(path).pixels[60:220, 60:220] / np.float32(255) for path in (pair.lq, pair.gt))
+        x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None], np.float32)
+        views = estimates(restorer.backend.run, x, multiple_of=restorer.multiple_of)
+        error: NDArray[np.float32] = gaussian_filter(np.abs(views[0] - gt.transpose(2, 0, 1)).mean(0), 2)
+        found.append(spearmanr(expected_error(views).ravel(), error.ravel())[0])
+    assert np.mean(found) > 0.6

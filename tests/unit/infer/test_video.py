@@ -1,0 +1,274 @@
+"""Films through a restorer, and what `steady` calms and what it leaves alone. `repix derain` tests the rest."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import tracemalloc
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from repix.degradations.rain import RainParams, add_rain
+from repix.errors import BackendError, InputError
+from repix.infer import video
+from repix.infer.images import VideoOptions
+from repix.infer.restorer import Restorer
+from repix.infer.video import restore_film, steady
+from repix.io.video import Frame, VideoReader, VideoWriter
+
+Image = NDArray[np.uint8]
+H, W = 64, 96
+
+
+class Halving:
+    """A network that halves every value, and counts."""
+
+    device = "cpu"
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.calls = 0
+        self.fail_at = fail_at
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise BackendError("out of memory")
+        return x * np.float32(0.5)
+
+
+def scene(seed: int = 0) -> Image:
+    """Smooth ground with edges, as photos have."""
+    y, x = np.mgrid[0:H, 0:W]
+    rng = np.random.default_rng(seed)
+    ground = 110 + 40 * np.sin(x / 9 + seed) * np.cos(y / 7) + 40 * ((x // 16 + y // 16) % 2)
+    return np.clip(ground[..., None] + rng.uniform(-30, 30, 3), 0, 255).astype(np.uint8)
+
+
+def film(make: Callable[[int], Image], count: int = 10) -> list[Image]:
+    return [make(t) for t in range(count)]
+
+
+def calmed(frames: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    result = list(steady(Frame(pixels, 7 * t, t) for t, pixels in enumerate(frames)))
+    assert [(frame.pts, frame.duration) for frame in result] == [(7 * t, t) for t in range(len(frames))]
+    return [frame.pixels for frame in result]
+
+
+def flicker(frames: list[NDArray[Any]]) -> float:
+    return float(np.mean([np.abs(b.astype(float) - a).mean() for a, b in itertools.pairwise(frames)]))
+
+
+def error(frames: list[Image], truth: list[Image]) -> float:
+    return float(np.mean([(f.astype(float) - t) ** 2 for f, t in zip(frames, truth, strict=True)]))
+
+
+def rained(frames: list[Image], severity: float = 0.4) -> list[Image]:
+    params = RainParams.from_severity(severity, np.random.default_rng(5), focal=100)
+    return [add_rain(frame, params, np.random.default_rng([3, t]))[0] for t, frame in enumerate(frames)]
+
+
+# ---- steady
+
+
+@pytest.mark.parametrize("severity", [0.2, 0.5])
+def test_a_still_scene_flickers_less(severity: float) -> None:
+    truth = film(lambda t: scene())
+    rainy = rained(truth, severity)
+    calm = calmed(rainy)
+    assert flicker(calm) < 0.7 * flicker(rainy)
+    assert error(calm, truth) < error(rainy, truth)
+
+
+def test_bands_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rainy = rained(film(lambda t: scene()))
+    whole = calmed(rainy)
+    monkeypatch.setattr(video, "_BAND", 7)
+    for a, b in zip(whole, calmed(rainy), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_sixteen_bits_as_eight() -> None:
+    rainy = rained(film(lambda t: scene()))
+    wide = [frame.astype(np.uint16) * 257 for frame in rainy]
+    for a, b in zip(calmed(rainy), calmed(wide), strict=True):
+        assert b.dtype == np.uint16
+        np.testing.assert_allclose(b / 257, a, atol=0.51)
+
+
+@pytest.mark.parametrize("step", [(0, 5), (3, 0), (1, 1)])
+@pytest.mark.parametrize("grain", [0, 200])
+def test_a_moving_camera_changes_nothing(step: tuple[int, int], grain: int) -> None:
+    leaves = np.random.default_rng(0).integers(0, grain + 1, (H, W, 1))  # finer than the movement
+    wide = np.tile((scene() // (5 if grain else 1) + leaves).astype(np.uint8), (2, 2, 1))
+    panned = rained(film(lambda t: wide[step[0] * t : step[0] * t + H, step[1] * t : step[1] * t + W].copy()), 0.2)
+    for frame, calm in zip(panned, calmed(panned), strict=True):
+        np.testing.assert_array_equal(frame, calm)
+
+
+def with_ball(t: int) -> Image:
+    frame = scene()
+    frame[20:40, 5 + 8 * t : 20 + 8 * t] = (250, 240, 30)
+    frame[50, 80 - 7 * t] = (0, 0, 0)  # and something tiny
+    return frame
+
+
+def test_no_ghost_behind_what_moves() -> None:
+    dry = film(with_ball)
+    for before, after in zip(dry, calmed(dry), strict=True):  # without rain not one sample changes
+        np.testing.assert_array_equal(before, after)
+    rainy = rained(dry, 0.3)
+    calm = calmed(rainy)
+    assert error(calm, dry) <= error(rainy, dry)
+    assert flicker(calm) < flicker(rainy)
+    ghosts = []
+    for t in range(2, 8):
+        near = [np.abs(with_ball(k).astype(int) - dry[t]).max(axis=2) > 16 for k in (t - 2, t - 1, t + 1, t + 2)]
+        where = np.any(near, axis=0)
+        ghosts.append(np.abs(calm[t][where].astype(int) - rainy[t][where]).mean())
+    assert np.mean(ghosts) < 2
+
+
+def test_a_cut_does_not_mix() -> None:
+    frames = [scene(0)] * 4 + [scene(9)] * 4
+    for before, after in zip(frames, calmed(frames), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6])
+def test_short_films(count: int) -> None:
+    frames = rained(film(lambda t: scene(), count))
+    assert len(calmed(frames)) == count
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3)])
+def test_tiny_frames_and_flat_ones(size: tuple[int, int]) -> None:
+    frames = [np.full((*size, 3), 90, np.uint8)] * 4
+    for before, after in zip(frames, calmed(frames), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_steady_holds_five_frames() -> None:
+    made = 0
+
+    def endless() -> Any:
+        nonlocal made
+        while True:
+            made += 1
+            yield Frame(scene(), made)
+
+    calm = steady(endless())
+    for shown in range(1, 30):
+        assert next(calm).pts == shown
+        assert made == shown + 2
+
+
+# ---- restore_film
+
+
+def save(path: Path, frames: list[Image], rate: int = 25) -> Path:
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("libx264", rate, {"crf": "5", "preset": "ultrafast"}, width=W, height=H)
+        video.codec_context.time_base = Fraction(1, rate)
+        for t, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts, frame.time_base = t, Fraction(1, rate)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    return path
+
+
+def load(path: Path) -> list[Any]:
+    with VideoReader(path) as reader:
+        return [item.pixels for item in reader if isinstance(item, Frame)]
+
+
+def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
+    src, dst, network = save(tmp_path / "a.mp4", film(with_ball, 9)), tmp_path / "b.mp4", Halving()
+    steps: list[float] = []
+    notes = restore_film(
+        Restorer(network), src, dst, options=VideoOptions(crf=0), progress=lambda f, rate: steps.append(f)
+    )
+    assert notes == ()
+    assert network.calls == 9
+    assert sum(steps) == pytest.approx(1)
+    for before, after in zip(load(src), load(dst), strict=True):
+        assert np.abs(after.astype(float) - before / 2).mean() < 1.5
+
+
+def test_strength_and_steady(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", rained(film(lambda t: scene())))
+    restorer = Restorer(Halving())
+    changes = []
+    for steadied in (False, True):
+        options = VideoOptions(crf=0, steady=steadied)
+        restore_film(restorer, src, tmp_path / "b.mp4", strength=0.5, options=options)
+        out = load(tmp_path / "b.mp4")
+        assert len(out) == 10
+        assert np.mean(out) == pytest.approx(0.75 * np.mean(load(src)), abs=1.5)
+        changes.append(flicker(out))
+    assert changes[1] < 0.7 * changes[0]
+
+
+def test_a_failing_network_leaves_nothing(tmp_path: Path) -> None:
+    src, dst = save(tmp_path / "a.mp4", film(with_ball)), tmp_path / "b.mp4"
+    with pytest.raises(BackendError, match="out of memory"):
+        restore_film(Restorer(Halving(fail_at=5)), src, dst)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_film_in_its_own_place(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", film(with_ball))
+    before = load(src)
+    restore_film(Restorer(Halving()), src, src)
+    assert np.mean(load(src)) == pytest.approx(np.mean(before) / 2, abs=2)
+    with pytest.raises(InputError, match="unknown codec"):
+        restore_film(Restorer(Halving()), src, src, options=VideoOptions(codec="theora"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_the_network_waits_for_a_slow_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src, network = save(tmp_path / "a.mp4", film(with_ball) * 3), Halving()
+    ahead: list[int] = []
+    write, written = VideoWriter.write, 0
+
+    def slowly(self: VideoWriter, item: Any) -> None:
+        nonlocal written
+        time.sleep(0.004)
+        write(self, item)
+        written += 1
+        ahead.append(network.calls - written)
+
+    monkeypatch.setattr(VideoWriter, "write", slowly)
+    restore_film(Restorer(network), src, tmp_path / "b.mp4")
+    assert written == 30
+    assert max(ahead) <= 5
+
+
+def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", film(with_ball))
+    films = []
+    for threads in (1, 3):
+        restorer = Restorer.from_pretrained(device="cpu", threads=threads)
+        assert restorer.side_by_side()[1] == threads
+        restore_film(restorer, src, tmp_path / "b.mp4", options=VideoOptions(crf=0))
+        films.append(np.stack(load(tmp_path / "b.mp4")))
+    np.testing.assert_array_equal(films[0], films[1])
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
+    peaks = []
+    for count in (15, 120):
+        src = save(tmp_path / f"{count}.mp4", [with_ball(t % 9) for t in range(count)])
+        restore_film(Restorer(Halving()), src, tmp_path / "b.mp4")  # what is loaded on first use is no matter here
+        tracemalloc.start()
+        restore_film(Restorer(Halving()), src, tmp_path / "b.mp4", options=VideoOptions(steady=True))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] + 10 * H * W * 3

@@ -1,0 +1,212 @@
+"""Training through Lightning: resume is exact, a kill loses minutes, runs don't overwrite each other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import pyvips
+import torch
+import yaml
+
+from repix.errors import RecipeError
+from repix.models import create_model
+from repix.train.export import save_weight
+from repix.train.loop import train
+from repix.train.recipe import Recipe, parse_recipe
+from repix.train.task import RestorationTask
+from repix.weights import ModelCard
+
+NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]}
+
+
+def recipe(photos: Path, **changes: object) -> Recipe:
+    values: dict[str, object] = {
+        "name": "tiny",
+        "model": "repixnet",
+        "args": NET,
+        "data": {"photos": str(photos), "mixture": {"drawn": 1, "lines": 1, "dry": 1}, "workers": 0},
+        "stages": [
+            {"steps": 6, "batch": 2, "patch": 32, "lr": 1e-2},
+            {"steps": 6, "batch": 2, "patch": 48, "lr": 1e-3},
+        ],
+        "precision": "32-true",
+        "validate_every": 4,
+        "trainer": {"accelerator": "cpu", "devices": 1},
+    }
+    return parse_recipe({**values, **changes})
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+    flat = {f"average.{k}": v for k, v in checkpoint["state_dict"].items()}
+    flat |= {f"current.{k}": v for k, v in checkpoint.get("current_model_state", {}).items()}
+    for i, moments in checkpoint["optimizer_states"][0]["state"].items():
+        flat |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
+    return flat
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("hold_out", "optimizer"), [(0, "adamw"), (1, "adamw"), (1, "muon")])
+def test_resumed_weights_equal_an_unbroken_run_bit_for_bit(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_out: int, optimizer: str
+) -> None:
+    settings = recipe(photos, optimizer={"name": optimizer})
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"hold_out": hold_out})})
+    settings = settings.model_copy(update={"save_every": 1e-5})  # minutes: after every step
+    train(settings, tmp_path / "whole", progress=False)
+
+    step = RestorationTask.training_step
+
+    def dies(self: RestorationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if self.global_step == 7:  # in the second stage, after a validation
+            raise StoppedError
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(RestorationTask, "training_step", dies)
+    with pytest.raises(StoppedError):
+        train(settings, tmp_path / "broken", progress=False)
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "broken" / "last.ckpt", weights_only=True)["global_step"] == 7
+    train(settings, tmp_path / "broken", resume=True, progress=False)
+
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert any(key.startswith("optimizer.") for key in whole)
+    assert any(key.startswith("current.") for key in whole)
+    for key, value in whole.items():
+        assert torch.equal(value, broken[key]), key
+
+
+def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -> None:
+    """A real kill in a real process, with worker processes; the checkpoint is whole and the run goes on from it."""
+    settings = recipe(
+        photos,
+        stages=[{"steps": 4000, "batch": 1, "patch": 32}],
+        data={"photos": str(photos), "mixture": {"drawn": 1}, "workers": 1},
+        save_every=0.01,
+    )
+    file = tmp_path / "r.yaml"
+    file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    command = [sys.executable, "-m", "repix.cli", "train", str(file), "-o", str(tmp_path / "run"), "--no-export"]
+    last = tmp_path / "run" / "last.ckpt"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 90
+        while not last.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        assert last.exists()
+        process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+    reached = torch.load(last, weights_only=True)["global_step"]
+    assert 0 < reached < 4000
+    assert not list(last.parent.glob("*.tmp"))
+    # the same run, shortened so that the test ends: only the length differs, which the folder's recipe is told
+    shorter = settings.model_dump(mode="json")
+    shorter["stages"][0]["steps"] = reached + 3
+    file.write_text(yaml.safe_dump(shorter))
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(shorter))
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert torch.load(last, weights_only=True)["global_step"] == reached + 3
+
+
+def test_the_loss_falls_and_figures_are_logged(photos: Path, tmp_path: Path) -> None:
+    brighter = tmp_path / "pairs"  # "rain" that is easily learnt: everything is 40 levels brighter
+    for i in range(4):
+        (brighter / "input").mkdir(parents=True, exist_ok=True)
+        (brighter / "target").mkdir(exist_ok=True)
+        dry = pyvips.Image.new_from_file(str(photos / f"{i}.png")).linear(0.6, 20).cast("uchar")
+        dry.write_to_file(str(brighter / "target" / f"{i}.png"))
+        (dry + 40).cast("uchar").write_to_file(str(brighter / "input" / f"{i}.png"))
+    settings = recipe(
+        photos,
+        data={"photos": str(photos), "pairs": str(brighter), "mixture": {"pairs": 1}, "hold_out": 1, "workers": 0},
+        stages=[{"steps": 24, "batch": 4, "patch": 32, "lr": 5e-3}],
+        ema=0,
+        validate_every=10,
+    )
+    checkpoint = train(settings, tmp_path / "run", progress=False)
+    assert checkpoint.name == "best.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 24  # between two intervals
+    pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
+    assert pictures == ["val_0000010.png", "val_0000020.png", "val_0000024.png"]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "logs"))
+    events.Reload()
+    scores = [event.value for event in events.Scalars("val/pairs_psnr_y")]
+    assert len(scores) == 3
+    assert scores[2] > scores[0]
+    assert {"loss", "val/score", "val/dry_psnr_rgb", "val/drawn_psnr_y", "val/lines_psnr_y"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert events.Tags()["images"]
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, tmp_path: Path) -> None:
+    settings = recipe(photos, stages=[{"steps": 1, "batch": 1, "patch": 32}])
+    with pytest.raises(RecipeError, match="nothing to resume"):
+        train(settings, tmp_path / "run", resume=True, progress=False)
+    train(settings, tmp_path / "run", progress=False)
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    with pytest.raises(RecipeError, match="--resume"):
+        train(settings, tmp_path / "run", progress=False)
+    longer = settings.model_copy(update={"stages": [*settings.stages, *settings.stages]})
+    with pytest.raises(RecipeError, match="other settings for seed"):
+        train(settings.model_copy(update={"seed": 5}), tmp_path / "run", resume=True, progress=False)
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+    train(longer, tmp_path / "run", resume=True, progress=False)  # stages may be added
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_schedule(photos: Path) -> None:
+    stages = [
+        {"steps": 100, "lr": 1.0, "lr_end": 0.1, "warmup": 10},
+        {"steps": 50, "lr": 0.5, "schedule": "constant"},
+        {"steps": 50, "lr": 0.5, "lr_end": 0, "schedule": "linear"},
+    ]
+    task = RestorationTask(recipe(photos, stages=stages))
+    rates = [task.learning_rate(step) for step in range(200)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[99] == pytest.approx(0.1, abs=0.01)
+    assert set(rates[100:150]) == {0.5}
+    assert rates[150:] == pytest.approx([0.5 - 0.01 * step for step in range(50)])
+
+
+def test_an_unknown_loss_or_attribute_fails_before_the_first_step(photos: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean 'l1'"):
+        RestorationTask(recipe(photos, stages=[{"steps": 1, "losses": {"l11": 1}}]))
+    with pytest.raises(RecipeError, match="no attribute 'depth'"):
+        RestorationTask(recipe(photos, stages=[{"steps": 1, "network": {"depth": 3}}]))
+
+
+def test_init_starts_from_a_weight_and_new_blocks_change_nothing(photos: Path, tmp_path: Path) -> None:
+    small = recipe(photos)
+    net = create_model("repixnet", **NET)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    card = ModelCard(name="small", task="derain", arch="repixnet", args=NET, multiple_of=4, tiling=None, licence="MIT")
+    save_weight(net, card, tmp_path / "small")
+
+    grown = small.model_copy(
+        update={"args": {**NET, "encoder": [2], "middle": 4, "decoder": [3]}, "init": str(tmp_path / "small")}
+    )
+    task = RestorationTask(grown)
+    x = torch.rand(1, 3, 32, 32)
+    assert len(list(task.net.parameters())) > len(list(net.parameters()))
+    assert torch.allclose(task(x), net(x), atol=1e-5)
+    assert not torch.allclose(task(x), x, atol=1e-2)
+    task(x).sum().backward()
+    learns = [task.net.get_parameter(f"{block}.body.2.weight").grad for block in ("middle.3", "decoders.0.2")]
+    assert all(grad is not None and grad.abs().max() > 0 for grad in learns)
+
+    other = small.model_copy(update={"args": {**NET, "channels": [8, 24]}, "init": str(tmp_path / "small")})
+    with pytest.raises(RecipeError, match="not this network with fewer residual blocks"):
+        RestorationTask(other)

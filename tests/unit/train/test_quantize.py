@@ -1,0 +1,140 @@
+"""int8: what is rounded and what is not, how far the result may be off, and that it can be shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from repix.errors import InputError
+from repix.infer.restorer import Restorer
+from repix.models import create_model
+from repix.train.export import export, to_onnx
+from repix.train.loop import train
+from repix.train.quantize import least_change, to_int8
+from repix.train.recipe import parse_recipe
+from repix.weights import find_card
+
+NET = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [3]}
+
+
+def network(name: str = "repixnet", **args: object) -> nn.Module:
+    """One whose every layer matters."""
+    torch.manual_seed(0)
+    net = create_model(name, **args)
+    for parameter in net.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    return net.eval()
+
+
+def pictures(count: int, side: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def initializers(model: bytes) -> dict[str, np.ndarray]:
+    return {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(model).graph.initializer}
+
+
+def test_the_network_says_what_stays_in_floating_point() -> None:
+    net = network(**NET)
+    x = pictures(4)
+    model = to_onnx(net, multiple_of=4)
+    weights = initializers(to_int8(net, model, [x.numpy()]))
+    floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
+    last_blocks = {f"decoders.0.{block}.body.{layer}.weight" for block in (1, 2) for layer in (0, 2)}
+    assert floats == {"tail.0.weight", *last_blocks}
+    rounded = {name.removesuffix("_quantized") for name in weights if name.endswith(".weight_quantized")}
+    assert rounded | floats == {name for name, value in net.named_parameters() if value.ndim == 4}
+    for name in rounded:
+        levels = weights[f"{name}_quantized"]
+        assert levels.dtype == np.int8
+        assert np.abs(levels.astype(int)).max() == 64  # more would overflow without VNNI
+        assert weights[f"{name}_scale"].size == len(levels)  # one for each channel
+
+    ends = initializers(to_int8(net, model, [x.numpy()], keep_float=("stem",)))
+    assert {name for name in ends if name.endswith(".weight")} == {"stem.1.weight"}
+    assert ends["tail.0.weight_quantized"].dtype == np.int8
+
+
+def test_what_runs_past_the_blocks_is_not_rounded() -> None:
+    net = network(**NET)
+    graph = onnx.load_from_string(to_int8(net, to_onnx(net, multiple_of=4), [pictures(4).numpy()])).graph
+    maker = {output: node for node in graph.node for output in node.output}
+    adds = [node for node in graph.node if node.op_type == "Add" and all(name in maker for name in node.input)]
+    assert len(adds) == 6  # five blocks and a skip connection
+    read = [sorted(maker[name].op_type for name in node.input) for node in adds]
+    # one side is what a convolution in int8 made; both where the other is the stem, or leads down to the coarse level
+    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 2
+    assert read.count(["Add", "DequantizeLinear"]) == 1
+    assert read.count(["Add", "DepthToSpace"]) == 1
+    assert read.count(["Add", "Conv"]) == 2
+
+
+def test_weights_are_rounded_together() -> None:
+    random = np.random.default_rng(0)
+    alike = random.normal(size=(500, 24)) @ random.normal(size=(24, 72))  # as neighbouring pixels are
+    read = alike + random.normal(size=(500, 72))
+    weight = random.normal(size=(8, 72)).astype(np.float32)
+    scale = np.abs(weight).max(1) / 64
+    levels = least_change(weight, scale, read.T @ read)
+    assert levels.dtype == np.int8
+    assert np.abs(levels.astype(int)).max() <= 64
+    nearest = np.rint(weight / scale[:, None])
+    assert np.abs(levels - nearest).max() <= 4
+    error, usual = (np.square(read @ (q * scale[:, None] - weight).T).mean(0) for q in (levels, nearest))
+    assert (error < usual).all()
+    assert error.mean() < 0.4 * usual.mean()
+    alone = least_change(weight, scale, np.eye(72))  # nothing that could make up for anything
+    assert np.array_equal(alone, nearest)
+
+
+@pytest.mark.parametrize(("name", "args"), [("repixnet", NET), ("resnet", {}), ("prenet", {"stages": 2})])
+def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object]) -> None:
+    net = network(name, **args)
+    x = pictures(4)
+    model = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1)))
+    (got,) = ort.InferenceSession(to_int8(net, model, [x.numpy()])).run(None, {"x": x.numpy()})
+    with torch.inference_mode():
+        exact = net(x).numpy()
+    assert 0 < np.sqrt(np.square(got - exact).mean()) < 0.03 * (exact - x.numpy()).std()
+
+
+def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -> None:
+    values = {
+        "name": "tiny",
+        "model": "repixnet",
+        "args": NET,
+        "data": {"photos": str(photos), "mixture": {"lines": 1, "dry": 1}, "workers": 0},
+        "stages": [{"steps": 30, "batch": 2, "patch": 32, "lr": 1e-2}],
+        "trainer": {"accelerator": "cpu", "devices": 1},
+    }
+    checkpoint = train(parse_recipe(values), tmp_path / "run", progress=False)
+    assert export(checkpoint, tmp_path / "fp32").int8 is False
+    card = export(checkpoint, tmp_path / "int8", int8=True)
+    assert card.int8 is find_card(tmp_path / "int8")[0].int8 is True
+    assert max(card.onnx_parity.values()) <= 1e-4  # before rounding
+    state = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
+    assert {value.dtype for value in state.values()} == {torch.float16}
+
+    picture = (np.random.default_rng(0).random((40, 44, 3)) * 255).astype(np.uint8)
+    exact, got = (Restorer.from_pretrained(tmp_path / form, "cpu")(picture).astype(int) for form in ("fp32", "int8"))
+    change = np.abs(exact - picture).mean()
+    assert change > 1
+    assert 0 < np.abs(got - exact).mean() < 0.1 * change
+
+    again = parse_recipe({**values, "args": {}, "init": str(tmp_path / "int8")})  # learns on in floating point
+    assert again.args == NET
+    train(again, tmp_path / "again", progress=False)
+
+    for photo in photos.iterdir():
+        photo.unlink()
+    with pytest.raises(InputError, match="no pictures in it"):
+        export(checkpoint, tmp_path / "gone", int8=True)
+    assert not (tmp_path / "gone").exists()
