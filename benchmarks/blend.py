@@ -7,7 +7,7 @@ installed are left out, with a word: pip install pyamg opencv-python-headless fp
 the course's loop). `--slow` adds those that take minutes. Writes blend.csv and blend.webp; `--table blend.csv` prints
 the table of docs/blend.md from it.
 
-The pictures are drawn: two clouds of noise at all scales, so that source and target disagree everywhere. The exact
+The images are drawn: two clouds of noise at all scales, so that source and target disagree everywhere. The exact
 solution is our float64 solve to 1e-7, itself compared with SciPy's sparse direct solve wherever that is run.
 """
 
@@ -43,7 +43,7 @@ class Row:
     method: str
     seconds: float
     error_levels: float | None
-    changed_outside: int | None  # largest change outside the mask, where the method returns a picture
+    changed_outside: int | None  # largest change outside the mask, where the method returns an image
     note: str
 
 
@@ -77,7 +77,7 @@ def mask_with(unknowns: int, shape: str) -> Array:
 
 
 def clouds(size: int, seed: int) -> Array:
-    """A drawn picture `(size, size, 3)` uint8 with detail at all scales."""
+    """A drawn image `(size, size, 3)` uint8 with detail at all scales."""
     rng = np.random.default_rng(seed)
     picture = np.zeros((size, size, 3), np.float32)
     step = size
@@ -97,7 +97,7 @@ class Problem:
     target: Array
     mask: Array
     b: Array  # (3, H, W) float64, for the correction
-    exact: Array  # (H, W, 3) float64, the blended picture, not clipped
+    exact: Array  # (H, W, 3) float64, the blended image, not clipped
 
     @property
     def unknowns(self) -> int:
@@ -164,7 +164,7 @@ def ours(p: Problem) -> Iterator[Row]:
     outside = np.abs(picture[~p.mask].astype(int) - p.target[~p.mask]).max()
     note = f"{report.iterations} cycles" if report.iterations else report.method
     error = p.error_of_picture(picture)
-    yield Row(p.shape, p.unknowns, "repix.blend, picture to picture", seconds, error, int(outside), f"{note}; rounded")
+    yield Row(p.shape, p.unknowns, "repix.blend, image to image", seconds, error, int(outside), f"{note}; rounded")
     b = p.b.astype(np.float32)
     seconds, solution = timed(lambda: solve_poisson(b, p.mask))
     yield Row(p.shape, p.unknowns, "repix solver, NumPy", seconds, p.error_of_correction(solution.x), None, note)

@@ -6,17 +6,17 @@ On what `recipes/repixnet.yaml` holds out: RainTrainL's pairs, and clean photos 
 `--test` adds the first 25 of Rain100L and Rain100H, which nothing here was chosen by. Writes
 benchmarks/results/confidence.csv, strength.csv and docs/images/confidence.webp.
 
-All on the middle 256x256 of a picture. The tables are written anew after every set, so the script may be stopped.
+All on the middle 256x256 of an image. The tables are written anew after every set, so the script may be stopped.
 
-confidence.csv: Spearman's rank correlation, over every third pixel of a picture, between a measure and the true
-absolute error of the estimate (mean over channels), both smoothed by a Gaussian of 2 pixels; mean over pictures.
+confidence.csv: Spearman's rank correlation, over every third pixel of an image, between a measure and the true
+absolute error of the estimate (mean over channels), both smoothed by a Gaussian of 2 pixels; mean over images.
 `coverage` is the rain layer smoothed by 8 pixels; `fitted` the log-linear sum of disagreement, rain, coverage and
-texture fitted to the held-out pictures themselves, so what could at most be gained by adding to the disagreement. The
+texture fitted to the held-out images themselves, so what could at most be gained by adding to the disagreement. The
 last row is the true error over the expected one, means over all pixels of the set.
 
-strength.csv: `psnr_y` in 8 bits at strength 1 and at `--strength auto`, the worst change of a picture, the mean
-strength; the same rule applied to each pixel's own ratio (averaged over 2 and 64 pixels) instead of the picture's. An
-unchanged dry picture counts as 60 dB.
+strength.csv: `psnr_y` in 8 bits at strength 1 and at `--strength auto`, the worst change of an image, the mean
+strength; the same rule applied to each pixel's own ratio (averaged over 2 and 64 pixels) instead of the image's. An
+unchanged clean image counts as 60 dB.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
 TUNED = ("pairs", "drawn", "lines")
 KEPT = "disagreement of four views"
-SHOWN = {"pairs": 4, "lines": 4}  # which picture of a set is drawn
+SHOWN = {"pairs": 4, "lines": 4}  # which image of a set is drawn
 WINDOW, EVERY = 256, 3
 
 Floats = npt.NDArray[np.float32]
 
 
 class Case(NamedTuple):
-    """A picture and its truth, 8 bits."""
+    """An image and its ground truth, 8 bits."""
 
     set: str
     lq: Pixels
@@ -72,7 +72,7 @@ def middle(picture: Pixels, side: int = WINDOW) -> Pixels:
 
 
 def cases(test: bool) -> Iterator[Case]:
-    """Every picture, set by set."""
+    """Every image, set by set."""
     samples = held_out()
     dry = []
     for i in range(len(samples)):  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def spearman(a: Floats, b: Floats) -> float:
 
 
 def sideways(restorer: Restorer, x: Floats) -> Floats:
-    """(8, 3, H, W): the picture mirrored and turned in all eight ways, not shifted."""
+    """(8, 3, H, W): the image mirrored and turned in all eight ways, not shifted."""
     views = []
     for turns in range(4):
         for mirror in (1, -1):
@@ -162,12 +162,12 @@ class Found:
     shown: dict[str, list[Panel]] = field(default_factory=dict)
 
     def add(self, case: Case, restorer: Restorer) -> None:
-        """Measure one picture."""
+        """Measure one image."""
         name, lq, gt = case
         x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None] / np.float32(255), np.float32)
         views = confidence.estimates(restorer.backend.run, x, multiple_of=restorer.multiple_of)
         estimate, given = views[0].transpose(1, 2, 0), x[0].transpose(1, 2, 0)
-        # what find_strength does with pictures of this size, without running the views again
+        # what find_strength does with images of this size, without running the views again
         ratio = confidence.disagreement(views).mean() / max(confidence.rain_size(x, views).mean(), 1e-9)
         strength = float(confidence.strength_at(ratio))
         tried = [np.ones((1, 1, 1)), np.full((1, 1, 1), strength), by_pixel(x, views, 2), by_pixel(x, views, 64)]
@@ -237,7 +237,7 @@ class Found:
         write(RESULTS / "strength.csv", rows)
 
     def draw(self, path: Path) -> None:
-        """Two pictures, and how the expected error is calibrated."""
+        """Two images, and how the expected error is calibrated."""
         curves = {}
         for name in self.expected:
             order = np.argsort(np.concatenate(self.expected[name]))
@@ -249,7 +249,7 @@ class Found:
         panels.append(Panel("tenths of all pixels by expected error", curves=curves, axes=("expected", "true error")))
         with tempfile.TemporaryDirectory() as folder:
             picture = Path(folder) / "confidence.png"
-            save_figure(Figure("Expected and true error of held-out pictures", panels, columns=4), picture)
+            save_figure(Figure("Expected and true error of held-out images", panels, columns=4), picture)
             pyvips.Image.new_from_file(str(picture)).write_to_file(str(path), Q=80)
 
 

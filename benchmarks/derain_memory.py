@@ -1,9 +1,9 @@
-"""Peak memory and time of `repix derain` on one large TIFF, and tiles against the whole picture.
+"""Peak memory and time of `repix derain` on one large TIFF, and tiles against the whole image.
 
     python benchmarks/derain_memory.py [--model NAME|PATH] [--megapixels 100] [--whole 4]
 
 Makes a synthetic 8-bit RGB TIFF of that size, derains it with the command line in a process of its own, and prints
-that process's peak resident memory. Then derains a smaller picture, full of rain, tiled and in one piece, and
+that process's peak resident memory. Then derains a smaller image, full of rain, tiled and in one piece, and
 prints the largest difference in grey levels.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="repixnet")
     parser.add_argument("--megapixels", type=float, default=100)
-    parser.add_argument("--whole", type=float, default=4, help="megapixels of the picture run in one piece too")
+    parser.add_argument("--whole", type=float, default=4, help="megapixels of the image run in one piece too")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:

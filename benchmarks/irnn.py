@@ -63,7 +63,7 @@ def recurrence(function: Callable[..., tuple[Tensor, ...]]) -> Callable[[], None
 
 
 def training_step(function: Callable[..., tuple[Tensor, ...]], *, bf16: bool = False) -> Callable[[], None]:
-    """One step of Adam with L1 on two pictures of 128×128; the course trained in fp32, repix's recipes in bf16."""
+    """One step of Adam with L1 on two images of 128×128; the course trained in fp32, repix's recipes in bf16."""
     torch.manual_seed(0)
     net: nn.Module = create_model("progressive_spanet")
     optimizer = torch.optim.Adam(net.parameters(), 1e-4)

@@ -1,11 +1,11 @@
-"""Rain or stripes? Dry pictures full of thin lines through networks that take rain away: PSNR to themselves.
+"""Rain or stripes? Clean images full of thin lines through networks that take rain away: PSNR to themselves.
 
     python benchmarks/lines.py [--model repixnet] [--pictures 6] [--csv benchmarks/results/lines.csv]
 
-Drawn pictures (`repix.degradations.hard_negatives`, every other one over a held-out photo) and photographed ones: of the photos and
-pairs that `recipes/repixnet.yaml` holds out, the dry pictures' windows with the most energy in one direction. None was
-trained on. Beside the weight, PReNet's published ones for Rain100L and Rain100H. 8 bits, `psnr_y`, mean over pictures,
-and the weight's worst picture. Also draws docs/images/lines.webp: one picture of each kind, and what each made of it.
+Drawn images (`repix.degradations.hard_negatives`, every other one over a held-out photo) and photographed ones: of
+the photos and pairs that `recipes/repixnet.yaml` holds out, the clean images' windows with the most energy in one
+direction. None was trained on. Beside the weight, PReNet's published ones for Rain100L and Rain100H. 8 bits, `psnr_y`, mean over images,
+and the weight's worst image. Also draws docs/images/lines.webp: one image of each kind, and what each made of it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def dry_side(sample: Sample) -> npt.NDArray[np.float32]:
 
 
 def line_pictures(dry: list[npt.NDArray[np.float32]], count: int) -> dict[str, list[Pixels]]:
-    """So many drawn pictures of each kind, and twice as many windows of dry pictures."""
+    """So many drawn images of each kind, and twice as many windows of clean images."""
     found: dict[str, list[Pixels]] = {}
     for place, kind in enumerate(LINES):
         found[kind] = []
@@ -105,7 +105,7 @@ def published() -> dict[str, Restorer]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="repixnet")
-    parser.add_argument("--pictures", type=int, default=6, help="drawn pictures of each kind; twice as many photos")
+    parser.add_argument("--pictures", type=int, default=6, help="drawn images of each kind; twice as many photos")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "lines.csv")
     parser.add_argument("--image", type=Path, default=ROOT / "docs" / "images" / "lines.webp")
     args = parser.parse_args()
@@ -139,7 +139,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
 
-    # for each kind the picture that the weight changes most: its middle, and what each network makes of it
+    # for each kind the image that the weight changes most: its middle, and what each network makes of it
     window = np.s_[16:176, 16:176]
     worst = {kind: int(np.argmin(figures["repixnet"][kind])) for kind in columns}
     sheet = np.concatenate(

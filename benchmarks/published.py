@@ -3,9 +3,9 @@
     python benchmarks/published.py [--pictures 5] [--threads 2] [--csv benchmarks/results/published.csv]
 
 Reads ../shared/data (peers/PReNet, Rain100L, Rain100H). The protocol is the paper's: estimates clipped, scaled and
-truncated to 8 bits; PSNR and SSIM on MATLAB's luma in double precision; means over pictures. Each picture is one row
+truncated to 8 bits; PSNR and SSIM on MATLAB's luma in double precision; means over images. Each image is one row
 in the CSV; rows that are there are not measured again, so the script may be stopped and continued.
-tests/calibration/test_published.py holds `evaluate` to the first five pictures of each.
+tests/calibration/test_published.py holds `evaluate` to the first five images of each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def measure(net: torch.nn.Module, pair: Pair) -> tuple[float, float]:
-    """`psnr_y` and `ssim_y` of one picture by the paper's protocol."""
+    """`psnr_y` and `ssim_y` of one image by the paper's protocol."""
     rainy, clean = read(pair.lq), read(pair.gt)
     x = torch.from_numpy(rainy.copy()).permute(2, 0, 1)[None].float() / 255
     x = x.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
@@ -61,7 +61,7 @@ def pairs_of(name: str) -> list[Pair]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=100, help="first N pictures of each set (default: all)")
+    parser.add_argument("--pictures", type=int, default=100, help="first N images of each set (default: all)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "published.csv")
     args = parser.parse_args()
@@ -80,7 +80,7 @@ def main() -> None:
     ]
     nets = {key: load_published(DATA / "peers" / "PReNet" / key[0] / f"{key[1]}.pth").eval() for key in PAPER}
     nets = {key: net.to(memory_format=torch.channels_last) for key, net in nets.items()}
-    work.sort(key=lambda item: item[2].name)  # a run cut short has the same pictures of each
+    work.sort(key=lambda item: item[2].name)  # a run cut short has the same images of each
     args.csv.parent.mkdir(parents=True, exist_ok=True)
     fresh = not args.csv.is_file()
     with args.csv.open("a", encoding="utf-8", newline="") as file:

@@ -3,10 +3,10 @@
     python benchmarks/quantised.py [--model repixnet ...] [--csv benchmarks/results/quantised.csv]
 
 Forms: ONNX Runtime's settings (graph optimisation, a graph that was optimised before, memory arena, prepacked weights,
-a bound output, two threads), fp16, and int8 (`repix.train.quantize`), with more or less of the network in fp32; `int8` is
-the file that is shipped, where that is int8. Median seconds for 512x512, each form and PReNet in turns with fp32 (with
-all forms loaded at once some took a sixth longer). One thread, where no other number is named. CPU-seconds are the
-process's; wall_seconds are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of
+a bound output, two threads), fp16, and int8 (`repix.train.quantize`), with more or less of the network in fp32; `int8`
+is the file that is shipped, where that is int8. Median seconds for 512x512, each form and PReNet in turns with fp32
+(with all forms loaded at once some took a sixth longer). One thread, where no other number is named. CPU-seconds are
+the process's; wall_seconds are left out where the machine did other things too. `fps_1080p`: 1920x1080 frames a second of
 the network alone, all cores, by the wall clock. int8 needs a processor with dot products of bytes.
 `psnr_y` in 8 bits on what `recipes/repixnet.yaml` holds out, as the change against fp32. All derain weights that are
 shipped, unless named.

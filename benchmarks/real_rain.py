@@ -1,11 +1,11 @@
-"""Crops of real rainy photos, before and after, at 1:1, in one picture for the docs.
+"""Crops of real rainy photos, before and after, at 1:1, in one image for the docs.
 
     python benchmarks/real_rain.py [--model repixnet] [--out docs/images/real_rain.webp] [--all DIR]
     python benchmarks/real_rain.py --compare docs/images/real
 
-Reads ../shared/data/real_rain, for which there is no truth: these are looked at, never measured. `--all` writes every
-photo whole, before | after, to a folder, for a look at each. `--compare` writes a crop of every photo beside what each
-shipped weight and PReNet's published ones make of it, instead.
+Reads ../shared/data/real_rain, for which there is no ground truth: these are looked at, never measured. `--all` writes
+every photo whole, before | after, to a folder, for a look at each. `--compare` writes a crop of every photo beside what
+each shipped weight and PReNet's published ones make of it, instead.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ STUDY = "Over-fitting"
 STUDY_TEXT = (
     "The same small U-Net (`recipes/translate-study.yaml`: skips, L1 alone, no augmentation, no dropout) for the same "
     "number of steps, photo to labels, with one thing changed in each row. Figures of the last step, on the pairs "
-    "trained on and on all of the set's validation pictures; `lowest_l1_val` was met on the way, on twenty of them."
+    "trained on and on all of the set's validation images; `lowest_l1_val` was met on the way, on twenty of them."
 )
 _ROWS = "Two pairs that it has learnt from above three that it has not"
 SHEETS = {
@@ -78,7 +78,7 @@ SECTIONS = [
         "rain100.csv",
         "Deraining: all of Rain100L and Rain100H",
         "One weight for both sets, which has seen neither of them nor its backgrounds; (best) is `--quality best`. "
-        "PSNR in dB and SSIM on MATLAB's luma (`_y`) and on RGB; means over 100 pictures each. For comparison, PReNet "
+        "PSNR in dB and SSIM on MATLAB's luma (`_y`) and on RGB; means over 100 images each. For comparison, PReNet "
         "trained for all rain (Rain13K, which has Rain100H's training rain): 32.44 / .950 and 26.77 / .858; for each "
         "set alone: 37.48 / .979 and 29.46 / .899. The machine did other things too and was slow: what a weight "
         "costs is in the next table but one.",
@@ -88,9 +88,9 @@ SECTIONS = [
     ),
     Section(
         "dry.csv",
-        "Dry pictures to themselves",
-        "Rain100L's 100 clean BSDS pictures, none trained on, through the same weight at the same strength: how much "
-        "of a picture without rain is changed.",
+        "Clean images to themselves",
+        "Rain100L's 100 clean BSDS images, none trained on, through the same weight at the same strength: how much "
+        "of an image without rain is changed.",
         "repix evaluate --model repixnet --model repixnet-large --lq ../shared/data/Rain100L "
         "--gt ../shared/data/Rain100L --csv benchmarks/results/dry.csv",
     ),
@@ -106,27 +106,27 @@ SECTIONS = [
         "Forms of the weights: 512×512 on a CPU",
         "ONNX Runtime's settings, fp16 and int8 (sums in fp32) on a CPU with AVX512-VNNI, one thread where no other "
         "number is named: median CPU-seconds, the same against fp32's in turns with it, wall-clock seconds where the "
-        "machine was idle, and the change of `psnr_y` on so many held-out pictures. `int8` is what `export --int8` "
+        "machine was idle, and the change of `psnr_y` on so many held-out images. `int8` is what `export --int8` "
         "makes, with the last two blocks in fp32 as well; here as shipped; fp32 is what repixnet-large is.",
         "python benchmarks/quantised.py --model repixnet",
     ),
     Section(
         "views.csv",
         "`--quality best`: the mean over several views",
-        "`psnr_y` in 8 bits on what the recipe holds out, `side` pixels a side from each picture: of the picture as it "
+        "`psnr_y` in 8 bits on what the recipe holds out, `side` pixels a side from each image: of the image as it "
         "is, and below how much the mean over the views, one run for each, changes that.",
         "python benchmarks/views.py --test",
     ),
     Section(
         "lines.csv",
-        "Rain or stripes: dry pictures full of thin lines",
+        "Rain or stripes: clean images full of thin lines",
         "192×192, drawn and photographed, none trained on; `psnr_y` to themselves, beside PReNet's published weights.",
         "python benchmarks/lines.py",
     ),
     Section(
         "confidence.csv",
         "Seen or guessed: what tells where the estimate is wrong",
-        "Mean Spearman correlation per picture with the true absolute error, both smoothed by a Gaussian of 2 pixels; "
+        "Mean Spearman correlation per image with the true absolute error, both smoothed by a Gaussian of 2 pixels; "
         "`pairs`, `drawn` and `lines` (of rain) are held out of training and were used to choose; the first 25 of "
         "Rain100L and Rain100H, where they are measured (`--test`), were not. Last row: mean true error over the mean "
         "of what was expected.",
@@ -136,7 +136,7 @@ SECTIONS = [
         "strength.csv",
         "`--strength auto`",
         "`psnr_y` at strength 1 and at auto; the last two columns are the same rule applied to every pixel's own "
-        "surroundings (2 and 64 pixels) instead of the picture. An unchanged dry picture counts as 60 dB.",
+        "surroundings (2 and 64 pixels) instead of the image. An unchanged clean image counts as 60 dB.",
         "python benchmarks/confidence.py --test",
     ),
     Section(
@@ -152,7 +152,7 @@ SECTIONS = [
         "mixture.csv",
         "What each kind of rain is worth",
         "The row `muon` above for the same number of steps with some kinds of training samples left out (`row`), on "
-        "the same held-out pictures; `drop` is what the kind left out loses by it, the larger of two.",
+        "the same held-out images; `drop` is what the kind left out loses by it, the larger of two.",
         "python benchmarks/structure.py --table mixture --minutes 1",
     ),
     Section(
@@ -185,27 +185,27 @@ SECTIONS = [
     Section(
         "translate.csv",
         "Translation: what was learnt from, and what was not",
-        "`train` are the pairs that a weight has learnt from, `val` the data set's validation pictures. L1 on [-1, 1], "
-        "PSNR and SSIM on RGB and label accuracy are means over pictures; mean IoU is of the pixels of all pictures "
+        "`train` are the pairs that a weight has learnt from, `val` the data set's validation images. L1 on [-1, 1], "
+        "PSNR and SSIM on RGB and label accuracy are means over images; mean IoU is of the pixels of all images "
         "together, over the classes that occur; `kid_vgg16` is the kernel distance on VGG16's features, with its "
-        "deviation over subsets, where the target is a photo. CPU-seconds of a 256×256 picture: one thread, ONNX "
+        "deviation over subsets, where the target is a photo. CPU-seconds of a 256×256 image: one thread, ONNX "
         "Runtime fp32. For comparison, L1 of the course's network, train / val: .182 / .382 on facades after 1,000 "
-        "epochs, .096 / .119 on Cityscapes with 2,975 pictures; its U-Net .32 / .38. What the figures mean: "
+        "epochs, .096 / .119 on Cityscapes with 2,975 images; its U-Net .32 / .38. What the figures mean: "
         "[translate.md](translate.md).",
         "python benchmarks/translate.py facades-labels facades-photo runs/NAME/weight …",
     ),
     Section(
         "video.csv",
-        "Films: where the time goes",
-        "A film with sound through `repix derain`, on two cores; the network alone on as many frames in the same run. "
+        "Videos: where the time goes",
+        "A video with sound through `repix derain`, on two cores; the network alone on as many frames in the same run. "
         "CPU-seconds a frame of the whole and of its parts; peak memory.",
         "python benchmarks/video.py speed --csv benchmarks/results/video.csv",
     ),
     Section(
         "steady.csv",
-        "Films: --steady",
-        "Mean change between consecutive frames in grey levels (flicker) of the rainy film, frame by frame, and "
-        "steady; PSNR against the dry film. `still` is a photo with another rain in every frame; in the others the "
+        "Videos: --steady",
+        "Mean change between consecutive frames in grey levels (flicker) of the rainy video, frame by frame, and "
+        "steady; PSNR against the dry video. `still` is a photo with another rain in every frame; in the others the "
         "camera or things move.",
         "python benchmarks/video.py steady --csv benchmarks/results/steady.csv",
     ),
@@ -250,7 +250,7 @@ def results() -> str:
 
 
 def with_tables(page: Path) -> str:
-    """A page, with each table, and the picture of its name, written anew between its marks."""
+    """A page, with each table, and the image of its name, written anew between its marks."""
     text = page.read_text(encoding="utf-8")
     sections = {section.file: section for section in SECTIONS}
 
@@ -297,7 +297,7 @@ def models() -> str:
         lines.append(f"- task: {card.task}; network: `{card.arch}`; licence of the weights: {card.licence}")
         if parameters:
             lines.append(f"- {parameters / 1e6:.2f} M parameters; trained for {card.training['steps']} steps")
-        tiles = f"tiles of {card.tiling.tile} sharing {card.tiling.overlap} pixels" if card.tiling else "whole picture"
+        tiles = f"tiles of {card.tiling.tile} sharing {card.tiling.overlap} pixels" if card.tiling else "whole image"
         scaled = f"scaled to {card.size} pixels on the shorter side and back, " if card.size else ""
         lines.append(f"- sizes: any, {scaled}padded to multiples of {card.multiple_of}; {tiles}")
         lines.append(

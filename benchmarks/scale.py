@@ -1,4 +1,4 @@
-"""What a fleet's pictures cost: measures one 2-megapixel frame, and computes docs/scale.md's tables from that.
+"""What a fleet's images cost: measures one 2-megapixel frame, and computes docs/scale.md's tables from that.
 
     python benchmarks/scale.py measure      # benchmarks/results/scale.csv
     python benchmarks/scale.py report       # the tables in docs/scale.md; --check compares instead

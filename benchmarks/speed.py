@@ -1,4 +1,4 @@
-"""CPU-seconds per picture, one thread, ONNX Runtime: PReNet and the weights that derain, as shipped, in one run.
+"""CPU-seconds per image, one thread, ONNX Runtime: PReNet and the weights that derain, as shipped, in one run.
 
     python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
 
@@ -44,7 +44,7 @@ def session(model: bytes) -> ort.InferenceSession:
 
 
 def in_turns(models: dict[str, bytes], *, size: int, repeats: int) -> dict[str, list[float]]:
-    """CPU-seconds of each turn of each ONNX model on one square picture."""
+    """CPU-seconds of each turn of each ONNX model on one square image."""
     picture = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
     sessions = {name: session(model) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
@@ -59,7 +59,7 @@ def in_turns(models: dict[str, bytes], *, size: int, repeats: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, help="height and width of the picture")
+    parser.add_argument("--size", type=int, default=512, help="height and width of the image")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--arch", action="append", default=[], help="a network to measure untrained; may be repeated")
     parser.add_argument("--csv", type=Path, help="also write the table there")

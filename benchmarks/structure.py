@@ -9,7 +9,7 @@ first, in turns, by the processor time of the process that trains, so that other
 shorter; the numbers of steps (and with them the cosine) follow. `mixture`: the row `muon` for the same number of steps
 with some kinds of rain left out. Every row is measured on 256x256 crops of photos, pairs and masks that none has
 seen (a sixteenth of each), with rain of each kind, the same for all rows: `psnr_y` (`psnr_rgb` for `dry`), mean over
-pictures; never on Rain100. `ratio` is PReNet's CPU time over the exported network's, as in speed.py.
+images; never on Rain100. `ratio` is PReNet's CPU time over the exported network's, as in speed.py.
 
 benchmarks/results/structure.csv and mixture.csv; runs and weights stay in runs/structure.
 """
@@ -167,7 +167,7 @@ def split() -> None:
 
 
 def tests() -> Iterator[Test]:
-    """Held-out pictures with held-out rain of each kind."""
+    """Held-out images with held-out rain of each kind."""
     held = RUNS / "data" / "held"
     made = RainyDataset(
         list_photos([held / "photos"]),

@@ -2,14 +2,14 @@
 
     python benchmarks/study.py [--minutes 6]           # all rows that are not in the CSV yet; resumable at any moment
     python benchmarks/study.py --row prenet            # one row
-    python benchmarks/study.py --figures               # curves and pictures of the rows whose runs are there
+    python benchmarks/study.py --figures               # curves and images of the rows whose runs are there
 
 Each row trains `recipes/study.yaml` with a few settings changed, for so many minutes of its own pace: the pace is
 timed first, the number of steps (and with it the cosine) follows. A row that was interrupted goes on from its last
 checkpoint. The finished weight is exported and measured by `repix.evaluate.run` on the first 25 pairs of Rain100L,
 which no row has seen; every row is a line of benchmarks/results/study.csv. Runs and weights stay in runs/study.
 Curves (the L1 term on the training stream, which is the same for every row but `repixnet-progressive`, by minutes of
-training) go to benchmarks/results/study_curves.csv, and with the pictures to docs/images/study.
+training) go to benchmarks/results/study_curves.csv, and with the images to docs/images/study.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pace import fill, seconds_of, trained
 from repix.data.pairs import find_pairs
-from repix.figures import Figure, Panel, save_figure
 from repix.evaluate.run import contact_sheet, evaluate
+from repix.figures import Figure, Panel, save_figure
 from repix.infer.restorer import Restorer
 from repix.train.recipe import Recipe, load_recipe
 

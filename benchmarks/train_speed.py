@@ -3,10 +3,10 @@
     python benchmarks/train_speed.py [--data ../shared/data/RainTrainL] [--threads 2] [--csv FILE]
 
 Both train `resnet` (64 channels, four blocks) by the course's recipe: batch 8, 128×128, L1, Adam 1e-4.
-The plain script decodes both pictures of a pair for every sample, squeezes them to 128×128, loads with four worker
-processes and computes in fp32. repix runs its own `recipes/resnet.yaml`: decoded pictures cached, paired crops,
+The plain script decodes both images of a pair for every sample, squeezes them to 128×128, loads with four worker
+processes and computes in fp32. repix runs its own `recipes/resnet.yaml`: decoded images cached, paired crops,
 bf16, channels-last, Lightning's loop and logging included. Each is timed after a warm-up, by the wall clock, in turns
-and in processes of its own with the same number of threads; the figure is the median of pictures per second.
+and in processes of its own with the same number of threads; the figure is the median of images per second.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH, SIZE, WARMUP = 8, 128, 6
 
 
 class Squeezed(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """The course's data set: both pictures decoded and squeezed to 128×128 for every sample."""
+    """The course's data set: both images decoded and squeezed to 128×128 for every sample."""
 
     def __init__(self, pairs: Sequence[Pair], length: int) -> None:
         self._pairs, self._length = pairs, length

@@ -5,12 +5,12 @@
 
 Each weight's own recipe, which is on its card, says which pairs it has seen; the folder `val` beside them has others.
 Two rows of benchmarks/results/translate.csv for each weight, `train` and `val`; rows of other weights stay, so weights
-may be measured one after the other. L1 on [-1, 1] (the course's figure), PSNR and SSIM on RGB are means over pictures;
-label accuracy and mean IoU by the nearest colour of the data set's palette; the kernel distance of validation pictures,
+may be measured one after the other. L1 on [-1, 1] (the course's figure), PSNR and SSIM on RGB are means over images;
+label accuracy and mean IoU by the nearest colour of the data set's palette; the kernel distance of validation images,
 where the target is a photo, on VGG16's features (../shared/data/backbones). `cpu_seconds_256` is the median CPU time of
-a 256×256 picture, one thread, ONNX Runtime fp32.
+a 256×256 image, one thread, ONNX Runtime fp32.
 
-`--sheet` draws the same pictures through all the weights named: input | weights | target, two that were trained on
+`--sheet` draws the same images through all the weights named: input | weights | target, two that were trained on
 above three that were not, spread evenly over the sets.
 
 `--alexnet` prints the kernel distance on the last convolution of AlexNet instead, which no weight was trained with.
@@ -51,7 +51,7 @@ CSV = ROOT / "benchmarks" / "results" / "translate.csv"
 FIGURES = (*TRANSLATION_METRICS, *LABEL_METRICS, *KERNEL_METRICS)
 FIELDS = ["model", "data", "pictures", "steps", "parameters", *FIGURES, "cpu_seconds_256"]
 _TURNS = 9
-_GAP = 6  # pixels between the pictures of a sheet
+_GAP = 6  # pixels between the images of a sheet
 
 
 def recipe_of(card: ModelCard) -> Recipe:
@@ -59,7 +59,7 @@ def recipe_of(card: ModelCard) -> Recipe:
 
 
 def pairs_of(recipe: Recipe) -> dict[str, list[Pair]]:
-    """`train`: what a recipe trains on, without what it holds out; `val`: the set's own validation pictures."""
+    """`train`: what a recipe trains on, without what it holds out; `val`: the set's own validation images."""
     data = recipe.data.model_copy(update={"watched": 1_000_000, "validate_most": None, "validation": []})
     loader = make_data(recipe.model_copy(update={"data": data})).val_dataloader()
     names = {batch["name"][0] for batch in loader if batch["set"][0] == "train"}
@@ -100,7 +100,7 @@ def measure(weight: str, most: int | None) -> list[dict[str, str]]:
 
 
 def seconds(model: bytes) -> float:
-    """Median CPU time of a 256×256 picture on one thread, warm."""
+    """Median CPU time of a 256×256 image on one thread, warm."""
     run = session(model)
     picture = np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)
     found = []
@@ -130,14 +130,14 @@ def row_of(pair: Pair, restorers: Mapping[str, Restorer]) -> list[NDArray[np.uin
 
 
 def beside(pictures: Sequence[NDArray[np.uint8]], *, height: int = 192) -> NDArray[np.uint8]:
-    """Pictures of one height in a row, with gaps and one below."""
+    """Images of one height in a row, with gaps and one below."""
     scaled = [resize(picture, (height, round(picture.shape[1] * height / len(picture)))) for picture in pictures]
     padded = [np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for picture in scaled]
     return np.concatenate(padded, axis=1)[:, :-_GAP]
 
 
 def alexnet_distance(weight: str) -> float:
-    """Unbiased squared MMD, cubic kernel, of all validation pictures (Bińkowski et al. 2018, section 4)."""
+    """Unbiased squared MMD, cubic kernel, of all validation images (Bińkowski et al. 2018, section 4)."""
     card, _ = find_card(weight)
     restorer = Restorer.from_pretrained(weight, device="cpu")
     stack = FeatureStack("alexnet", layers=[11], weights=str(VGG16.with_name("alexnet_features.pth")))
@@ -168,7 +168,7 @@ def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="+", metavar="WEIGHT", help="a shipped weight's name, or a weight's folder")
-    parser.add_argument("--sheet", type=Path, help="draw pictures there (WebP) instead of measuring")
+    parser.add_argument("--sheet", type=Path, help="draw images there (WebP) instead of measuring")
     parser.add_argument("--pictures", type=int, help="only the first so many of each set, to try")
     parser.add_argument("--csv", type=Path, default=CSV)
     parser.add_argument("--alexnet", action="store_true", help="print another kernel distance instead of measuring")

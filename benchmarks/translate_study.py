@@ -2,11 +2,11 @@
 
     python benchmarks/translate_study.py               # all rows that are not in the CSV yet; resumable at any moment
     python benchmarks/translate_study.py --row facades-25 --steps 2400
-    python benchmarks/translate_study.py --figures     # draw the curves and pictures of what there is
+    python benchmarks/translate_study.py --figures     # draw the curves and images of what there is
 
 Each row trains `recipes/translate-study.yaml` with a few settings changed for the same number of steps, about four
 minutes on two cores. A row that was interrupted goes on from its last checkpoint. The last weight, over-fitted as it
-is, is measured on all pairs that it was trained on and on all of the set's validation pictures; every row is a line of
+is, is measured on all pairs that it was trained on and on all of the set's validation images; every row is a line of
 benchmarks/results/translate_study.csv, and its losses on the way are in translate_study_curves.csv. Runs stay in
 runs/translate-study.
 """
@@ -102,7 +102,7 @@ def run(row: str, steps: int | None) -> dict[str, str]:
 
 
 def figures() -> None:
-    """Draw the curves and pictures of what there is."""
+    """Draw the curves and images of what there is."""
     rows = [row for row in ROWS if (RUNS / row / "weight" / "card.json").is_file()]
     if rows:  # elsewhere the committed curves are drawn again
         with CURVES.open("w", encoding="utf-8", newline="") as file:

@@ -1,12 +1,12 @@
-"""Films: what `--steady` does to flicker and to what moves, and how fast and in how much memory a film runs.
+"""Videos: what `--steady` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
     python benchmarks/video.py steady [--model NAME|PATH] [--csv benchmarks/results/steady.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
-`steady` puts rain, another seed for each frame, on films made of ../shared/data/Rain100L's clean photos, which no
+`steady` puts rain, another seed for each frame, on videos made of ../shared/data/Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
-be 0. `speed` makes a film with sound, derains it in a process of its own, and runs the network alone on as many frames.
+be 0. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=6, help="steady: how many photos")
     parser.add_argument("--look", type=Path, help="steady: folder for rainy | alone over steady | its change times 4")
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
-    parser.add_argument("--seconds", type=float, default=30, help="speed: length of the film, 25 frames a second")
+    parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
     parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
     parser.add_argument("--csv", type=Path, help="add rows there")
     options = parser.parse_args()

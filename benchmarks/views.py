@@ -2,8 +2,8 @@
 
     python benchmarks/views.py [--model repixnet ...] [--side 256] [--test] [--csv benchmarks/results/views.csv]
 
-On what `recipes/repixnet.yaml` holds out, as confidence.py does, the middle of each picture: `psnr_y` in 8 bits, mean
-over pictures, of the picture as it is, and how much the mean of the views changes that. `--test` adds the
+On what `recipes/repixnet.yaml` holds out, as confidence.py does, the middle of each image: `psnr_y` in 8 bits, mean
+over images, of the image as it is, and how much the mean of the views changes that. `--test` adds the
 first 25 of Rain100L and Rain100H, which nothing was chosen by. All derain weights that are shipped, unless named.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="may be repeated")
     parser.add_argument(
-        "--side", type=int, default=WINDOW, help="of the middle that is taken of each picture, at most 256"
+        "--side", type=int, default=WINDOW, help="of the middle that is taken of each image, at most 256"
     )
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "views.csv")

@@ -1,4 +1,4 @@
-"""Fixtures that several test folders share. Pictures are made here; nothing is read from outside the tests."""
+"""Fixtures that several test folders share. Images are made here; nothing is read from outside the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tiny_weight import write_weight
 
 @pytest.fixture
 def photo() -> NDArray[np.uint8]:
-    """A 61x83 picture with smooth ground, edges and colour: odd sizes on purpose, (H, W, 3) uint8."""
+    """A 61x83 image with smooth ground, edges and colour: odd sizes on purpose, (H, W, 3) uint8."""
     y, x = np.mgrid[0:61, 0:83]
     ground = np.stack([x * 2.5, y * 3.5, 200 - x - y], axis=2)
     ground[20:40, 30:60] = (250, 40, 90)
@@ -35,13 +35,13 @@ def make_weight(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def darkening_weight(make_weight: Callable[..., Path]) -> Path:
-    """A weight that makes pictures darker, times 0.4."""
+    """A weight that makes images darker, times 0.4."""
     return make_weight("darken", multiple_of=8, tiling={"tile": 48, "overlap": 8})
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of four coloured pictures, 90x70 PNG."""
+    """A folder of four coloured images, 90x70 PNG."""
     import pyvips
 
     folder = tmp_path / "photos"

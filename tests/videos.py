@@ -1,4 +1,4 @@
-"""Small films for tests, and what is in them."""
+"""Small videos for tests, and what is in them."""
 
 from __future__ import annotations
 

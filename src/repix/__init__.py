@@ -1,4 +1,4 @@
-"""repix: takes the rain out of photos and videos, translates pictures, blends them without a seam.
+"""repix: takes the rain out of photos and videos, translates images, blends them without a seam.
 
 Public names are resolved on first use (PEP 562), so `import repix` stays fast and loads no torch.
 """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="repix")
 def app() -> None:
-    """Take the rain out of photos and films, translate pictures, blend them without a seam, train networks for it."""
+    """Take the rain out of photos and videos, translate images, blend them without a seam, train networks for it."""
 
 
 # ---- derain, translate, models: running shipped weights --------------------------------------------------------
@@ -83,7 +83,7 @@ def _file_options(*, names: str, model: str | None, models: str, formats: str) -
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
         chosen,
-        click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of pictures: before | after."),
+        click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of images: before | after."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
         click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]"),
         click.option("--format", metavar="EXT", help=formats),
@@ -106,7 +106,7 @@ def _file_options(*, names: str, model: str | None, models: str, formats: str) -
     names="NAME_dry.EXT, DIR_dry/",
     model="repixnet",
     models="Shipped weight, or a weight's folder.",
-    formats="Write jpg, png, webp, tiff or avif; films mp4, mov, mkv, webm. [as is]",
+    formats="Write jpg, png, webp, tiff or avif; videos mp4, mov, mkv, webm. [as is]",
 )
 @click.option(
     "--strength",
@@ -114,20 +114,20 @@ def _file_options(*, names: str, model: str | None, models: str, formats: str) -
     show_default=True,
     callback=_strength,
     metavar="0…1|auto",
-    help="0 leaves the rain; auto (pictures only) does less to those where what is found may not be rain.",
+    help="0 leaves the rain; auto (images only) does less to those where what is found may not be rain.",
 )
 @click.option(
     "--quality",
     type=click.Choice(["fast", "best"]),
     default="fast",
     show_default=True,
-    help="best averages what is made of four views of the picture, in four times the time.",
+    help="best averages what is made of four views of the image, in four times the time.",
 )
-@click.option("--start", callback=_seconds, metavar="TIME", help="Films: begin there; seconds, or H:M:S.")
-@click.option("--end", callback=_seconds, metavar="TIME", help="Films: stop there.")
-@click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Films. [h264; h265 over 8 bit]")
-@click.option("--crf", type=click.FloatRange(0), help="Films: constant rate factor, 0 is best. [by codec]")
-@click.option("--steady", is_flag=True, help="Films: calm flicker with the neighbouring frames.")
+@click.option("--start", callback=_seconds, metavar="TIME", help="Videos: begin there; seconds, or H:M:S.")
+@click.option("--end", callback=_seconds, metavar="TIME", help="Videos: stop there.")
+@click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
+@click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
+@click.option("--steady", is_flag=True, help="Videos: calm flicker with the neighbouring frames.")
 @click.option(
     "--ray",
     "address",
@@ -156,10 +156,10 @@ def derain(
     steady: bool,
     address: str | None,
 ) -> None:
-    """Take the rain out of photos and films.
+    """Take the rain out of photos and videos.
 
-    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about a picture
-    stays: size, depth, transparency, EXIF, colour profile; and about a film: sound, subtitles, frame times, rotation,
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about an image
+    stays: size, depth, transparency, EXIF, colour profile; and about a video: sound, subtitles, frame times, rotation,
     colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
     """
     import functools
@@ -207,7 +207,7 @@ def derain(
     "--size",
     type=click.IntRange(0, 8192),
     metavar="N",
-    help="Shorter side at which the network works; results are scaled back. 0: the picture's own. [the model's]",
+    help="Shorter side at which the network works; results are scaled back. 0: the image's own. [the model's]",
 )
 def translate(
     paths: tuple[str, ...],
@@ -221,12 +221,12 @@ def translate(
     overwrite: bool,
     size: int | None,
 ) -> None:
-    """Turn one kind of picture into another, by a network that has learnt it from pairs (pix2pix).
+    """Turn one kind of image into another, by a network that has learnt it from pairs (pix2pix).
 
     PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg": the input alone, of any size.
-    Networks know their pictures at one scale only, so larger and smaller ones are worked on at the model's size and
+    Networks know their images at one scale only, so larger and smaller ones are worked on at the model's size and
     scaled back: photos smoothly, label maps without mixing colours. Size, depth, transparency and EXIF stay; grey
-    pictures become coloured, and a colour profile is left out, because the new colours are sRGB. Inputs are never
+    images become coloured, and a colour profile is left out, because the new colours are sRGB. Inputs are never
     changed, unless OUT says so and --overwrite is given.
 
     \b
@@ -296,7 +296,7 @@ def _kinds(results: Sequence[Result]) -> str:
     from repix.io.paths import VIDEOS
 
     films = sum(result.src.suffix.lower() in VIDEOS for result in results)
-    return "pictures" if not films else "films" if films == len(results) else "pictures and films"
+    return "pictures" if not films else "films" if films == len(results) else "images and videos"
 
 
 def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
@@ -346,7 +346,7 @@ def models(name: str | None) -> None:
         "pairs": f"{card.direction} where they lie side by side" if card.task == "translate" else "",
         "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
         "licence": card.licence,
-        "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole picture only",
+        "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",
         "sizes": f"any; padded to multiples of {card.multiple_of}",
         "ONNX parity": ", ".join(f"{size}: {value:.1e}" for size, value in card.onnx_parity.items()),
         "computes in": "int8" if card.int8 else "fp32",
@@ -359,7 +359,7 @@ def models(name: str | None) -> None:
         (
             "figures",
             [
-                f"{row.data} ({row.pictures} pictures): "
+                f"{row.data} ({row.pictures} images): "
                 + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
                 + f"  [{row.protocol}]"
                 for row in card.metrics
@@ -391,7 +391,7 @@ def models(name: str | None) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
 @click.option("--layer", is_flag=True, help="Write the rain layer too, in DIR/layer.")
 @click.option("--format", default="png", show_default=True, help="What to write; jpg loses a little.")
-@click.option("--overwrite", is_flag=True, help="Replace pictures that are there already.")
+@click.option("--overwrite", is_flag=True, help="Replace images that are there already.")
 def rain(
     photos: tuple[str, ...],
     output: Path,
@@ -404,7 +404,7 @@ def rain(
     format: str,
     overwrite: bool,
 ) -> None:
-    """Make rainy pairs from dry PHOTOS (files, globs, folders): DIR/input/NAME and DIR/target/NAME.
+    """Make rainy pairs from clean photos (files, globs, folders): DIR/input/NAME and DIR/target/NAME.
 
     \b
     repix rain holiday/ -o pairs --severity 0.6
@@ -528,8 +528,8 @@ def export(
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped weight or a folder; repeatable.")
 @click.option("--data", "data", multiple=True, type=click.Path(path_type=Path), help="Folder of pairs; repeatable.")
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
-@click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded pictures; --gt has their truth.")
-@click.option("--gt", type=click.Path(path_type=Path), help="Folder of the truth of --lq.")
+@click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded images; --gt has their ground truth.")
+@click.option("--gt", type=click.Path(path_type=Path), help="Folder of the ground truth of --lq.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
 @click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")
 @click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's weights, for kid_vgg16.")
@@ -544,7 +544,7 @@ def export(
     show_default=True,
     help="As repix derain would; repeatable.",
 )
-@click.option("--per-picture", is_flag=True, help="Also a row for each picture.")
+@click.option("--per-picture", is_flag=True, help="Also a row for each image.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the table there as JSON.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table there as CSV.")
 @click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the table there as Markdown.")
@@ -569,7 +569,7 @@ def evaluate(
     sheet: Path | None,
     plot: Path | None,
 ) -> None:
-    """Measure weights on pairs: PSNR, SSIM and time, means over pictures.
+    """Measure weights on pairs: PSNR, SSIM and time, means over images.
 
     Weights that translate are measured by L1 too, where they paint labels by accuracy and mean IoU, elsewhere, given a
     --backbone, by the kernel distance between the sets; pairs side by side are taken in the direction of the model.
@@ -580,9 +580,9 @@ def evaluate(
     repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
     """
     from repix.data.pairs import find_pairs, find_pairs_in
-    from repix.figures import save_figure
     from repix.evaluate.run import contact_sheet, quality_plot
     from repix.evaluate.run import evaluate as measure
+    from repix.figures import save_figure
     from repix.infer.restorer import Restorer
     from repix.io.paths import atomic
     from repix.palettes import PALETTES
@@ -637,7 +637,7 @@ def evaluate(
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path), required=False)
 @click.option("--polygon", metavar="POINTS", help='"x,y x,y x,y ..." in source pixels, or a JSON file of them.')
-@click.option("--mask", type=click.Path(path_type=Path), help="Picture of the source's size, white where it is taken.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Image of the source's size, white where it is taken.")
 @click.option("--at", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Scale the source and its selection.")
 @click.option("--rotate", type=float, default=0.0, metavar="DEG", help="Turn them, counter-clockwise.")
@@ -671,7 +671,7 @@ def blend(
     output: Path | None,
     overwrite: bool,
 ) -> None:
-    """Paste a region of SOURCE into TARGET without a seam, or change a region of one picture.
+    """Paste a region of SOURCE into TARGET without a seam, or change a region of one image.
 
     Without --polygon and --mask, the region is where SOURCE is not transparent. The modes colour, illumination,
     flatten and tile work on SOURCE alone. Outside the region no pixel changes; TARGET's metadata and alpha stay.
@@ -695,9 +695,9 @@ def blend(
         raise InputError("give --polygon or --mask, not both")
     alone = mode in ("colour", "illumination", "flatten", "tile")
     if alone and target is not None:
-        raise InputError(f"--mode {mode} changes one picture; leave out TARGET")
+        raise InputError(f"--mode {mode} changes one image; leave out TARGET")
     if alone and (at != "0,0" or scale != 1 or rotate != 0):
-        raise InputError(f"--mode {mode} changes one picture; leave out --at, --scale and --rotate")
+        raise InputError(f"--mode {mode} changes one image; leave out --at, --scale and --rotate")
     if descent is not None and mode != "import":
         raise InputError(f"--descent minimises the loss of --mode import; leave out --mode {mode}")
     if not alone and target is None:
@@ -843,9 +843,9 @@ def inspect(
     repix inspect photo.jpg --show stages --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """
-    from repix.figures import save_figure
     from repix.evaluate.inspect import inspect as look
     from repix.evaluate.inspect import save_arrays
+    from repix.figures import save_figure
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 

@@ -1,7 +1,7 @@
 """Every error that repix raises on purpose.
 
     RepixError                exit code 1
-    ├── InputError                      2   a picture, film, folder, mask or option that cannot be used
+    ├── InputError                      2   an image, video, folder, mask or option that cannot be used
     ├── RecipeError                     3   a recipe that does not validate
     ├── WeightsError                    4   weights that are missing, damaged or do not fit
     ├── BackendError                    5   the inference engine cannot run (device, provider, memory)
@@ -22,7 +22,7 @@ class RepixError(Exception):
 
 
 class InputError(RepixError):
-    """A picture, film, folder, mask or option that cannot be used as given."""
+    """An image, video, folder, mask or option that cannot be used as given."""
 
     exit_code = 2
 

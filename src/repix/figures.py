@@ -19,7 +19,7 @@ _FEW = 8  # panels that are drawn large
 
 
 class Panel(NamedTuple):
-    """One part of a figure: a picture, curves or points.
+    """One part of a figure: an image, curves or points.
 
     Attributes:
         label: written above it.

@@ -3,7 +3,7 @@
 `_y` measures MATLAB's luma (`rgb2ycbcr`: ITU-R BT.601, 16..235) in double precision, as the deraining papers do;
 limited range alone is worth +1.32 dB over full-range luma. `_rgb` measures the three channels together.
 
-`METRICS` measure one picture against its truth and are averaged over pictures. `SetMetric`s see all pictures of a set
+`METRICS` measure one image against its ground truth and are averaged over images. `SetMetric`s see all images of a set
 before they have a value.
 """
 
@@ -41,7 +41,7 @@ def psnr_y(pred: Image, gt: Image) -> float:
 
     Args:
         pred: (H, W, 3) RGB, uint8, uint16 or float in [0, 1].
-        gt: the truth, of the same shape; its type may be another.
+        gt: the ground truth, of the same shape; its type may be another.
 
     Raises:
         InputError: shapes differ or are not (H, W, 3).
@@ -56,7 +56,7 @@ def psnr_rgb(pred: Image, gt: Image) -> float:
 
 def ssim_y(pred: Image, gt: Image) -> float:
     """Structural similarity of the luma (Wang et al. 2004, eq. 13): Gaussian 11×11, σ 1.5, K 0.01 and 0.03,
-    averaged over the windows that lie inside the picture, as in the authors' MATLAB code.
+    averaged over the windows that lie inside the image, as in the authors' MATLAB code.
 
     Takes what `psnr_y` takes.
 
@@ -83,12 +83,12 @@ def ssim_rgb_7x7(pred: Image, gt: Image) -> float:
     measure = _skimage("structural_similarity")
     pred, gt = _checked(pred, gt)
     if min(pred.shape[:2]) < _UNIFORM_WINDOW:
-        raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 7x7 for this SSIM")
+        raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 7x7 for this SSIM")
     return float(measure(gt, pred, data_range=255.0, channel_axis=2))
 
 
 def l1_pm1(pred: Image, gt: Image) -> float:
-    """Mean absolute difference over pixels and channels, with pictures on [-1, 1] (plus or minus 1) as pix2pix has
+    """Mean absolute difference over pixels and channels, with images on [-1, 1] (plus or minus 1) as pix2pix has
     them inside: twice the difference on [0, 1].
 
     Takes what `psnr_y` takes.
@@ -128,7 +128,7 @@ def lpips(pred: Image, gt: Image) -> float:
         raise MissingExtraError("train", "torch") from None
     pair = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 for image in _checked(pred, gt)]
     if min(pred.shape[:2]) < _LPIPS_SIDE:
-        raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 31x31 for LPIPS")
+        raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 31x31 for LPIPS")
     with torch.inference_mode():
         return float(_lpips_network()(*pair))
 
@@ -162,19 +162,19 @@ LOWER_IS_BETTER = frozenset({"l1_pm1", "lpips", *KERNEL_METRICS})
 
 
 class SetMetric(Protocol):
-    """A figure of a whole set of pictures that is no mean over pictures."""
+    """A figure of a whole set of images that is no mean over images."""
 
     def add(self, pred: Image, gt: Image) -> None:
-        """Take one more picture and its truth."""
+        """Take one more image and its ground truth."""
 
     def values(self) -> Mapping[str, float]:
-        """Name -> figure of all pictures so far."""
+        """Name -> figure of all images so far."""
 
 
 class MeanIoU:
-    """`mean_iou_pooled`: intersection over union of each class, of the pixels of all pictures together, averaged over
-    the classes that are in the truth or in an estimate at all, as Cityscapes' benchmark has it (Cordts et al. 2016,
-    section 4). A class that was only imagined, or only missed, counts 0.
+    """`mean_iou_pooled`: intersection over union of each class, of the pixels of all images together, averaged over
+    the classes that are in the ground truth or in an estimate at all, as Cityscapes' benchmark has it (Cordts et al.
+    2016, section 4). A class that was only imagined, or only missed, counts 0.
 
     Args:
         classes: how many labels there are, from 0.
@@ -201,12 +201,12 @@ class MeanIoU:
 
 
 class KernelDistance:
-    """`kid_vgg16`: how far the set of estimates is from the set of truths, where no single answer is right; and
+    """`kid_vgg16`: how far the set of estimates is from the set of ground truths, where no single answer is right; and
     `kid_vgg16_std`, its standard deviation over the subsets.
 
     The kernel distance (KID, Bińkowski et al. 2018, section 4: unbiased squared MMD with the kernel (xᵀy/d + 1)³, mean
-    over 100 random subsets of 50 pictures, or of all where there are fewer) of VGG16's last convolution (relu5_3, d =
-    512) averaged over the picture. Comparable with itself only: papers use Inception's features.
+    over 100 random subsets of 50 images, or of all where there are fewer) of VGG16's last convolution (relu5_3, d =
+    512) averaged over the image. Comparable with itself only: papers use Inception's features.
 
     Args:
         weights: VGG16's state dict, as in `repix.features.FeatureStack`.
@@ -231,12 +231,12 @@ class KernelDistance:
         """
         _checked(pred, gt)
         if min(pred.shape[:2]) < _VGG_SIDE:
-            raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 16x16 for VGG16")
+            raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 16x16 for VGG16")
         self._found[0].append(self._features(pred))
         self._found[1].append(self._features.of_truth(gt))
 
     def values(self) -> Mapping[str, float]:
-        """Two figures; nan with fewer than two pictures."""
+        """Two figures; nan with fewer than two images."""
         import torch
 
         count = len(self._found[0])
@@ -253,7 +253,7 @@ class KernelDistance:
 
 
 class _Vgg16:
-    """Pooled features of a picture; those of the last truth are kept, because every model is measured against it."""
+    """Pooled features of an image; those of the last ground truth are kept for all models."""
 
     def __init__(self, weights: str | None) -> None:
         from repix.features import FeatureStack
@@ -301,7 +301,7 @@ def _counting(pred: Labels, gt: Labels, void: int | None) -> Image:
 
 def _checked(pred: Image, gt: Image) -> tuple[Image, Image]:
     if pred.shape != gt.shape or pred.ndim != 3 or pred.shape[2] != 3:
-        raise InputError(f"got pictures of shapes {pred.shape} and {gt.shape}, expected (H, W, 3) twice the same")
+        raise InputError(f"got images of shapes {pred.shape} and {gt.shape}, expected (H, W, 3) twice the same")
     return _double(pred), _double(gt)
 
 
@@ -311,7 +311,7 @@ def _double(image: Image) -> Image:
         return image.astype(np.float64) * 255.0
     if image.dtype in (np.uint8, np.uint16):
         return image.astype(np.float64) * (255.0 / np.iinfo(image.dtype).max)
-    raise InputError(f"got a picture of {image.dtype}, expected uint8, uint16 or float in [0, 1]")
+    raise InputError(f"got an image of {image.dtype}, expected uint8, uint16 or float in [0, 1]")
 
 
 def _luma(image: Image) -> Image:
@@ -329,7 +329,7 @@ def _psnr(pred: Image, gt: Image) -> float:
 def _ssim(pred: Image, gt: Image) -> float:
     measure = _skimage("structural_similarity")
     if min(pred.shape[:2]) < _SSIM_WINDOW:
-        raise InputError(f"got pictures of {pred.shape[1]}x{pred.shape[0]}, expected at least 11x11 for SSIM")
+        raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 11x11 for SSIM")
     # With Gaussian weights scikit-image truncates at 3.5σ, which is the 11×11 window, and averages the valid region.
     return float(
         measure(

@@ -1,4 +1,4 @@
-"""Colours of label maps: which class each colour of a data set's label pictures stands for. NumPy only."""
+"""Colours of label maps: which class each colour of a data set's label images stands for. NumPy only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FACADES = _palette(
     }
 )
 """CMP facades as pix2pix packed them: every fifth colour of MATLAB's `jet(64)`, in the order of CMP's classes. Coded as
-JPEG these are the twelve colours found in the 500 label pictures, to the level. A `cornice` lies above a window, a
+JPEG these are the twelve colours found in the 500 label images, to the level. A `cornice` lies above a window, a
 `molding` runs along the wall."""
 
 CITYSCAPES = (

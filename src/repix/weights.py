@@ -33,7 +33,7 @@ class Tiling(BaseModel):
     Attributes:
         tile: recommended side of a square tile, in pixels.
         overlap: pixels that neighbouring tiles share, in pixels; at least the effective receptive field, so that
-            tiles and the whole picture give the same result.
+            tiles and the whole image give the same result.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,12 +49,12 @@ class Tiling(BaseModel):
 
 
 class Figures(BaseModel):
-    """What a weight reaches on one set of pictures.
+    """What a weight reaches on one set of images.
 
     Attributes:
         data: name of the set, and its version where there are several.
-        pictures: how many pictures the means are over.
-        values: metric name (which carries the protocol, `psnr_y`) -> mean over pictures.
+        images: how many images the means are over.
+        values: metric name (which carries the protocol, `psnr_y`) -> mean over images.
         protocol: how the figures were taken, in a sentence.
     """
 
@@ -71,17 +71,17 @@ class ModelCard(BaseModel):
 
     Attributes:
         name: what `--model` calls it.
-        task: `derain` (rainy -> dry) or `translate` (one kind of picture -> another).
+        task: `derain` (rainy -> dry) or `translate` (one kind of image -> another).
         arch: the network, a key of `repix.models.MODELS`.
         args: arguments of the network's constructor, so that the weight explains itself.
         description: what it is for, in a sentence.
-        direction: of pairs that lie side by side, `AtoB` makes the right picture from the left, `BtoA` the reverse.
-        size: shorter side, in pixels, at which the network has learnt to see pictures: others are scaled there and
-            back; None takes every picture as it is.
+        direction: of pairs that lie side by side, `AtoB` makes the right image from the left, `BtoA` the reverse.
+        size: shorter side, in pixels, at which the network has learnt to see images: others are scaled there and
+            back; None takes every image as it is.
         palette: (name, (R, G, B)) of each class where the network paints label maps; classes named `void` do not
             count; None where it paints anything else.
         multiple_of: H and W given to the network must be multiples of this.
-        tiling: how it may be tiled; None where a value depends on the whole picture (it must run in one piece).
+        tiling: how it may be tiled; None where a value depends on the whole image (it must run in one piece).
         training: how it was trained, free form (recipe, steps, data, seed, versions).
         metrics: what it reaches, with the protocol.
         limits: what it cannot do, one sentence each.

@@ -26,7 +26,7 @@ WAIT = 60_000  # ms; the machines of CI are slow when everything starts at once
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A second weight that derains and two that translate, one each way; all make pictures darker, times 0.4."""
+    """A second weight that derains and two that translate, one each way; all make images darker, times 0.4."""
     folder = tmp_path_factory.mktemp("weights")
     return {
         "darken": write_weight(folder, "darken"),

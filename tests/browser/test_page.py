@@ -128,7 +128,7 @@ def test_many_pictures_and_a_broken_one(page: Any, rainy: Path, tmp_path: Path) 
     broken.write_bytes(b"no picture")
     upload(page, "#derain-files", rainy, wide, broken)
     page.click("#derain-go")
-    page.get_by_text("broken.jpg: not a picture that repix reads").wait_for()
+    page.get_by_text("broken.jpg: not an image that repix reads").wait_for()
     page.locator("#derain-slider img").nth(1).wait_for()
     with zipfile.ZipFile(download(page, "#derain-download", tmp_path / "page")) as archive:
         assert sorted(archive.namelist()) == [rainy.name, "wide.png"]
@@ -159,7 +159,7 @@ def test_rain_is_added_for_trying(page: Any, tmp_path: Path) -> None:
 
 def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
     page.click("#derain-go")
-    page.get_by_text("there is no picture yet").wait_for()
+    page.get_by_text("there is no image yet").wait_for()
     vast, heavy = tmp_path / "vast.png", tmp_path / "heavy.png"
     write_image(vast, np.zeros((1500, 1500, 3), np.uint8))
     upload(page, "#derain-files", vast)
@@ -167,7 +167,7 @@ def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
     told = page.get_by_text("1500×1500 is 2 million pixels, more than the 2 million allowed").first.text_content()
     assert "/" not in told.split("vast.png")[0]
     heavy.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4_000_000))
-    page.set_input_files("#film-file input[type=file], #derain-files input[type=file]", str(heavy))
+    page.set_input_files("#video-file input[type=file], #derain-files input[type=file]", str(heavy))
     page.get_by_text(re.compile("too large|exceeds|maximum", re.IGNORECASE)).first.wait_for()
 
 
@@ -177,11 +177,11 @@ def test_a_film_keeps_its_sound(page: Any, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Film").click()
     upload(page, "#film-file", clip)
     page.click("#film-go")
-    page.locator("#film-result video").wait_for()
+    page.locator("#video-result video").wait_for()
     made = download(page, "#film-download", tmp_path / "page")
     assert made.name == "clip.mp4"
     assert sound_of(made) == sound_of(clip) != []
-    assert until(lambda: page.evaluate("document.querySelector('#film-result video').videoWidth")) == 64
+    assert until(lambda: page.evaluate("document.querySelector('#video-result video').videoWidth")) == 64
 
 
 def test_a_film_is_cancelled(page: Any, site: Site, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def solved(page: Any) -> int:
 
 
 def on(page: Any, canvas: str, size: tuple[int, int], *points: tuple[float, float]) -> list[tuple[float, float]]:
-    """Where pixels (x, y) of a picture of size (width, height) are on the screen."""
+    """Where pixels (x, y) of an image of size (width, height) are on the screen."""
     frame = box(page, canvas)
     return [
         (frame["x"] + (x + 0.5) / size[0] * frame["width"], frame["y"] + (y + 0.5) / size[1] * frame["height"])
@@ -352,7 +352,7 @@ def painted(page: Any, folder: Path) -> NDArray[np.uint8]:
 
 
 def shown_after(page: Any, part: str, act: Callable[[], Any]) -> None:
-    """Do something and wait for the picture to be another."""
+    """Do something and wait for the image to be another."""
     page.locator(f"{part} img").first.wait_for()
     before = page.get_attribute(f"{part} img >> nth=0", "src")
     act()

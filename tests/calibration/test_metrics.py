@@ -122,7 +122,7 @@ BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"
 
 @pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
 def test_lpips_on_the_authors_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures that LPIPS' readme gives for its three pictures; the weights come from the torch hub's cache."""
+    """The figures that LPIPS' readme gives for its three images; the weights come from the torch hub's cache."""
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     shutil.copy(BACKBONES / "alexnet_features.pth", checkpoints / "alexnet-owt-7be5be79.pth")

@@ -1,6 +1,6 @@
 """PReNet's published weights, through the whole of `evaluate`, against figures committed by benchmarks/published.py.
 
-The benchmark measures all pictures, without `Restorer`; here it is five of each set.
+The benchmark measures all images, without `Restorer`; here it is five of each set.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_five_pictures(key: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("key", PAPER, ids="-".join)
 def test_committed_figures_meet_the_paper(key: tuple[str, str]) -> None:
-    """All pictures, whole; the file is written by benchmarks/published.py."""
+    """All images, whole; the file is written by benchmarks/published.py."""
     found = committed(key)
     assert len({row["picture"] for row in found}) == len(found) == 100
     assert fmean(float(row["psnr_y"]) for row in found) == pytest.approx(PAPER[key][0], abs=0.05)

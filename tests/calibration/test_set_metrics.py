@@ -22,7 +22,7 @@ def labels(*shape: int, classes: int = 5) -> np.ndarray:
 
 
 def test_l1_is_the_courses() -> None:
-    """As torch.nn.L1Loss on pictures that were scaled to [-1, 1]."""
+    """As torch.nn.L1Loss on images that were scaled to [-1, 1]."""
     pred, gt = RNG.integers(0, 256, (2, 9, 7, 3)).astype(np.uint8)
     scaled = [torch.from_numpy(picture / 255).permute(2, 0, 1) * 2 - 1 for picture in (pred, gt)]
     assert l1_pm1(pred, gt) == pytest.approx(float(torch.nn.L1Loss()(*scaled)), abs=1e-9)
@@ -44,7 +44,7 @@ def test_label_accuracy() -> None:
 
 @pytest.mark.parametrize("void", [None, 4, 0])
 def test_mean_iou_of_all_pictures_together(void: int | None) -> None:
-    """Six classes of which one is nowhere; one picture more than half void."""
+    """Six classes of which one is nowhere; one image more than half void."""
     pictures = [
         (labels(7, 9), labels(7, 9)),
         (labels(4, 3), labels(4, 3)),
@@ -112,7 +112,7 @@ def test_kernel_distance_against_its_equation(monkeypatch: pytest.MonkeyPatch) -
     before = torch.random.get_rng_state()
     assert measure.values() == again.values()
     assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's random numbers change
-    # a dozen pictures are fewer than a subset, so each subset is the whole
+    # a dozen images are fewer than a subset, so each subset is the whole
     assert measure.values()["kid_vgg16"] == pytest.approx(expected, rel=1e-4)
     assert measure.values()["kid_vgg16_std"] == pytest.approx(0, abs=1e-6)
     with pytest.raises(InputError, match="at least 16x16"):
@@ -135,7 +135,7 @@ def test_kernel_distance_over_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not VGG16.is_file(), reason="../shared/data/backbones is absent")
 def test_features_are_vggs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """relu5_3, pooled: 512 numbers, none below 0, and the truth's are taken once for all models."""
+    """relu5_3, pooled: 512 numbers, none below 0, and the ground truth's are taken once for all models."""
     network = metrics._Vgg16(str(VGG16))
     picture = RNG.integers(0, 256, (32, 40, 3)).astype(np.uint8)
     found = network.of_truth(picture)

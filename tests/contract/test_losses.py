@@ -20,7 +20,7 @@ def pictures(size: int = 24) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return gt, lq, (gt + 0.1 * torch.rand(gt.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
 
 
-# Losses on a classifier's features get a random one that fits 16×16 pictures; every loss must be here.
+# Losses on a classifier's features get a random one that fits 16×16 images; every loss must be here.
 OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in LOSSES}
 OPTIONS |= {name: {"backbone": "vgg16", "layers": [1, 6]} for name in ("perceptual", "style", "contrastive")}
 # Losses that look at something else than the estimate; tests/unit/losses/test_pixel.py has them.

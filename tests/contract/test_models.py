@@ -117,7 +117,7 @@ def test_tiled_equals_whole_where_tiles_are_allowed(name: str) -> None:
     net = trained(name)
     unit, tiling = describe(net)
     if tiling is None:
-        pytest.skip(f"{name} depends on the whole picture and is never tiled")
+        pytest.skip(f"{name} depends on the whole image and is never tiled")
     small = tiling.model_copy(update={"tile": max(128, 2 * tiling.overlap)})
     size = (small.tile + 70, small.tile + 110, 3)  # four tiles
     image = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""`repix blend` as users meet it: pictures of all kinds in, one picture out, one clear line for what cannot be done."""
+"""`repix blend` as users meet it: images of all kinds in, one image out, one clear line for what cannot be done."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ BAD: list[tuple[list[str], str]] = [
     (["source.png", "target.png", "--polygon", POLYGON, "--scale", "0"], "scale is 0"),
     (["source.png", "target.png", "--polygon", POLYGON, "-o", "target.png"], "would be overwritten"),
     (["source.png", "target.png", "--polygon", POLYGON, "-o", "x.xyz"], "cannot write .xyz"),
-    (["source.png", "broken.json", "--polygon", POLYGON], "not a picture"),
+    (["source.png", "broken.json", "--polygon", POLYGON], "not an image"),
     (["none.png", "target.png", "--polygon", POLYGON], "none.png: cannot be read"),
     (["source.png", "target.png", "--mode", "flatten", "--polygon", POLYGON], "leave out TARGET"),
     (["source.png", "target.png", "--mode", "mixed", "--polygon", POLYGON, "--descent", "9"], "leave out --mode mixed"),

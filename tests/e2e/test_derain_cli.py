@@ -80,11 +80,11 @@ def test_one_file_to_a_name(derain: Run, work: Path, photo: NDArray[np.uint8]) -
 def test_folder_is_mirrored(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     for name in ("a.png", "x/a.png", "x/y z/ü.png", "x/B.JPG", ".hidden/a.png", "x/._a.png"):
         save(work / "in" / name, photo)
-    (work / "in" / "notes.txt").write_text("no picture")
+    (work / "in" / "notes.txt").write_text("no image")
     before = tree(work / "in")
     code, out, err = derain("in", "-o", "out")
     assert (code, err) == (0, "")
-    assert "4 pictures" in out
+    assert "4 images" in out
     assert "out" in out
     assert sorted(tree(work / "out")) == ["a.png", "x/B.JPG", "x/a.png", "x/y z/ü.png"]
     assert tree(work / "in") == before
@@ -303,12 +303,12 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("text.jpg", "not a picture"),
+        ("text.jpg", "not an image"),
         ("truncated.jpg", "damaged or truncated"),
         ("empty.jpg", "empty"),
         ("bomb.png", "million pixels"),
         ("missing.jpg", "no such file"),
-        ("notes.txt", "not a picture"),
+        ("notes.txt", "not an image"),
     ],
 )
 def test_one_bad_file_stops_nothing(derain: Run, work: Path, photo: NDArray[np.uint8], name: str, said: str) -> None:
@@ -329,7 +329,7 @@ def test_one_bad_file_stops_nothing(derain: Run, work: Path, photo: NDArray[np.u
     assert err.count("\n") == 1
     assert said in err
     assert name in err
-    assert "2 pictures" in out
+    assert "2 images" in out
     assert "1 failed" in out
     assert sorted(tree(work / "out")) == ["good.jpg", "good2.jpg"]
     assert {key: data for key, data in tree(work).items() if not key.startswith("out/")} == before
@@ -351,7 +351,7 @@ def test_folder_without_pictures(derain: Run, work: Path) -> None:
     (work / "in").mkdir()
     code, _, err = derain("in")
     assert code == 2
-    assert "no pictures or films in in" in err
+    assert "no images or videos in in" in err
 
 
 def test_output_that_is_a_file(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:

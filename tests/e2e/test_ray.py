@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters 
 HERE = Path(__file__).parent
 # Of one test on an idle machine; each start of a worker takes seconds.
 PATIENCE = 100
-# A picture of this name kills the process that opens it, on the cluster's nodes.
+# An image of this name kills the process that opens it, on the cluster's nodes.
 POISON = """
 import os, sys
 def hook(event, arguments):
@@ -98,7 +98,7 @@ def ends(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def draw(folder: Path, names: list[str], size: tuple[int, int] = (70, 90)) -> dict[str, NDArray[np.uint8]]:
-    """Pictures of noise, each its own: what takes long to compress is likely to be hit while it is written."""
+    """Images of noise, each its own: what takes long to compress is likely to be hit while it is written."""
     pictures = {}
     for number, name in enumerate(names):
         pictures[name] = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -143,7 +143,7 @@ def test_a_node_that_dies_half_way_costs_no_file(nodes: Nodes, derain: Start, tm
     assert 0 < len(before) < len(pictures), "the node died too early or too late to tell anything"
     code, said, err = ends(running)
     assert (code, err) == (0, "")
-    assert "40 pictures" in said
+    assert "40 images" in said
     check(out, pictures)
     lines = manifest(out)
     assert {line["status"] for line in lines} == {"done"}
@@ -156,7 +156,7 @@ def test_a_file_that_kills_its_worker_fails_alone(nodes: Nodes, derain: Start, t
     draw(tmp_path / "in", ["poison.png"])
     code, said, err = ends(derain("in", "-o", "out", "--ray", nodes.address))
     assert code == 1
-    assert "12 pictures" in said
+    assert "12 images" in said
     assert err.count("\n") == 1
     assert "poison.png: its worker died 3 times" in err
     check(tmp_path / "out", pictures)
@@ -168,11 +168,11 @@ def test_a_file_that_kills_its_worker_fails_alone(nodes: Nodes, derain: Start, t
 def test_urls_are_fetched_by_the_workers(nodes: Nodes, derain: Start, tmp_path: Path) -> None:
     pictures = draw(tmp_path / "in", ["a.png", "x/b.png"])
     draw(tmp_path / "in", [".hidden/c.png"])
-    (tmp_path / "in" / "bad.jpg").write_text("no picture")
+    (tmp_path / "in" / "bad.jpg").write_text("no image")
     url = (tmp_path / "in").as_uri()
     code, said, err = ends(derain(url, "-o", "out", "--format", "png", "--ray", nodes.address))
     assert code == 1
-    assert "2 pictures" in said
+    assert "2 images" in said
     assert f"{url}/bad.jpg: " in err
     check(tmp_path / "out", pictures)
     assert {line["src"] for line in manifest(tmp_path / "out")} == {f"{url}/{n}" for n in (*pictures, "bad.jpg")}

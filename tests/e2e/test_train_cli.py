@@ -1,4 +1,4 @@
-"""Through the command line as a user would: dry photos → rain → train → evaluate → export → derain."""
+"""Through the command line as a user would: clean photos → rain → train → evaluate → export → derain."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`repix translate` as users meet it. What it shares with `derain` is tested there; here is what is its own.
 
-The networks multiply by 0.4, so that every result can be told exactly: `paint` takes pictures as they are, `small`
+The networks multiply by 0.4, so that every result can be told exactly: `paint` takes images as they are, `small`
 works at a shorter side of 32 pixels and makes photos, `labels` the same and makes label maps.
 """
 
@@ -63,7 +63,7 @@ def test_results_are_named_after_the_model(repix: Run, work: Path, photo: NDArra
     save(work / "in" / "x" / "b.png", photo)
     code, out, err = repix("a.png", "in", "-m", "paint")
     assert (code, err) == (0, "")
-    assert "translated 2 pictures" in out
+    assert "translated 2 images" in out
     assert names(work) == ["a.png", "a_paint.png", "in/x/b.png", "in_paint/x/b.png"]
     np.testing.assert_array_equal(read_image("a_paint.png").pixels, dark(photo))
     assert (work / "a.png").read_bytes() == before
@@ -185,8 +185,8 @@ def test_one_bad_file_stops_nothing(repix: Run, work: Path, photo: NDArray[np.ui
     assert code == 1
     assert "2 failed" in out
     by_name = sorted(err.splitlines())
-    assert by_name[0] == "repix: bad.png: not a picture that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)"
-    assert by_name[1].startswith("repix: film.mp4: not a picture that repix knows by its extension")
+    assert by_name[0] == "repix: bad.png: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)"
+    assert by_name[1].startswith("repix: video.mp4: not an image that repix knows by its extension")
     assert len(by_name) == 2
     assert names(work / "out") == ["good.png"]
 

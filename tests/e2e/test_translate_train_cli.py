@@ -1,4 +1,4 @@
-"""Translation through the command line: A|B pairs → train → weight → a picture of another size."""
+"""Translation through the command line: A|B pairs → train → weight → an image of another size."""
 
 from __future__ import annotations
 

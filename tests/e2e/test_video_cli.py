@@ -1,4 +1,4 @@
-"""`repix derain` on films, as users meet them. The network is `darkening_weight` (times 0.4)."""
+"""`repix derain` on videos, as users meet them. The network is `darkening_weight` (times 0.4)."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArra
     code, out, err = derain("in", "-o", "out", "--compare")
     assert code == 1
     assert err.count("\n") == 1
-    assert "bad.mov: not a film" in err
-    assert "4 pictures and films" in out
+    assert "bad.mov: not a video" in err
+    assert "4 images and videos" in out
     assert "note: AVI written as MKV" in out
     made = sorted(p.relative_to(work / "out").as_posix() for p in (work / "out").rglob("*") if p.is_file())
     assert made == ["b.mkv", "c.png", "c_compare.png", "x/A.MP4", "x/d.png", "x/d_compare.png"]
-    # --format is for pictures or for films, by what it names
+    # --format is for images or for videos, by what it names
     assert derain("in/x", "-o", "out2", "--format", "mkv")[0] == 0
     assert sorted(os.listdir(work / "out2")) == ["A.mkv", "d.png"]
     assert derain("in/x", "-o", "out3", "--format", "webp")[0] == 0
@@ -85,11 +85,11 @@ def test_start_end_codec_crf_steady(derain: Run, work: Path) -> None:
     [
         (["--start", "soon"], 2, "'soon' is not a time"),
         (["--start", "5", "--end", "4"], 2, "must come after --start 5 s"),
-        (["--start", "99"], 1, "clip.mp4: no frame in that time; the film lasts 0.3 s"),
+        (["--start", "99"], 1, "clip.mp4: no frame in that time; the video lasts 0.3 s"),
         (["--crf", "60"], 1, "clip.mp4: the constant rate factor (crf) of h264 must be from 0"),
         (["--codec", "divx"], 2, "Invalid value for '--codec'"),
         (["--max-pixels", "100"], 1, "clip.mp4: 64×48 has more than the 100 pixels allowed"),
-        (["-o", "clip.avi"], 2, "cannot write '.avi' films"),
+        (["-o", "clip.avi"], 2, "cannot write '.avi' videos"),
         (["-o", "clip.png"], 1, "clip.mp4: cannot be written as .png"),
         (["--format", "webm"], 1, "webm cannot hold the audio track 1 (aac) as it is; write .mkv"),
     ],

@@ -1,6 +1,6 @@
-"""Each network's output on a fixed picture with fixed weights, against committed values.
+"""Each network's output on a fixed image with fixed weights, against committed values.
 
-Weights and picture come from a formula, not from a random generator, so only a change of the network's own arithmetic
+Weights and image come from a formula, not from a random generator, so only a change of the network's own arithmetic
 moves the values. After such a change, on purpose: python tests/golden/test_golden.py
 """
 

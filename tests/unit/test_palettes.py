@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 
 @pytest.mark.parametrize("name", PALETTES)
 def test_colours_are_those_of_the_data(name: str) -> None:
-    """JPEG turns each colour of the palette into one that is in the label pictures, and no other is common there."""
+    """JPEG turns each colour of the palette into one that is in the label images, and no other is common there."""
     folder = DATA / name / "val"
     if not folder.is_dir():
         pytest.skip(f"{name} is not beside the project")

@@ -1,6 +1,6 @@
-"""Makes the pictures of docs/blend.md beside this file: python docs/images/blend/make.py
+"""Makes the images of docs/blend.md beside this file: python docs/images/blend/make.py
 
-The pictures are scikit-image's Hubble deep field (NASA), rocket (SpaceX), coffee, chelsea and gravel, all public domain
+The images are scikit-image's Hubble deep field (NASA), rocket (SpaceX), coffee, chelsea and gravel, all public domain
 or CC0. faces.webp and course.webp need the course's pairs in ../shared/data/poisson, the latter torch and OpenCV too;
 they are left alone without.
 """

@@ -1,4 +1,4 @@
-"""The page's second tab: a region of one picture into another, chosen, placed and solved while one looks."""
+"""The page's second tab: a region of one image into another, chosen, placed and solved while one looks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from repix.poisson.blend import BlendReport, Mode, blend
 from repix.poisson.mask import create_mask_from_points, parse_polygon, scale_and_rotate, threshold_mask
 
 _HERE = Path(__file__).parent
-_SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full pictures
+_SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full images
 Point = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -138,8 +138,8 @@ def build(server: Server) -> None:
     """Put the tab's components and handlers into the page that is being built."""
     kinds = sorted(READABLE)
     with gr.Row(equal_height=True):
-        source = gr.UploadButton("Source picture…", file_types=kinds, size="md", elem_id="blend-source")
-        target = gr.UploadButton("Target picture…", file_types=kinds, size="md", elem_id="blend-target")
+        source = gr.UploadButton("Source image…", file_types=kinds, size="md", elem_id="blend-source")
+        target = gr.UploadButton("Target image…", file_types=kinds, size="md", elem_id="blend-target")
         example = gr.Dropdown(
             list(examples.PAIRS),
             value=None,
@@ -167,7 +167,7 @@ def build(server: Server) -> None:
 
     @server.shown
     def on_upload(which: str, path: str | None, chosen: dict[str, Any]) -> list[Any]:
-        path = present(path, f"{which} picture")
+        path = present(path, f"{which} image")
         shown = picture_shown(path)
         return [{"kind": "pictures", which: shown}, {**chosen, which: path, "asked": None}]
 
@@ -190,7 +190,7 @@ def build(server: Server) -> None:
         return [{"kind": "pictures", **shown, **told}, {**paths, "asked": None}]
 
     def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[Picture, BlendReport, float]:
-        source, target = (server.read(present(chosen.get(name), f"{name} picture")) for name in ("source", "target"))
+        source, target = (server.read(present(chosen.get(name), f"{name} image")) for name in ("source", "target"))
         begun = time.perf_counter()
         result, report = paste(source, target, _validated(asked))
         return result, report, time.perf_counter() - begun
@@ -209,7 +209,7 @@ def build(server: Server) -> None:
     @server.shown
     def on_download(chosen: dict[str, Any]) -> str:
         if not chosen.get("asked"):
-            raise InputError("there is no result yet: choose two pictures, select a part of the source and place it")
+            raise InputError("there is no result yet: choose two images, select a part of the source and place it")
         path = server.new_folder() / result_name(chosen["target"])
         notes = write_image(path, solved(chosen, chosen["asked"])[0])
         for note in notes:

@@ -18,10 +18,10 @@ def draw_line(
     """Draw a line with round ends and joints.
 
     Args:
-        pen: of the picture.
+        pen: of the image.
         points: (x, y), at least one; the centre of a pixel has whole coordinates.
         width: in pixels.
-        colour: in the picture's mode.
+        colour: in the image's mode.
     """
     if len(points) > 1:
         pen.line([tuple(point) for point in points], fill=colour, width=max(1, round(width)))

@@ -1,4 +1,4 @@
-"""The page's fourth tab: one picture through several models, side by side."""
+"""The page's fourth tab: one image through several models, side by side."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MOST = 6
 def compare_models(
     server: Server, path: str, models: list[str], progress: gr.Progress
 ) -> list[tuple[str, Path, float]]:
-    """One picture through each model.
+    """One image through each model.
 
     Returns:
-        For each its name, the result (the picture's name with the model's in it), and the network's seconds.
+        For each its name, the result (the image's name with the model's in it), and the network's seconds.
 
     Raises:
         InputError: no model, or too many.
@@ -53,7 +53,7 @@ def build(server: Server) -> None:
     models = server.models("derain")
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            file = gr.File(label="Rainy picture", file_types=sorted(READABLE), height=160, elem_id="compare-file")
+            file = gr.File(label="Rainy image", file_types=sorted(READABLE), height=160, elem_id="compare-file")
             chosen = gr.CheckboxGroup(models, value=models[:MOST], label="Models", elem_id="compare-models")
             go = gr.Button("Compare", variant="primary", elem_id="compare-go")
             gr.Markdown("More models: `repix app --model FOLDER`, once for each.")
@@ -76,7 +76,7 @@ def build(server: Server) -> None:
 
     @server.shown
     def compare(file: str | None, models: list[str], progress: gr.Progress = PROGRESS) -> list[Any]:
-        """One picture through several models: the results, and for each model the seconds of the network."""
+        """One image through several models: the results, and for each model the seconds of the network."""
         rows = compare_models(server, present(file, "file"), models, progress)
         return [[os.fspath(made) for _, made, _ in rows], {name: round(seconds, 4) for name, _, seconds in rows}]
 
@@ -84,7 +84,7 @@ def build(server: Server) -> None:
 
 
 def _side_by_side(rows: list[tuple[str, str, float | None]]) -> str:
-    """Pictures with name and seconds beneath, each a link to its full size."""
+    """Images with name and seconds beneath, each a link to its full size."""
     figures = []
     for name, url, seconds in rows:
         caption = html.escape(name if seconds is None else f"{name} · {seconds:.2f} s")

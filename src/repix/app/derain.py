@@ -1,4 +1,4 @@
-"""The page's first tab: rain out of pictures and films, and rain onto pictures for trying."""
+"""The page's first tab: rain out of images and videos, and rain onto images for trying."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ BEFORE_AFTER, RAIN = "before | after", "before | rain"
 SEVERITY = 0.6
 
 Row = dict[str, str]
-"""One picture of a run: `name`, and the paths `before` and `after`."""
+"""One image of a run: `name`, and the paths `before` and `after`."""
 
 
 def derain_picture(server: Server, path: str, model: str, strength: float, folder: Path) -> tuple[Path, list[str]]:
-    """Restore one picture file as the command line does; its name, metadata, depth and transparency stay.
+    """Restore one image file as the command line does; its name, metadata, depth and transparency stay.
 
     Returns:
         The result, in `folder`, and what could not be kept, one sentence each.
@@ -45,10 +45,10 @@ def derain_picture(server: Server, path: str, model: str, strength: float, folde
 
 
 def rain_on_picture(server: Server, path: str, severity: float, seed: int, folder: Path) -> Path:
-    """A picture file with rain drawn over it, under the same name in `folder`; the same seed gives the same rain."""
+    """An image file with rain drawn over it, under the same name in `folder`; the same seed gives the same rain."""
     job = plan([path], folder).jobs
     if not job:
-        raise InputError(f"{path}: not a picture by its name")
+        raise InputError(f"{path}: not an image by its name")
     picture = server.read(path)
     rng = np.random.default_rng(seed)
     params = RainParams.from_severity(severity, rng, focal=1.1 * max(picture.pixels.shape[:2]))
@@ -59,10 +59,10 @@ def rain_on_picture(server: Server, path: str, severity: float, seed: int, folde
 def derain_film(
     server: Server, path: str, model: str, strength: float, steady: bool, progress: gr.Progress, session: str | None
 ) -> tuple[Path, list[str]]:
-    """Restore a film file as the command line does, with its sound; `Server.stop` ends it and leaves nothing behind."""
+    """Restore a video file as the command line does, with its sound; `Server.stop` ends it and nothing is left."""
     planned = plan([path], server.new_folder(), films=True)
     if not planned.jobs or not planned.jobs[0].is_film:
-        raise InputError(f"{path}: not a film; there is a part of its own for pictures")
+        raise InputError(f"{path}: not a video; there is a part of its own for images")
     job = planned.jobs[0]
     done = 0.0
     with server.cancellable(session) as check:
@@ -99,7 +99,7 @@ def _taken_away(before: Picture, after: Picture) -> Picture:
     rainy, dry = pixels_like(before, after)[0], after.pixels  # 16 bit may have become 8
     layer = np.maximum(rainy, dry) - dry
     full = np.iinfo(layer.dtype).max
-    strongest = max(float(np.percentile(layer[::4, ::4], 99.9)), full / 16)  # a dry picture stays black
+    strongest = max(float(np.percentile(layer[::4, ::4], 99.9)), full / 16)  # a clean image stays black
     pixels = np.minimum(np.rint(layer * np.float32(full / strongest)), full).astype(layer.dtype)
     return replace(after, pixels=pixels, alpha=None, grey=False, metadata={})
 
@@ -124,7 +124,7 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             files = gr.File(
-                label="Rainy pictures",
+                label="Rainy images",
                 file_count="multiple",
                 file_types=sorted(READABLE),
                 height=180,
@@ -186,11 +186,11 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
                 found.append({"name": Path(path).name, "before": path, "after": str(result)})
                 notes += own_notes
         if not found:
-            raise gr.Error("none of the pictures could be read", title="Sorry", print_exception=False)
+            raise gr.Error("none of the images could be read", title="Sorry", print_exception=False)
         results = [Path(row["after"]) for row in found]
         ready = results[0] if len(results) == 1 else save_zip(results, folder / "derained.zip")
         choices = [(row["name"], index) for index, row in enumerate(found)]
-        what = f"{len(found)} pictures" if len(found) > 1 else "1 picture"
+        what = f"{len(found)} images" if len(found) > 1 else "1 image"
         say = f"{what} in {time.perf_counter() - begun:.1f} s"
         return [
             found,
@@ -238,7 +238,7 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
 def _build_film(server: Server, model_options: dict[str, Any]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            film = gr.File(label="Rainy film", file_types=sorted(VIDEOS), height=180, elem_id="film-file")
+            film = gr.File(label="Rainy video", file_types=sorted(VIDEOS), height=180, elem_id="film-file")
             model = gr.Dropdown(**model_options)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
             steady = gr.Checkbox(label="Steady", info="calms flicker while the camera stands still")
@@ -289,7 +289,7 @@ def _build_api(server: Server, model_options: dict[str, Any]) -> None:
 
     @server.shown
     def derain(file: str | None, model: str, strength: float) -> str:
-        """Take the rain out of a picture; name, metadata, depth and transparency are kept."""
+        """Take the rain out of an image; name, metadata, depth and transparency are kept."""
         return os.fspath(derain_picture(server, present(file, "file"), model, strength, server.new_folder())[0])
 
     @server.shown
@@ -301,13 +301,13 @@ def _build_api(server: Server, model_options: dict[str, Any]) -> None:
         request: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> str:
-        """Take the rain out of a film; its sound, frame times and tags are kept."""
+        """Take the rain out of a video; its sound, frame times and tags are kept."""
         path = present(file, "file")
         return os.fspath(derain_film(server, path, model, strength, steady, progress, request.session_hash)[0])
 
     @server.shown
     def rain(file: str | None, severity: float, seed: float) -> str:
-        """Draw rain over a picture; the same seed gives the same rain."""
+        """Draw rain over an image; the same seed gives the same rain."""
         return os.fspath(rain_on_picture(server, present(file, "file"), severity, int(seed), server.new_folder()))
 
     button.click(derain, [file, model, strength], result, api_name="derain", concurrency_id=NETWORK)

@@ -1,4 +1,4 @@
-"""Pairs of pictures for the Blend tab, drawn by the page itself."""
+"""Pairs of images for the Blend tab, drawn by the page itself."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def build_app(server: Server) -> gr.Blocks:
     """
     page = gr.Blocks(title="repix", analytics_enabled=False, fill_width=True)
     with page:
-        gr.Markdown("## repix\nRain out of pictures and films, blending without a seam. Nothing leaves this machine.")
+        gr.Markdown("## repix\nRain out of images and videos, blending without a seam. Nothing leaves this machine.")
         with gr.Tabs():
             with gr.Tab("Derain"):
                 derain.build(server)

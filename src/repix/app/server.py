@@ -42,7 +42,7 @@ class Options:
         models: folders of one's own weights, offered beside the shipped ones.
         device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
         threads: threads on the CPU; None takes what the process may use.
-        max_pixels: larger pictures and film frames are refused from their header.
+        max_pixels: larger images and video frames are refused from their header.
         max_megabytes: larger uploads are refused.
         keep_minutes: uploads and results are deleted when they are this old.
     """
@@ -106,14 +106,14 @@ class Server:
         return Path(tempfile.mkdtemp(prefix="repix-", dir=self.folder))
 
     def read(self, path: str | Path) -> Picture:
-        """A picture within the limit on pixels."""
+        """An image within the limit on pixels."""
         return read_image(path, max_pixels=self.options.max_pixels)
 
     def preview(self, picture: Picture, *, largest: int | None = None) -> Path:
         """A copy that every browser shows: 8 bit, JPEG, or WebP where there is transparency.
 
         Args:
-            picture: what to show.
+            image: what to show.
             largest: scale it down to this many pixels a side; None keeps the full size.
         """
         pixels, alpha = picture.pixels, picture.alpha
@@ -181,7 +181,7 @@ class Server:
         if isinstance(error, RepixError):
             text = str(error)
         elif isinstance(error, MemoryError):
-            text = "out of memory; try a smaller picture"
+            text = "out of memory; try a smaller image"
         else:
             _log.error("unexpected error", exc_info=error)
             text = f"something unexpected went wrong ({type(error).__name__}); the terminal tells more"
@@ -219,7 +219,7 @@ def save_zip(files: list[Path], path: Path) -> Path:
     import zipfile
 
     taken: set[str] = set()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # images are compressed already
         for file in files:
             name, number = file.name, 2
             while name.lower() in taken:

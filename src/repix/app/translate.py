@@ -1,4 +1,4 @@
-"""The page's third tab: one kind of picture into another, painted or uploaded."""
+"""The page's third tab: one kind of image into another, painted or uploaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from repix.io.paths import READABLE
 from repix.palettes import FACADES
 
 SIZE = 256
-"""Side of what is painted, in pixels: that of the pictures the facade networks learnt from."""
+"""Side of what is painted, in pixels: that of the images the facade networks learnt from."""
 
 NONE_INSTALLED = (
     "No weight that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the page "
@@ -83,7 +83,7 @@ def first_facade() -> list[dict[str, Any]]:
 
 
 def translate_picture(server: Server, path: str, model: str, folder: Path) -> Path:
-    """Translate one picture file as the command line does, into `folder`.
+    """Translate one image file as the command line does, into `folder`.
 
     Raises:
         InputError, WeightsError, BackendError: as `restore_path`; also where it only reports them.
@@ -136,7 +136,7 @@ def _build_paint(server: Server, models: list[str]) -> None:
                 elem_id="paint-result",
             )
             with gr.Row():
-                picture = gr.DownloadButton("Download picture", interactive=False, elem_id="paint-download")
+                picture = gr.DownloadButton("Download image", interactive=False, elem_id="paint-download")
                 labels = gr.DownloadButton("Download label map", interactive=False, elem_id="paint-labels")
 
     @server.shown
@@ -213,7 +213,7 @@ def _build_api(server: Server, models: list[str]) -> None:
 
     @server.shown
     def translate(file: str | None, model: str) -> str:
-        """Turn one kind of picture into another: what kinds, the model's card says."""
+        """Turn one kind of image into another: what kinds, the model's card says."""
         return os.fspath(translate_picture(server, present(file, "file"), model, server.new_folder()))
 
     button.click(translate, [file, model], result, api_name="translate", concurrency_id=NETWORK)

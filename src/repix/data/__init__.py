@@ -1,1 +1,1 @@
-"""Pairs of rainy and clean pictures: found on disk (`pairs`), made (`rain`), served to training (`dataset`)."""
+"""Pairs of rainy and clean images: found on disk (`pairs`), made (`rain`), served to training (`dataset`)."""

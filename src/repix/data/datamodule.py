@@ -1,4 +1,4 @@
-"""The data of a run for Lightning: streams for training, held-out pictures for validation."""
+"""The data of a run for Lightning: streams for training, held-out images for validation."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from repix.io.paths import READABLE
 
 T = TypeVar("T")
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-# Validation pictures are cut to multiples of this, enough for every network, so that none is padded.
+# Validation images are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
 
 
 def list_photos(folders: Sequence[Path]) -> list[Path]:
-    """Every picture below some folders, in order of name.
+    """Every image below some folders, in order of name.
 
     Raises:
         InputError: not a folder, or nothing in it.
@@ -44,20 +44,20 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
     found = []
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder.resolve()}: no such folder; expected a folder of pictures")
+            raise InputError(f"{folder.resolve()}: no such folder; expected a folder of images")
         here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
         if not here:
-            raise InputError(f"{folder.resolve()}: no pictures in it (known: {' '.join(sorted(READABLE))})")
+            raise InputError(f"{folder.resolve()}: no images in it (known: {' '.join(sorted(READABLE))})")
         found += here
     return found
 
 
 class ValidationDataset(Dataset[Sample]):
-    """Whole pictures, the same at every validation: held-out pairs, held-out photos in drawn rain, and dry ones.
+    """Whole images, the same at every validation: held-out pairs, held-out photos in drawn rain, and dry ones.
 
     Args:
         pairs: pairs by the name of their set.
-        photos: clean pictures, each given light rain, heavy lines and no rain at all.
+        photos: clean images, each given light rain, heavy lines and no rain at all.
         seed: of the rain.
 
     `dataset[i]` is `{"lq": (3, H, W), "gt": (3, H, W), "name", "set"}`.
@@ -110,11 +110,11 @@ class RestorationData(lightning.LightningDataModule):
         workers: processes that make data.
         seed: of everything.
         hold_out_seed: of what is held out and its rain, where that shall stay the same under another `seed`.
-        direction: `BtoA` exchanges the pictures of every pair.
+        direction: `BtoA` exchanges the images of every pair.
         limit: only so many pairs are trained on, drawn once; a smaller number takes a part of a larger one's.
         augment: how to vary pairs; see `PairedDataset`.
         watched: so many of the pairs trained on are validated as well, as they are, as the set `train`.
-        validate_most: only the first so many pictures of a set are validated.
+        validate_most: only the first so many images of a set are validated.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
@@ -198,7 +198,7 @@ class RestorationData(lightning.LightningDataModule):
             self._train,
             batch_sampler=batches,
             num_workers=self._workers,
-            # a fork of a process that has read a picture hangs: libvips' threads are not in the copy
+            # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
             prefetch_factor=8 if self._workers else None,
@@ -206,7 +206,7 @@ class RestorationData(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Whole pictures, one by one."""
+        """Whole images, one by one."""
         return DataLoader(self._validation, batch_size=1)
 
 

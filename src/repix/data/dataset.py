@@ -1,7 +1,7 @@
-"""Training samples: pairs from disk and rainy pictures made on the fly. torch starts here.
+"""Training samples: pairs from disk and rainy images made on the fly. torch starts here.
 
 A sample is a function of the seed and its global index alone: however the work is split over processes and
-machines, and wherever a run is taken up again, the same pictures come in the same order.
+machines, and wherever a run is taken up again, the same images come in the same order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from repix.errors import InputError
 from repix.io.image import read_image, resize, to_8_bits
 
 KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry", "stripes")
-# Pictures of this many bytes stay decoded in each worker process; what does not fit is decoded again.
+# Images of this many bytes stay decoded in each worker process; what does not fit is decoded again.
 CACHE_BYTES = 1_500_000_000
 
 Sample = dict[str, Tensor | str]
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 
 class Augment(NamedTuple):
-    """How a pair is varied, both pictures alike, except for colour.
+    """How a pair is varied, both images alike, except for colour.
 
     Attributes:
         jitter: the shorter side is first brought to this length; None leaves the size.
@@ -72,7 +72,7 @@ class Augment(NamedTuple):
 
 @dataclass
 class PictureCache:
-    """Decoded pictures by path, up to a number of bytes."""
+    """Decoded images by path, up to a number of bytes."""
 
     budget: int = CACHE_BYTES
 
@@ -99,7 +99,7 @@ def to_float(pixels: npt.NDArray[np.uint8]) -> FloatArray:
 
 
 def to_tensor(picture: FloatArray) -> Tensor:
-    """(H, W, 3) to (3, H, W), through the 256 levels that a picture file has."""
+    """(H, W, 3) to (3, H, W), through the 256 levels that an image file has."""
     levels = np.rint(np.clip(picture, 0, 1) * 255) / 255
     return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1), np.float32))
 
@@ -115,7 +115,7 @@ def _window(shape: tuple[int, ...], patch: int, rng: np.random.Generator, name: 
 def paired_crop(
     lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], patch: int, rng: np.random.Generator, *, name: str
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The same random window and flip of both pictures: one draw, both pictures.
+    """The same random window and flip of both images: one draw, both images.
 
     Args:
         lq, gt: (H, W, 3) of equal size.
@@ -141,14 +141,14 @@ def paired_warp(
     *,
     name: str,
 ) -> tuple[FloatArray, FloatArray]:
-    """A window of both pictures, scaled, turned and mirrored by one draw, and the input's colours varied.
+    """A window of both images, scaled, turned and mirrored by one draw, and the input's colours varied.
 
-    Where the window reaches beyond the pictures they go on mirrored.
+    Where the window reaches beyond the images they go on mirrored.
 
     Args:
         lq, gt: (H, W, 3) of equal size.
         patch: side of the square window.
-        augment: how far to go; `jitter` has been done by who loaded the pictures.
+        augment: how far to go; `jitter` has been done by who loaded the images.
         rng: source of all randomness.
         name: for the error message.
 
@@ -166,7 +166,7 @@ def paired_warp(
         zoom = float(np.exp(rng.uniform(*np.log(augment.scale))))
         angle = np.radians(rng.uniform(-augment.turn, augment.turn))
         height, width = lq.shape[:2]
-        # the window's centre, drawn so that the window stays within the pictures where it fits
+        # the window's centre, drawn so that the window stays within the images where it fits
         spare = [(size - patch / zoom) / 2 for size in (height, width)]
         centre = [
             size / 2 + rng.uniform(-abs(room), abs(room)) for size, room in zip((height, width), spare, strict=True)
@@ -203,7 +203,7 @@ def _check_equal(lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], name: str
 def load_pair(
     cache: PictureCache, pair: Pair, *, shortest: int | None = None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Both pictures of a pair, cut out of one where they lie side by side; their shorter side as given, if it is."""
+    """Both images of a pair, cut out of one where they lie side by side; their shorter side as given, if it is."""
     lq, gt = pair.split(cache.load(pair.lq), cache.load(pair.gt))
     if shortest is None or min(lq.shape[:2]) == shortest:
         return lq, gt
@@ -272,11 +272,11 @@ class RainyDataset(Dataset[Sample]):
     """Rain made on the fly on crops of clean photos, of several kinds in a mixture.
 
     Args:
-        photos: clean pictures; the clean sides of `pairs` join them.
+        photos: clean images; the clean sides of `pairs` join them.
         pairs: known pairs, for `pairs` (as they are) and `layers` (their rain, rainy minus clean, on other photos).
         masks: streak masks, white on black, for `masks` (one to six, turned by ±30°, scaled by 0.6 to 1.8, summed).
         mixture: weight of each of `KINDS`: `drawn` by the physical model at the stage's severity, `lines` sharp
-            lines, `dry` a clean picture that must come back as it is, `stripes` a drawn one full of thin lines
+            lines, `dry` a clean image that must come back as it is, `stripes` a drawn one full of thin lines
             (`repix.degradations.hard_negatives`), half of them over a photo, that must too.
         spans: patch size and severity by global index.
         seed: of everything.
@@ -307,7 +307,7 @@ class RainyDataset(Dataset[Sample]):
                     f"the mixture has {kind!r}, but data.{source} names no files; give them or set it to 0"
                 )
         if not photos and not pairs:
-            raise InputError("no clean photos were found; give a folder of dry pictures as data.photos")
+            raise InputError("no clean photos were found; give a folder of clean images as data.photos")
         self._photos = list(photos)
         self._pairs = list(pairs)
         self._masks = list(masks)
@@ -324,7 +324,7 @@ class RainyDataset(Dataset[Sample]):
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
     def make(self, kind: str, span: Span, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, str]:
-        """One sample of a kind: rainy, clean (both (P, P, 3) float32 in [0, 1]) and the picture's name."""
+        """One sample of a kind: rainy, clean (both (P, P, 3) float32 in [0, 1]) and the image's name."""
         if kind == "pairs":
             pair = self._pairs[int(rng.integers(len(self._pairs)))]
             lq8, gt8 = paired_crop(*load_pair(self._cache, pair), span.patch, rng, name=pair.name)
@@ -351,7 +351,7 @@ class RainyDataset(Dataset[Sample]):
         return lq, gt, name
 
     def _clean(self, patch: int, rng: np.random.Generator) -> tuple[FloatArray, str]:
-        """A crop of a clean picture, with what cameras add to rainy and dry pictures alike."""
+        """A crop of a clean image, with what cameras add to rainy and clean images alike."""
         choice = int(rng.integers(len(self._photos) + len(self._pairs)))
         if choice < len(self._photos):
             path = self._photos[choice]

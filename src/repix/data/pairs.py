@@ -1,6 +1,6 @@
-"""Pairs of a degraded picture (lq) and its truth (gt): found on disk in the layouts that data sets come in.
+"""Pairs of a degraded image (lq) and its ground truth (gt): found on disk in the layouts that data sets come in.
 
-A layout is two folders and a rule that says which names belong together; `LAYOUTS` is the whole list. Pictures
+A layout is two folders and a rule that says which names belong together; `LAYOUTS` is the whole list. Images
 are matched by name without the suffix, so a set converted from PNG to WebP is still the same set.
 """
 
@@ -27,12 +27,12 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """One degraded picture and its truth.
+    """One degraded image and its ground truth.
 
     Attributes:
-        name: the degraded picture's file name without its suffix; unique within a set.
-        lq: file of the degraded picture.
-        gt: file of the truth.
+        name: the degraded image's file name without its suffix; unique within a set.
+        lq: file of the degraded image.
+        gt: file of the ground truth.
         lq_half: set where both are the halves of one file (then `lq == gt`): the half that holds the degraded one.
     """
 
@@ -42,12 +42,12 @@ class Pair:
     lq_half: Literal["left", "right"] | None = None
 
     def swapped(self) -> Pair:
-        """The same pair with the roles of its pictures exchanged, under the name of this one."""
+        """The same pair with the roles of its images exchanged, under the name of this one."""
         half: Mapping[str | None, Literal["left", "right"]] = {"left": "right", "right": "left"}
         return Pair(self.name, self.gt, self.lq, half.get(self.lq_half))
 
     def split(self, lq: np.ndarray[Any, Any], gt: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
-        """The two pictures from the arrays (H, W, C) of the files `lq` and `gt`: views, equal for whole files."""
+        """The two images from the arrays (H, W, C) of the files `lq` and `gt`: views, equal for whole files."""
         if self.lq_half is None:
             return lq, gt
         middle = lq.shape[1] // 2
@@ -61,7 +61,7 @@ class PairScan(NamedTuple):
     Attributes:
         layout: name of the layout in `LAYOUTS`, `"side-by-side"`, `"side-by-side-reversed"` or `"list"`.
         pairs: the pairs in natural order (2 before 10).
-        problems: one sentence for each picture left out: an orphan, unequal sizes, an unreadable header.
+        problems: one sentence for each image left out: an orphan, unequal sizes, an unreadable header.
     """
 
     layout: str
@@ -99,7 +99,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "rain100": Layout((("rainy", "."), ("rainy", "norain"), ("rain", "norain"), (".", ".")), (_RAIN_NORAIN,)),
     # Yang et al. as published: rain/norain-1 or rain/X2/norain-1x2, and norain/norain-1.
     "rain200": Layout((("rain", "norain"), ("rain/X2", "norain"), ("rainy", "norain")), (_SAME, _X2)),
-    # Fu et al. 2017 (DDN): fourteen rainy pictures 123_1 … 123_14 of one clean 123.
+    # Fu et al. 2017 (DDN): fourteen rainy images 123_1 … 123_14 of one clean 123.
     "rain1400": Layout(
         (("rainy_image", "ground_truth"), ("rainy_images", "ground_truth"), ("rainy_image", "clean_image")),
         (_NUMBERED,),
@@ -131,41 +131,41 @@ def find_pairs(root: str | Path, layout: str = "auto") -> list[Pair]:
 
     Args:
         root: folder of the set; or, for SPA-Data, its list: a text file with two paths on each line.
-        layout: a name in `LAYOUTS`; `"side-by-side"` (one file holds both: degraded left, truth right) or
-            `"side-by-side-reversed"`; `"list"`; or `"auto"`, which takes the one that joins most pictures.
+        layout: a name in `LAYOUTS`; `"side-by-side"` (one file holds both: degraded left, ground truth right) or
+            `"side-by-side-reversed"`; `"list"`; or `"auto"`, which takes the one that joins most images.
 
     Raises:
-        InputError: no such folder, no known layout, or pictures without a partner or of unequal sizes: the message
+        InputError: no such folder, no known layout, or images without a partner or of unequal sizes: the message
             names them. `scan_pairs` returns the good pairs and the problems instead.
     """
     return _strict(scan_pairs(root, layout), str(root))
 
 
 def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
-    """Pairs between two folders, by whichever of the known naming rules joins most pictures.
+    """Pairs between two folders, by whichever of the known naming rules joins most images.
 
-    Truths without a degraded picture are no problem here: a part of a set may be given. The same folder twice, without
-    pairs inside, pairs each picture with itself.
+    Ground truths without a degraded image are no problem here: a part of a set may be given. The same folder twice,
+    without pairs inside, pairs each image with itself.
 
     Raises:
-        InputError: a folder is missing, nothing fits together, or degraded pictures have no truth of their size.
+        InputError: a folder is missing, nothing fits together, or degraded images have no ground truth of their size.
     """
     lq_dir, gt_dir = _folder(lq), _folder(gt)
     rules = dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layout.rules)
     matches = [_match(lq_dir, gt_dir, rule) for rule in rules]
     best = max(matches, key=lambda match: len(match.pairs))
-    if not best.pairs and lq_dir.resolve() == gt_dir.resolve():  # asked for, so what dry pictures lose can be measured
+    if not best.pairs and lq_dir.resolve() == gt_dir.resolve():  # asked for, so what clean images lose can be measured
         best = _Match([Pair(file.stem, file, file) for file in _pictures(lq_dir)], [], [])
     if not best.pairs:
         raise InputError(
-            f"no picture in {lq_dir} has a partner in {gt_dir}: names must be equal, or differ as in rain-001 ↔ "
+            f"no image in {lq_dir} has a partner in {gt_dir}: names must be equal, or differ as in rain-001 ↔ "
             "norain-001, 1x2 ↔ 1, 1_14 ↔ 1, x ↔ xgt"
         )
     return _strict(_checked("folders", best.pairs, best.lq_orphans), f"{lq_dir} and {gt_dir}")
 
 
 def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
-    """As `find_pairs`, but pictures without a partner or of unequal sizes are left out and reported, not raised.
+    """As `find_pairs`, but images without a partner or of unequal sizes are left out and reported, not raised.
 
     Raises:
         InputError: no such folder, no such layout, or no pair at all.
@@ -197,7 +197,7 @@ def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
         return _scan_list(lists[0])
     raise InputError(
         f"no pairs in {path}: expected one of the layouts {', '.join((*LAYOUTS, *_SIDES))}, with folders such as "
-        "rainy/ and norain/ or input/ and target/. Where the truth is elsewhere, give both folders (--lq and --gt)"
+        "rainy/ and norain/ or input/ and target/. Where the ground truth is elsewhere, give both (--lq and --gt)"
     )
 
 
@@ -210,7 +210,7 @@ class _Match(NamedTuple):
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"{folder} is {'a file' if folder.exists() else 'missing'}, expected a folder of pictures")
+        raise InputError(f"{folder} is {'a file' if folder.exists() else 'missing'}, expected a folder of images")
     return folder
 
 
@@ -246,7 +246,7 @@ def _layout_matches(root: Path, layout: Layout) -> Iterable[_Match]:
 def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
     shared = lq_dir.resolve() == gt_dir.resolve()
     if shared and rule is not _RAIN_NORAIN and rule is not _GT_SUFFIX:
-        return _Match([], [], [])  # the other rules would pair a picture with itself
+        return _Match([], [], [])  # the other rules would pair an image with itself
     truths: dict[str, Path] = {}
     strangers: list[Path] = []
     for file in _pictures(gt_dir):
@@ -266,12 +266,12 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
         if (other := names.setdefault(file.stem, file)) is not file:
             raise InputError(f"{other} and {file} share a name: keep one of them")
         if found is None or found["key"] not in truths:
-            lq_orphans.append(f"{file} has no truth in {gt_dir}")
+            lq_orphans.append(f"{file} has no ground truth in {gt_dir}")
         else:
             used.add(found["key"])
             pairs.append(Pair(file.stem, file, truths[found["key"]]))
     unused = [*strangers, *(file for key, file in truths.items() if key not in used)]
-    return _Match(pairs, lq_orphans, [f"{file} has no degraded picture in {lq_dir}" for file in unused])
+    return _Match(pairs, lq_orphans, [f"{file} has no degraded image in {lq_dir}" for file in unused])
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -280,7 +280,7 @@ def _size(path: Path) -> tuple[int, int]:
         header = pyvips.Image.new_from_file(str(path), access="sequential")
     except pyvips.Error as error:
         reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path} is not a readable picture ({reason})") from None
+        raise InputError(f"{path} is not a readable image ({reason})") from None
     turned = header.get_typeof("orientation") and header.get("orientation") >= 5
     return (header.width, header.height) if turned else (header.height, header.width)
 
@@ -289,7 +289,7 @@ def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> Pai
     """Sets aside the pairs whose sizes, read from the headers, differ."""
     good: list[Pair] = []
     bad = list(problems)
-    sizes: dict[Path, tuple[int, int]] = {}  # fourteen rainy pictures may share one truth
+    sizes: dict[Path, tuple[int, int]] = {}  # fourteen rainy images may share one ground truth
     for pair in pairs:
         try:
             lq = _size(pair.lq)
@@ -300,12 +300,12 @@ def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> Pai
         if lq == gt:
             good.append(pair)
         else:
-            bad.append(f"{pair.lq} is {lq[1]}x{lq[0]}, its truth {pair.gt} {gt[1]}x{gt[0]}")
+            bad.append(f"{pair.lq} is {lq[1]}x{lq[0]}, its ground truth {pair.gt} {gt[1]}x{gt[0]}")
     return PairScan(layout, good, bad)
 
 
 def _looks_side_by_side(root: Path) -> bool:
-    """Whether every picture is two squares (pix2pix); anything less could be a folder of single pictures."""
+    """Whether every image is two squares (pix2pix); anything less could be a folder of single images."""
     try:
         sizes = [_size(file) for file in _pictures(root)]
     except InputError:
@@ -327,7 +327,7 @@ def _scan_sides(root: Path, layout: str) -> PairScan:
         else:
             pairs.append(Pair(file.stem, file, file, _SIDES[layout]))
     if not pairs:
-        raise InputError(f"no pictures of two halves in {root}")
+        raise InputError(f"no images of two halves in {root}")
     return PairScan(layout, pairs, problems)
 
 
@@ -354,7 +354,7 @@ def _scan_list(path: Path) -> PairScan:
             name = lq.relative_to(path.parent).with_suffix("").as_posix()
             pairs.append(Pair(name, lq, gt))
     if not pairs:
-        raise InputError(f"{path} lists no pair of existing pictures" + (f": {problems[0]}" if problems else ""))
+        raise InputError(f"{path} lists no pair of existing images" + (f": {problems[0]}" if problems else ""))
     return _checked("list", pairs, problems)
 
 
@@ -363,7 +363,7 @@ def _strict(scan: PairScan, where: str) -> list[Pair]:
         shown = "; ".join(scan.problems[:_SHOWN])
         more = len(scan.problems) - _SHOWN
         raise InputError(
-            f"{len(scan.problems)} pictures in {where} ({scan.layout}) do not pair up: {shown}"
+            f"{len(scan.problems)} images in {where} ({scan.layout}) do not pair up: {shown}"
             + (f"; and {more} more" if more > 0 else "")
             + ". Remove or repair them"
         )

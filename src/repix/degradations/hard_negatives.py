@@ -1,7 +1,7 @@
-"""Dry pictures full of thin lines, which rain must not be mistaken for: drawn, seeded, in NumPy.
+"""Clean images full of thin lines, which rain must not be mistaken for: drawn, seeded, in NumPy.
 
 What rain and a fence have in common is a bright or dark line a few pixels wide; what tells them apart is all around it:
-spacing, ends, colour, what crosses what. A network learns the difference only from pictures that have the lines and no
+spacing, ends, colour, what crosses what. A network learns the difference only from images that have the lines and no
 rain. Everything is drawn at three times the size and averaged down, so that edges look as a camera's do.
 """
 
@@ -28,14 +28,14 @@ def draw_lines_picture(
     kind: str | None = None,
     background: FloatArray | None = None,
 ) -> FloatArray:
-    """A dry picture of thin lines, at a random angle, scale, colour and contrast.
+    """A clean image of thin lines, at a random angle, scale, colour and contrast.
 
     Args:
         shape: (H, W) in pixels.
         rng: source of all randomness.
         kind: one of `LINES`; None draws one.
         background: (H, W, 3) in [0, 1], what is behind a fence, wires or strokes of ink; None makes a soft gradient.
-            Grass, hair, cloth and blinds fill the picture and hide it.
+            Grass, hair, cloth and blinds fill the image and hide it.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -46,7 +46,7 @@ def draw_lines_picture(
     if kind is not None and kind not in LINES:
         raise InputError(f"lines: got kind {kind!r}, expected one of {', '.join(LINES)}")
     if min(shape) < 1:
-        raise InputError(f"lines: got a picture of {shape[0]}x{shape[1]}, expected at least one pixel")
+        raise InputError(f"lines: got an image of {shape[0]}x{shape[1]}, expected at least one pixel")
     if background is not None and background.shape != (*shape, 3):
         raise InputError(f"lines: the background is {background.shape}, expected {(*shape, 3)}")
     name = kind or list(LINES)[int(rng.integers(len(LINES)))]
@@ -230,7 +230,7 @@ def _text(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     shape = behind.shape[:2]
     ink, paper = _ink_and_paper(rng)
     size = rng.uniform(6, 22)
-    angle = rng.normal(0, 0.08) + (np.pi / 2 if rng.random() < 0.85 else 0)  # along the rows of the picture or down
+    angle = rng.normal(0, 0.08) + (np.pi / 2 if rng.random() < 0.85 else 0)  # along the rows of the image or down
     across, along = _grid_along(shape, angle, size * rng.uniform(1.4, 2.2), size * rng.uniform(0.55, 0.75), rng)
     written = rng.random(len(across)) < 0.85
     across, along = across[written], along[written]
@@ -262,7 +262,7 @@ LINES: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
     "wires": _wires,
     "text": _text,
 }
-"""What can be drawn, by name: (H, W, 3) background in [0, 1] -> the picture, not clipped."""
+"""What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
 
 
 def _stroke(
@@ -271,7 +271,7 @@ def _stroke(
     """Paint quadratic Bézier curves, later ones over earlier ones.
 
     Args:
-        picture: (H, W, 3), what they are painted on.
+        image: (H, W, 3), what they are painted on.
         curves: (S, 3, 2): start, control point and end as (y, x) in pixels.
         width: of every stroke in pixels.
         colours: (S, 3).
@@ -361,7 +361,7 @@ def _lean(rng: np.random.Generator) -> float:
 def _grid_along(
     shape: tuple[int, int], angle: float, across: float, along: float, rng: np.random.Generator
 ) -> tuple[Doubles, Doubles]:
-    """Places on rows `across` apart and `along` apart within them, that cover a picture turned by any angle; relative
+    """Places on rows `across` apart and `along` apart within them, that cover an image turned by any angle; relative
     to its middle. Rows start where they like."""
     half = float(np.hypot(*shape)) / 2 + max(across, along)
     rows, steps = np.arange(-half, half, across), np.arange(-half, half, along)
@@ -377,7 +377,7 @@ def _turned(across: Doubles, along: Doubles, angle: float, shape: tuple[int, int
 
 
 def _fine_grid(shape: tuple[int, int]) -> tuple[Doubles, Doubles]:
-    """y and x in pixels of the finer picture's pixels."""
+    """y and x in pixels of the finer image's pixels."""
     y, x = np.mgrid[: shape[0] * _FINE, : shape[1] * _FINE]
     return (y + 0.5) / _FINE, (x + 0.5) / _FINE
 

@@ -1,4 +1,4 @@
-"""Rain on dry pictures: a small physical model of falling drops, seeded, in NumPy.
+"""Rain on clean images: a small physical model of falling drops, seeded, in NumPy.
 
 Drops of a rain rate R have diameters D after Marshall & Palmer (1948), fall at Atlas et al.'s (1973) terminal
 velocity v(D), and during an exposure T draw streaks that a camera of focal length f (pixels) sees at depth z with
@@ -93,7 +93,7 @@ class RainParams:
         Args:
             severity: 0 is drizzle, 0.5 steady rain, 1 a storm.
             rng: source of all randomness.
-            focal: focal length in pixels; 1.1 times the picture's longer side suits most cameras.
+            focal: focal length in pixels; 1.1 times the image's longer side suits most cameras.
 
         Raises:
             InputError: severity outside [0, 1].
@@ -234,7 +234,7 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
         lengths = params.focal * _velocity(diameters) * params.exposure / z
         widths = params.focal * diameters * 1e-3 / z
         defocus = params.focal * params.aperture * abs(1 / z - 1 / params.focus)
-        # n drops per m³ in a slab dz thick cover the share n·D·v·T·dz of the picture whatever its depth; the share
+        # n drops per m³ in a slab dz thick cover the share n·D·v·T·dz of the image whatever its depth; the share
         # grows with the rain rate as n·D·v does, about R^0.65. Few near streaks, many far ones follow by themselves.
         margin = int(min(lengths.max() / 2, 400)) + 2
         cover = 0.2 * (params.rate / 10) ** 0.65 * params.density * weight
@@ -302,10 +302,10 @@ def warp_mask(
 
 
 def blend_rain(picture: FloatArray, layer: FloatArray, blending: Literal["screen", "add"]) -> FloatArray:
-    """Lay a rain layer over a picture; the result is clipped to [0, 1].
+    """Lay a rain layer over an image; the result is clipped to [0, 1].
 
     Args:
-        picture: (H, W, 3) float32 in [0, 1].
+        image: (H, W, 3) float32 in [0, 1].
         layer: (H, W) or (H, W, 3), radiance added by the drops.
         blending: `add` is I + S, `screen` is 1 - (1 - I)(1 - S).
     """
@@ -317,7 +317,7 @@ def blend_rain(picture: FloatArray, layer: FloatArray, blending: Literal["screen
 
 
 def add_mist(picture: FloatArray, amount: float, rng: np.random.Generator) -> FloatArray:
-    """Veil a picture with unresolved far drops: I·(1 - m) + A·m, m growing towards the horizon at random.
+    """Veil an image with unresolved far drops: I·(1 - m) + A·m, m growing towards the horizon at random.
 
     Koschmieder's law with an airlight A of the scene's own brightness (Narasimhan & Nayar 2002, eq. 1).
     """
@@ -356,7 +356,7 @@ def add_rain(
     *,
     masks: Sequence[FloatArray] = (),
 ) -> tuple[npt.NDArray[Any], FloatArray]:
-    """Rain on a dry picture.
+    """Rain on a clean image.
 
     Args:
         image: (H, W, 3), uint8, uint16, or float32 in [0, 1].
@@ -365,11 +365,11 @@ def add_rain(
         masks: streak masks (H, W) in [0, 1]; with them one to three, turned and scaled, replace the drawn streaks.
 
     Returns:
-        The rainy picture, of the same shape and dtype, and the rain layer: (H, W) float32, the radiance added by the
+        The rainy image, of the same shape and dtype, and the rain layer: (H, W) float32, the radiance added by the
         drops before blending.
 
     Raises:
-        InputError: not an (H, W, 3) picture of one of those types.
+        InputError: not an (H, W, 3) image of one of those types.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(
@@ -385,7 +385,7 @@ def add_rain(
             turned = warp_mask(mask, shape, rng, turn=abs(params.angle) + params.spread, scale=(0.6, 1.8))
             layer += turned * float(params.brightness * rng.uniform(0.5, 1))
     else:
-        # drops show the scene's own light: a night picture has darker streaks than noon
+        # drops show the scene's own light: a night image has darker streaks than noon
         light = 0.35 + 0.65 * float(np.percentile(picture[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))
         layer = draw_streaks(shape, params, rng) * np.float32(light)
     rainy = blend_rain(add_mist(picture, params.mist, rng), layer, params.blending)
@@ -398,5 +398,5 @@ def add_rain(
 
 
 def without_camera(params: RainParams) -> RainParams:
-    """The same rain without mist, noise and JPEG: for pairs whose clean picture already has them."""
+    """The same rain without mist, noise and JPEG: for pairs whose clean image already has them."""
     return replace(params, mist=0.0, noise=0.0, jpeg=None)

@@ -1,4 +1,4 @@
-"""Rainy pairs on disk from dry photos: `repix rain`."""
+"""Rainy pairs on disk from clean photos: `repix rain`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_pairs(
     Args:
         photos: files, globs and folders.
         out: folder for the pairs.
-        severity: 0 drizzle to 1 storm; drawn for each picture where None.
+        severity: 0 drizzle to 1 storm; drawn for each image where None.
         angle: lean of the streaks in degrees; drawn where None.
         masks: folder of streak masks to use in place of drawn streaks.
         copies: different rains for each photo, `NAME_1`, `NAME_2`, …
@@ -128,7 +128,7 @@ def _make(
 def _load_masks(folder: Path) -> list[FloatArray]:
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in READABLE) if folder.is_dir() else []
     if not paths:
-        raise InputError(f"{folder}: no streak masks there; expected a folder of pictures, white streaks on black")
+        raise InputError(f"{folder}: no streak masks there; expected a folder of images, white streaks on black")
     masks = []
     for path in paths:
         pixels = read_image(path).pixels

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repix.errors import InputError, WeightsError
-from repix.figures import Figure, Floats, Panel
 from repix.features import BACKBONES, FeatureStack
+from repix.figures import Figure, Floats, Panel
 from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.uncertainty import estimates, expected_error
 from repix.io.paths import atomic
@@ -94,7 +94,7 @@ def stages(net: nn.Module, image: Pixels) -> Figure:
 
 
 def attention(net: nn.Module, image: Pixels) -> Figure:
-    """The network's map of where rain is, alone and over the picture.
+    """The network's map of where rain is, alone and over the image.
 
     Raises:
         InputError: a network without such a map.
@@ -109,7 +109,7 @@ def attention(net: nn.Module, image: Pixels) -> Figure:
     over = grey * (1 - plane[..., None]) + plane[..., None] * np.array((1.0, 0.2, 0.0), np.float32)
     return Figure(
         "attention",
-        [Panel("input", _shown(picture)), Panel("attention", plane), Panel("over the picture", _shown(over))],
+        [Panel("input", _shown(picture)), Panel("attention", plane), Panel("over the image", _shown(over))],
         arrays={"attention": plane},
     )
 
@@ -223,7 +223,7 @@ def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
     """The vanishing signal, layer by layer, in untrained stacks of 3×3 convolutions with ReLU: plain against residual
     (He et al. 2016, fig. 2), torch's default against Kaiming's initialisation (He et al. 2015, eq. 10).
 
-    Drawn are the variance of the activations over the picture (mean over channels, so that constants don't count) and
+    Drawn are the variance of the activations over the image (mean over channels, so that constants don't count) and
     the norm of the weights' derivatives.
 
     Args:
@@ -336,7 +336,7 @@ def _floats(image: Pixels) -> Floats:
 
 
 def _padded(net: nn.Module, image: Pixels) -> tuple[Tensor, tuple[int, int]]:
-    """(1, 3, H, W) in [0, 1], edges held out to multiples of `net.multiple_of`, and the picture's own size."""
+    """(1, 3, H, W) in [0, 1], edges held out to multiples of `net.multiple_of`, and the image's own size."""
     unit = int(getattr(net, "multiple_of", 1))
     height, width = image.shape[:2]
     floats = np.pad(_floats(image), ((0, -height % unit), (0, -width % unit), (0, 0)), mode="edge")

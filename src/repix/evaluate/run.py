@@ -43,23 +43,23 @@ Image = np.ndarray[Any, np.dtype[Any]]
 Protocol = Literal["default", "paper", "course"]
 
 PROTOCOLS: Mapping[Protocol, str] = {
-    "default": "estimates rounded to the truth's bit depth",
-    "paper": "estimates truncated to the truth's bit depth, as the scripts of PReNet and JORDER save them",
-    "course": "pictures squeezed to 128x128 first, as the course measured; SSIM 7x7 has a uniform window",
+    "default": "estimates rounded to the ground truth's bit depth",
+    "paper": "estimates truncated to the ground truth's bit depth, as the scripts of PReNet and JORDER save them",
+    "course": "images squeezed to 128x128 first, as the course measured; SSIM 7x7 has a uniform window",
 }
 _LUMA = (
-    "Y is MATLAB's luma (16..235) in double precision; SSIM has a Gaussian window 11x11, sigma 1.5, inside the picture"
+    "Y is MATLAB's luma (16..235) in double precision; SSIM has a Gaussian window 11x11, sigma 1.5, inside the image"
 )
 _FIGURES = (
-    "Means over pictures. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
+    "Means over images. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
     "reading and writing files. GMAC: multiply-adds of convolutions at 256x256, in 1e9, which papers call GFLOP"
 )
 _OF_SETS = {
-    "l1_pm1": "L1 with pictures on [-1, 1]",
+    "l1_pm1": "L1 with images on [-1, 1]",
     "label_accuracy": "Labels: each pixel's nearest colour of the palette; accuracy is a share of pixels",
-    "mean_iou_pooled": "mean IoU is of the pixels of all pictures together, over classes that occur",
+    "mean_iou_pooled": "mean IoU is of the pixels of all images together, over classes that occur",
     "kid_vgg16": f"KID: unbiased squared MMD of pooled VGG16 relu5_3 features, cubic kernel, mean and deviation of "
-    f"{KernelDistance.SUBSETS} subsets of {KernelDistance.SUBSET} pictures",
+    f"{KernelDistance.SUBSETS} subsets of {KernelDistance.SUBSET} images",
 }
 _COURSE_SIDE = 128
 _WHOLE = 1 << 30
@@ -71,7 +71,7 @@ class Cost:
 
     Attributes:
         parameters: how many.
-        gmacs: multiply-adds of its convolutions for one picture of 256×256, in 1e9; of all runs at quality best.
+        gmacs: multiply-adds of its convolutions for one image of 256×256, in 1e9; of all runs at quality best.
     """
 
     parameters: int
@@ -80,14 +80,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class EvalRow:
-    """One picture through one model, or the mean over a set's pictures.
+    """One image through one model, or the mean over a set's images.
 
     Attributes:
         data: name of the set.
-        model: name of the model; `input` for the degraded picture itself.
-        picture: name of the picture; None in a mean.
-        pictures: how many pictures the row stands for.
-        values: metric name -> figure; a row of one picture, or of `input`, has none of those that only a set has.
+        model: name of the model; `input` for the degraded image itself.
+        image: name of the image; None in a mean.
+        images: how many images the row stands for.
+        values: metric name -> figure; a row of one image, or of `input`, has none of those that only a set has.
         seconds_per_megapixel: wall clock; None for `input`.
     """
 
@@ -107,7 +107,7 @@ class EvalTable:
         protocol: key of `PROTOCOLS`.
         metrics: names of the metrics, in the order of the columns.
         means: a row for each set and model, `input` first.
-        pictures: a row for each set, model and picture.
+        images: a row for each set, model and image.
         costs: model -> what it costs, where that is known.
     """
 
@@ -157,7 +157,7 @@ class EvalTable:
         return text.getvalue()
 
     def to_json(self, *, per_picture: bool = False) -> str:
-        """Protocol, means and, where asked for, pictures, at full precision; an infinite PSNR is null."""
+        """Protocol, means and, where asked for, images, at full precision; an infinite PSNR is null."""
 
         def entry(row: EvalRow) -> dict[str, object]:
             figures = {name: value if math.isfinite(value) else None for name, value in row.values.items()}
@@ -202,12 +202,12 @@ def evaluate(
     backbone: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> EvalTable:
-    """Run every restorer over every pair and measure the results against the truth.
+    """Run every restorer over every pair and measure the results against the ground truth.
 
     Pairs are taken in the direction that the restorers' cards say.
 
     Args:
-        restorers: name -> `Restorer`, or any function from an (H, W, 3) picture, uint8 or uint16, to one of the same
+        restorers: name -> `Restorer`, or any function from an (H, W, 3) image, uint8 or uint16, to one of the same
             shape and type; with the paper's protocol it must take `rounding="down"` as `Restorer` does.
         pairs: the pairs of one set, or name of the set -> its pairs.
         metrics: keys of `repix.metrics.METRICS`, and `label_accuracy`, `mean_iou_pooled`, `kid_vgg16`,
@@ -219,7 +219,7 @@ def evaluate(
         progress: show a bar on standard error.
 
     Raises:
-        InputError: no pairs, an unknown metric or protocol, an unreadable picture, one that no metric can take, label
+        InputError: no pairs, an unknown metric or protocol, an unreadable image, one that no metric can take, label
             metrics without a palette, or restorers of both directions.
         WeightsError: no backbone.
     """
@@ -235,7 +235,7 @@ def evaluate(
         if name in LABEL_METRICS and palette is None:
             raise InputError(f"{name} needs a palette, and no model's card has one; say which with --palette")
     if "input" in restorers:
-        raise InputError("a model cannot be called 'input': that row is the degraded picture itself")
+        raise InputError("a model cannot be called 'input': that row is the degraded image itself")
     for name, found in sets.items():
         if not found:
             raise InputError(f"no pairs in {name}")
@@ -283,22 +283,20 @@ def contact_sheet(
     *,
     side: int = 160,
 ) -> Figure:
-    """The same crops through every model: for each set the picture that the first model does worst on, and its median.
+    """The same crops through every model: for each set the image that the first model does worst on, and its median.
 
     Args:
         restorers: as given to `evaluate`.
         pairs: name of the set -> its pairs.
         table: what `evaluate` found.
-        side: side of the crops in pixels; each is where rain changes the picture most. Translations are shown whole.
+        side: side of the crops in pixels; each is where rain changes the image most. Translations are shown whole.
 
     Returns:
-        Columns input, models, truth; a row for each picture.
+        Columns input, models, ground truth; a row for each image.
     """
     metric = next((name for name in table.metrics if name in table.pictures[0].values), None)
     if metric is None:
-        raise InputError(
-            f"{', '.join(table.metrics)} have no figure for one picture; add one that has, such as psnr_rgb"
-        )
+        raise InputError(f"{', '.join(table.metrics)} have no figure for one image; add one that has, such as psnr_rgb")
     cards = _cards(restorers)
     if any(card.task == "translate" for card in cards):
         side = _WHOLE  # what changes is everywhere
@@ -388,13 +386,13 @@ def _means(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
         groups.setdefault((row.data, row.model), []).append(row)
     for (data, model), group in groups.items():
         seconds = [row.seconds_per_megapixel for row in group if row.seconds_per_megapixel is not None]
-        # a picture that is void all over has no accuracy
+        # an image that is void all over has no accuracy
         values = {name: _mean([row.values[name] for row in group]) for name in group[0].values}
         yield EvalRow(data, model, None, len(group), values, fmean(seconds) if seconds else None)
 
 
 class _OnLabels:
-    """A figure of label maps, taken of pictures of them."""
+    """A figure of label maps, taken of images of them."""
 
     def __init__(self, measure: MeanIoU, labels: Callable[[Image], Image]) -> None:
         self._measure, self._labels = measure, labels
@@ -409,7 +407,7 @@ class _OnLabels:
 def _measures(
     metrics: Sequence[str], palette: Sequence[LabelColour] | None, backbone: str | os.PathLike[str] | None
 ) -> tuple[Mapping[str, Metric], Callable[[], list[SetMetric]]]:
-    """The metrics of single pictures by name, and what makes those of one more set."""
+    """The metrics of single images by name, and what makes those of one more set."""
     measures = dict(METRICS)
     makers: list[Callable[[], SetMetric]] = []
     if palette is not None:
@@ -443,7 +441,7 @@ def _palette(card: ModelCard) -> list[LabelColour]:
 
 
 def _directed(cards: Sequence[ModelCard], pairs: Mapping[str, Sequence[Pair]]) -> Mapping[str, Sequence[Pair]]:
-    """The pairs with the picture first that the models take."""
+    """The pairs with the image first that the models take."""
     directions = {card.direction for card in cards}
     if len(directions) > 1:
         raise InputError("the models translate in both directions, AtoB and BtoA; measure them one after the other")

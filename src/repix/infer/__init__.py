@@ -1,1 +1,1 @@
-"""Running a trained network on pictures of any size, without torch."""
+"""Running a trained network on images of any size, without torch."""

@@ -91,7 +91,7 @@ def restore_on_ray(
         device: of each worker; with `cuda` there is a worker for each GPU.
         threads: processor threads of each worker; without GPUs there are as many workers as the cores allow.
         quality: as for `Restorer`.
-        strength, compare, format, overwrite, max_pixels, film: as for `restore_path`.
+        strength, compare, format, overwrite, max_pixels, video: as for `restore_path`.
         progress, on_result: as for `restore_path`.
 
     Returns:
@@ -181,7 +181,7 @@ def _find_remote(
                 urls[Path(whole)] = whole
                 found.append((Path(whole), Path(dst) / inside))
         if len(found) == before:
-            raise InputError(f"no pictures or films in {url}")
+            raise InputError(f"no images or videos in {url}")
     planned = plan_listed(found, format=format, compare=compare, overwrite=overwrite, films=True)
     return *to_do(planned, overwrite=overwrite), urls
 

@@ -1,4 +1,4 @@
-"""A picture held in several ways, and what a network makes of each. NumPy only.
+"""An image held in several ways, and what a network makes of each. NumPy only.
 
 Where the estimates differ, the network is unsure (`repix.infer.uncertainty`); their mean is better than any of them
 (`averaged`).
@@ -15,7 +15,7 @@ from repix.infer.tiling import Floats
 
 
 class View(NamedTuple):
-    """How a picture is held.
+    """How an image is held.
 
     Attributes:
         top: rows it is moved down by.
@@ -30,7 +30,7 @@ class View(NamedTuple):
     right: Literal[1, -1] = 1
 
 
-# Odd shifts are no multiple of any unshuffle factor or stride. Turned on its side a picture would show rain that falls
+# Odd shifts are no multiple of any unshuffle factor or stride. Turned on its side an image would show rain that falls
 # sideways, which no network has learnt.
 VIEWS = (View(), View(1, 1, right=-1), View(2, 3, down=-1), View(3, 2, down=-1, right=-1))
 """As it is, mirrored left to right, upside down, and both, each shifted: the best four of those tried
@@ -38,7 +38,7 @@ VIEWS = (View(), View(1, 1, right=-1), View(2, 3, down=-1), View(3, 2, down=-1, 
 
 
 def estimate(run: Callable[[Floats], Floats], x: Floats, view: View, *, multiple_of: int = 1) -> Floats:
-    """What the network makes of one view of a picture, brought back to where the picture was.
+    """What the network makes of one view of an image, brought back to where the image was.
 
     Args:
         run: (1, 3, h, w) in [0, 1] -> the same shape; h and w are multiples of `multiple_of`.
@@ -64,7 +64,7 @@ def averaged(
 
     Args:
         run: as for `estimate`.
-        views: how the picture is held; the time is that of as many runs.
+        views: how the image is held; the time is that of as many runs.
         multiple_of: as for `estimate`.
 
     Returns:

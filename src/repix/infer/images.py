@@ -1,6 +1,6 @@
 """Files and folders through a `Restorer`: decoding and encoding overlap the network, one bad file stops nothing.
 
-Pictures are done here; films, which need PyAV, in `infer.video`.
+Images are done here; videos, which need PyAV, in `infer.video`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Wanted = tuple[Job, list[Path]]
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """What films can be asked for beyond pictures.
+    """What videos can be asked for beyond images.
 
     Attributes:
-        start: leave out what comes before, in seconds from the film's beginning.
+        start: leave out what comes before, in seconds from the video's beginning.
         end: leave out what comes from here on.
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits, and vp9 in webm.
         crf: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
@@ -71,7 +71,7 @@ class Summary:
     """What a run did, in the order of the inputs.
 
     Attributes:
-        done: pictures and films restored and written.
+        done: images and videos restored and written.
         skipped: those whose result was already there.
         failed: those that could not be read, restored or written.
     """
@@ -101,20 +101,20 @@ def restore_path(
 ) -> Summary:
     """Restore files and folders to files and folders.
 
-    What translates takes pictures only, no films; its results are in colour and have no colour profile.
+    What translates takes images only, no videos; its results are in colour and have no colour profile.
 
     Args:
-        restorer: what restores a picture.
+        restorer: what restores an image.
         src: files, folders (mirrored, with all their folders) and patterns.
         dst: a folder; a file name for one file; None writes `NAME_dry.EXT` beside a file and `DIR_dry` beside a folder,
             or with the model's name in place of `dry` if it translates.
-        strength: 0 (as it was) to 1; `auto`, for pictures only, does less where what was found may not be rain.
-        compare: write `NAME_compare.EXT`, before | after side by side, beside each picture's result too.
-        format: extension to write, such as `png` or, for films, `mkv`; None keeps each file's own, but label maps
+        strength: 0 (as it was) to 1; `auto`, for images only, does less where what was found may not be rain.
+        compare: write `NAME_compare.EXT`, before | after side by side, beside each image's result too.
+        format: extension to write, such as `png` or, for videos, `mkv`; None keeps each file's own, but label maps
             become PNG where that would smear their colours.
         overwrite: write results that are already there again, and inputs where `dst` says so.
-        max_pixels: larger pictures and frames are refused from their header.
-        film: what is asked for films.
+        max_pixels: larger images and frames are refused from their header.
+        video: what is asked for videos.
         progress: show one progress bar on stderr, where that is a terminal.
         on_result: called with each result as it comes, in the caller's thread.
 
@@ -237,7 +237,7 @@ def restore_jobs(
 def _read_ahead(
     pool: ThreadPoolExecutor, jobs: Sequence[Wanted], max_pixels: int
 ) -> Iterator[tuple[Wanted, Picture | Result | None]]:
-    """Decode the next picture, and no more than that, while the network works on this one; None for a film."""
+    """Decode the next image, and no more than that, while the network works on this one; None for a video."""
     upcoming = [pool.submit(_read, job, max_pixels) for job, _ in jobs[:1]]
     for index, job in enumerate(jobs):
         ready = upcoming.pop()
@@ -258,11 +258,11 @@ def _read(job: Job, max_pixels: int) -> Picture | Result | None:
 def _restore_film(
     restorer: Restorer, job: Job, strength: Strength, options: VideoOptions | None, max_pixels: int, bar: Bar
 ) -> Result:
-    from repix.infer.video import restore_film  # PyAV and SciPy, which pictures do without
+    from repix.infer.video import restore_film  # PyAV and SciPy, which images do without
 
     try:
         if strength == "auto":  # found for each frame alone it would flicker
-            raise InputError(f"{job.src}: strength auto is for pictures; give films a number")
+            raise InputError(f"{job.src}: strength auto is for images; give videos a number")
         notes = restore_film(
             restorer,
             job.src,
@@ -280,7 +280,7 @@ def _restore_film(
 def _restore(
     restorer: Restorer, picture: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
 ) -> Picture:
-    """The restored picture; in the same memory, unless the rainy one is to be kept."""
+    """The restored image; in the same memory, unless the rainy one is to be kept."""
     out = picture.pixels if picture.pixels.flags.writeable and not keep else None
     if strength == "auto":
         found = round(restorer.find_strength(picture.pixels), 1)  # so that a folder's notes are few
@@ -342,7 +342,7 @@ class Bar:
             )
 
     def start(self, path: Path) -> None:
-        """Name the picture at work."""
+        """Name the image at work."""
         self._done = 0.0
         if self._bar is not None:
             self._bar.set_description_str(path.name[:40])

@@ -1,4 +1,4 @@
-"""Picture in, picture out: the one object that users, evaluation and training's validation run."""
+"""Image in, image out: the one object that users, evaluation and training's validation run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
 
 Strength = float | Literal["auto"]
-"""0 (the picture as it was) to 1; `auto` does less where what was found may not be rain."""
+"""0 (the image as it was) to 1; `auto` does less where what was found may not be rain."""
 
 Quality = Literal["fast", "best"]
 """`fast` runs the network once; `best` four times, and takes the mean over mirrored and shifted views."""
@@ -37,13 +37,13 @@ def check_strength(strength: Strength) -> None:
 
 
 class Restorer:
-    """A network that takes pictures of any size, 8 or 16 bit, and gives back the same size and type.
+    """A network that takes images of any size, 8 or 16 bit, and gives back the same size and type.
 
     Args:
         backend: what runs the network.
         multiple_of: H and W given to the network are padded to multiples of this.
-        tiling: how to tile; None runs every picture in one piece.
-        size: pictures are scaled to this shorter side for the network, and its results back; None takes them as they
+        tiling: how to tile; None runs every image in one piece.
+        size: images are scaled to this shorter side for the network, and its results back; None takes them as they
             are. Label maps, where the card has a palette, are scaled back without mixing their colours.
         quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.ensemble.averaged`.
         card: what the network is, where it came with a card.
@@ -90,7 +90,7 @@ class Restorer:
             name_or_path: name of a shipped weight (`repix models` lists them), or the path of a weight's folder.
             device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
             threads: threads on the CPU; None takes what the process may use.
-            size: shorter side at which the network works; None takes the card's, 0 every picture as it is.
+            size: shorter side at which the network works; None takes the card's, 0 every image as it is.
             quality: `fast`, or `best` for four times the time.
 
         Raises:
@@ -107,7 +107,7 @@ class Restorer:
         )
 
     def side_by_side(self) -> tuple[Restorer, int]:
-        """A restorer for many pictures of moderate size, and how many calls at once make the best of the machine."""
+        """A restorer for many images of moderate size, and how many calls at once make the best of the machine."""
         if not isinstance(self.backend, OnnxBackend):
             return self, 1
         backend, calls = self.backend.side_by_side()
@@ -124,7 +124,7 @@ class Restorer:
         out: Pixels | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Pixels:
-        """Restore one picture.
+        """Restore one image.
 
         Args:
             image: (H, W, 3), uint8 or uint16, RGB, upright.
@@ -138,14 +138,14 @@ class Restorer:
             (H, W, 3) of the same type; `out` where that was given.
 
         Raises:
-            InputError: another shape or type, or a strength outside [0, 1], or below 1 where pictures are scaled.
+            InputError: another shape or type, or a strength outside [0, 1], or below 1 where images are scaled.
             BackendError: the network failed, for example out of memory.
         """
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             got = getattr(image, "shape", type(image).__name__)
-            raise InputError(f"a picture must be an (H, W, 3) RGB array, got {got}")
+            raise InputError(f"an image must be an (H, W, 3) RGB array, got {got}")
         if image.dtype not in (np.uint8, np.uint16):
-            raise InputError(f"a picture must be uint8 or uint16, got {image.dtype}; scale it to 0…255 and cast it")
+            raise InputError(f"an image must be uint8 or uint16, got {image.dtype}; scale it to 0…255 and cast it")
         check_strength(strength)
         if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
             raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
@@ -154,7 +154,7 @@ class Restorer:
             amount = self.find_strength(image) if strength == "auto" else strength
             return self._run(image, amount, rounding, out, progress)
         if strength != 1:
-            raise InputError(f"strength {strength} needs a network that works at the picture's own size; use size=0")
+            raise InputError(f"strength {strength} needs a network that works at the image's own size; use size=0")
         worked = self._run(resize(image, scaled), 1.0, rounding, None, progress)
         labels = self.card is not None and self.card.palette is not None
         result = resize(worked, image.shape[:2], "nearest" if labels else "cubic")
@@ -164,7 +164,7 @@ class Restorer:
         return out
 
     def find_strength(self, image: Pixels) -> float:
-        """What `strength="auto"` takes for a picture: 1 where it is surely rain that is taken away, down to 0 where it
+        """What `strength="auto"` takes for an image: 1 where it is surely rain that is taken away, down to 0 where it
         can't be; see `repix.infer.uncertainty.find_strength`. Costs up to four runs over a megapixel.
 
         Args:
@@ -173,7 +173,7 @@ class Restorer:
         return find_strength(self.backend.run, image, multiple_of=self.multiple_of)
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the network sees a picture; a narrow strip is not blown up without end."""
+        """(height, width) at which the network sees an image; a narrow strip is not blown up without end."""
         if self.size is None:
             return height, width
         scale = min(self.size / min(height, width), _LONGEST * self.size / max(height, width))

@@ -1,4 +1,4 @@
-"""Pictures of any size through a network: padding, overlapped feathered tiles, one conversion each way. NumPy only."""
+"""Images of any size through a network: padding, overlapped feathered tiles, one conversion each way. NumPy only."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def apply_tiled(
     out: Pixels | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Pixels:
-    """Run a network over a picture, in memory that grows with the picture's shorter side only.
+    """Run a network over an image, in memory that grows with the image's shorter side only.
 
-    The picture is padded below and on the right to multiples of `multiple_of` (reflected, then edge where it is too
+    The image is padded below and on the right to multiples of `multiple_of` (reflected, then edge where it is too
     small to reflect), cut into equal tiles along that grid, and the results are blended where tiles overlap. The
     outer three eighths of an overlap, where a tile lacks context, get no weight: measured on RepixNet, that is worth
-    more than a wider ramp (largest difference to the whole picture 3 instead of 5 grey levels at tile 512, overlap 64;
+    more than a wider ramp (largest difference to the whole image 3 instead of 5 grey levels at tile 512, overlap 64;
     1 at 1024 and 96). Finished rows are blended with the input by `strength`, rounded and clipped.
 
     Args:
         run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
         image: (H, W, 3), uint8 or uint16.
         multiple_of: what h and w must be multiples of.
-        tile: longest side of a tile in pixels; None runs the picture in one piece.
+        tile: longest side of a tile in pixels; None runs the image in one piece.
         overlap: pixels that neighbouring tiles share.
         strength: 0 gives the input, 1 the network's output.
         rounding: `nearest` (half to even), or `down`, as some papers' scripts saved their results.
@@ -113,7 +113,7 @@ def _weights(starts: list[int], length: int, overlap: int) -> list[Floats]:
     centres = np.arange(length) + 0.5
     raw = []
     for i in range(len(starts)):
-        inside = np.full(length, np.inf)  # distance to the nearest cut that is not the picture's border
+        inside = np.full(length, np.inf)  # distance to the nearest cut that is not the image's border
         if i > 0:
             inside = np.minimum(inside, centres)
         if i + 1 < len(starts):

@@ -1,7 +1,7 @@
 """Seen or guessed? How far a network can be trusted, from how much it disagrees with itself. NumPy only.
 
-Where a picture shows enough, a network finds the same under the rain whichever way it is held; where it invents, the
-mirrored and shifted picture gives it another idea. Measured (benchmarks/confidence.py): over all kinds of rain neither
+Where an image shows enough, a network finds the same under the rain whichever way it is held; where it invents, the
+mirrored and shifted image gives it another idea. Measured (benchmarks/confidence.py): over all kinds of rain neither
 the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to nothing.
 """
 
@@ -20,21 +20,21 @@ SMOOTHING = 2.0
 
 # Mean absolute error over the standard deviation of the views, over held-out pairs and drawn rain, all alike.
 _ERROR_OF_DISAGREEMENT = 3.0
-# Disagreement over rain, both averaged over the picture: below the first it is rain, above the second it is something
-# else. Held-out rainy pictures were found from 0.04 to 0.57 (the highest where there is hardly any rain), dry ones from
+# Disagreement over rain, both averaged over the image: below the first it is rain, above the second it is something
+# else. Held-out rainy images were found from 0.04 to 0.57 (the highest where there is hardly any rain), dry ones from
 # 0.45 to 1.1.
 _CERTAIN, _UNCERTAIN = 0.45, 0.70
 _WINDOW, _WINDOWS = 320, 3
 
 
 def estimates(run: Callable[[Floats], Floats], x: Floats, *, multiple_of: int = 1) -> Floats:
-    """What the network makes of a picture as it is, mirrored left to right, upside down, and both, each shifted.
+    """What the network makes of an image as it is, mirrored left to right, upside down, and both, each shifted.
 
     Args:
         run, x, multiple_of: as for `repix.infer.ensemble.estimate`.
 
     Returns:
-        (4, 3, H, W) in [0, 1], each turned and shifted back; the first is that of the picture as it is.
+        (4, 3, H, W) in [0, 1], each turned and shifted back; the first is that of the image as it is.
     """
     return np.stack([estimate(run, x, view, multiple_of=multiple_of) for view in VIEWS]).clip(0, 1)
 
@@ -60,11 +60,11 @@ def expected_error(views: Floats) -> Floats:
 
 
 def find_strength(run: Callable[[Floats], Floats], image: Pixels, *, multiple_of: int = 1) -> float:
-    """How strongly to derain a picture: 1 where the network is sure of what it takes away, 0 where it can't be rain.
+    """How strongly to derain an image: 1 where the network is sure of what it takes away, 0 where it can't be rain.
 
     What is compared is the disagreement between the views with the size of the rain layer. One figure for the whole
-    picture, because single pixels don't tell: blending those that are unsure costs rainy pictures 0.1 to 0.4 dB (the
-    estimate is the better guess there too), a picture's own average nothing.
+    image, because single pixels don't tell: blending those that are unsure costs rainy images 0.1 to 0.4 dB (the
+    estimate is the better guess there too), an image's own average nothing.
 
     Args:
         run: as for `estimates`.
@@ -95,7 +95,7 @@ def strength_at(ratio: NDArray[np.floating] | float) -> NDArray[np.floating]:
 
 
 def _parts(image: Pixels) -> list[Pixels]:
-    """The picture, or windows of a large one, evenly from end to end."""
+    """The image, or windows of a large one, evenly from end to end."""
     if image.shape[0] * image.shape[1] <= (_WINDOW * _WINDOWS) ** 2:
         return [image]
     tops, lefts = (np.linspace(0, max(side - _WINDOW, 0), _WINDOWS).round().astype(int) for side in image.shape[:2])

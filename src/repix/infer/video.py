@@ -1,4 +1,4 @@
-"""Films through a `Restorer`: decoding and encoding overlap the network, and neighbouring frames calm the flicker."""
+"""Videos through a `Restorer`: decoding and encoding overlap the network, and neighbouring frames calm the flicker."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Floats = NDArray[np.float32]
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
 _BAND = 128  # rows
 _REACH = 2  # frames before and after that `steady` looks at
-# what follows was set on films of clean photos under rain of three strengths (benchmarks/video.py), in 8-bit levels
+# what follows was set on videos of clean photos under rain of three strengths (benchmarks/video.py), in 8-bit levels
 _SUPPORT = 9  # pixels a side over which movement is judged
 _LARGEST = 16.0  # samples that differ by more are something else, however small it is
-_SHIFT = (0.03, 0.08)  # pixels the picture moved: up to the first the camera stands, from the second on it moves
+_SHIFT = (0.03, 0.08)  # pixels the image moved: up to the first the camera stands, from the second on it moves
 _EDGE_CHANGE = (0.55, 0.7)  # the same for change over gradient at edges: for movement by many pixels
 
 
@@ -41,11 +41,11 @@ def restore_film(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[str, ...]:
-    """Restore a film in memory that does not grow with its length; the result appears under its name when it is whole.
+    """Restore a video in memory that does not grow with its length; the result appears under its name when it is whole.
 
     Args:
         restorer: what restores a frame.
-        src: the film.
+        src: the video.
         dst: the result; its extension says the container.
         strength: 0 (as it was) to 1.
         options: cut, codec and steadiness.
@@ -56,7 +56,7 @@ def restore_film(
         What could not be kept as it was, one sentence each.
 
     Raises:
-        InputError: a film that cannot be read or written.
+        InputError: a video that cannot be read or written.
         BackendError: the network failed.
     """
     options = options or VideoOptions()
@@ -186,7 +186,7 @@ def _likeness(a: Pixels, b: Pixels) -> Floats:
 def _camera_stands(a: Floats, b: Floats) -> np.float32:
     """1 while the camera stands, 0 while it moves; from the (H, W) green of two frames, in 8-bit levels.
 
-    The shift that explains the change at the strongest edges best (Lucas and Kanade 1981, over the whole picture):
+    The shift that explains the change at the strongest edges best (Lucas and Kanade 1981, over the whole image):
     flicker knows nothing of edges and takes no part in it.
     """
     if min(a.shape) < 2:

@@ -1,1 +1,1 @@
-"""Reading and writing pictures, films and folders. Imports nothing else of repix but `errors`."""
+"""Reading and writing images, videos and folders. Imports nothing else of repix but `errors`."""

@@ -1,4 +1,4 @@
-"""Reading and writing pictures with everything about them kept: orientation, ICC, EXIF, XMP, alpha, depth, grey.
+"""Reading and writing images with everything about them kept: orientation, ICC, EXIF, XMP, alpha, depth, grey.
 
 libvips (through pyvips) decodes and encodes; `.heic` goes through pillow-heif, because libvips' binary wheel carries
 no HEVC decoder. Pixels that come back from NumPy have no metadata, so it travels beside them in `Picture`.
@@ -25,7 +25,7 @@ from repix.io.paths import WRITABLE, atomic
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PIXELS = 400_000_000
-"""Pictures with more pixels than this are refused from their header, unless asked otherwise."""
+"""Images with more pixels than this are refused from their header, unless asked otherwise."""
 
 _CARRIED = ("exif-data", "icc-profile-data", "xmp-data", "iptc-data", "image-description")
 _CARRIED_PREFIX = "png-comment-"
@@ -41,7 +41,7 @@ _FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".
 _SAVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": ("jpegsave", {"Q": 95, "subsample_mode": "off", "optimize_coding": True}),
     "png": ("pngsave", {"filter": "paeth"}),
-    # the default quality of libvips caps a clean picture at 37 dB
+    # the default quality of libvips caps a clean image at 37 dB
     "webp": ("webpsave", {"lossless": True, "exact": True, "effort": 2}),
     "tiff": ("tiffsave", {"compression": "deflate", "predictor": "horizontal"}),
     # effort 2 is within 1 dB of effort 6 at a twentieth of the time
@@ -54,10 +54,10 @@ _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and everything about its file that must survive.
+    """An image and everything about its file that must survive.
 
     Attributes:
-        pixels: (H, W, 3), uint8 or uint16, RGB in the picture's own colour space, upright. Grey pictures have three
+        pixels: (H, W, 3), uint8 or uint16, RGB in the image's own colour space, upright. Grey images have three
             equal channels.
         alpha: (H, W) of the same type, or None.
         grey: written with one channel.
@@ -78,28 +78,28 @@ class Picture:
     notes: tuple[str, ...] = ()
 
     def with_pixels(self, pixels: Pixels) -> Picture:
-        """The same picture, everything about its file included, with other (H, W, 3) pixels."""
+        """The same image, everything about its file included, with other (H, W, 3) pixels."""
         return replace(self, pixels=pixels)
 
     def repainted(self, pixels: Pixels) -> Picture:
-        """A new picture of the same place, (H, W, 3) in colour and in sRGB: everything about the file is kept but what
+        """A new image of the same place, (H, W, 3) in colour and in sRGB: everything about the file is kept but what
         says how its colours are to be read."""
         metadata = {name: value for name, value in self.metadata.items() if name != "icc-profile-data"}
         return replace(self, pixels=pixels, grey=False, metadata=metadata)
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a picture upright, with its metadata.
+    """Read an image upright, with its metadata.
 
     Args:
         path: JPEG, PNG, WebP, TIFF, AVIF, HEIC or a still GIF; the contents decide, not the name.
         max_pixels: largest H·W that is decoded; known from the header, so a bomb costs nothing.
 
     Returns:
-        The picture. CMYK comes as sRGB, with a note; palettes come as RGB, with alpha where they are transparent.
+        The image. CMYK comes as sRGB, with a note; palettes come as RGB, with alpha where they are transparent.
 
     Raises:
-        InputError: unreadable, empty, truncated, not a picture, animated or of several pages, too large, or with
+        InputError: unreadable, empty, truncated, not an image, animated or of several pages, too large, or with
             pixels that are not 8 or 16 bit grey, RGB or CMYK.
     """
     path = Path(path)
@@ -112,11 +112,11 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         raise InputError(f"{path}: the file is empty (0 bytes)")
     format = _sniff(head)
     if format is None:
-        raise InputError(f"{path}: not a picture that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)")
+        raise InputError(f"{path}: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)")
     if format == "heic":
         return _read_heic(path, max_pixels)
     if (format == "png" and b"acTL" in head.partition(b"IDAT")[0]) or (format == "avif" and head[8:12] == b"avis"):
-        raise InputError(f"{path}: an animated {format.upper()}; repix takes still pictures")
+        raise InputError(f"{path}: an animated {format.upper()}; repix takes still images")
     try:
         return _read_vips(path, format, max_pixels)
     except pyvips.Error as error:
@@ -126,20 +126,20 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tuple[str, ...]:
-    """Write a picture atomically: the whole file, or none and whatever was there before.
+    """Write an image atomically: the whole file, or none and whatever was there before.
 
     JPEG at quality 95 without chroma subsampling, WebP lossless, AVIF at quality 95, TIFF and PNG compressed without
     loss. The orientation tag says upright, because the pixels are.
 
     Args:
         path: the extension says the format.
-        picture: what to write; an array alone, (H, W, 3) uint8 or uint16, has no metadata.
+        image: what to write; an array alone, (H, W, 3) uint8 or uint16, has no metadata.
 
     Returns:
         What the format could not keep, one sentence each.
 
     Raises:
-        InputError: unknown extension, a format that cannot hold the picture (transparency, size), or a file that
+        InputError: unknown extension, a format that cannot hold the image (transparency, size), or a file that
             cannot be written (rights, full disk).
     """
     path = Path(path)
@@ -158,7 +158,7 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
         raise InputError(f"{path}: {format.upper()} ends at {longest} pixels a side, got {W}×{H}; use png or tiff")
     if format == "jpeg" and alpha is not None:
         if alpha.min() < np.iinfo(alpha.dtype).max:
-            raise InputError(f"{path}: JPEG cannot hold the picture's transparency; use --format png, webp or tiff")
+            raise InputError(f"{path}: JPEG cannot hold the image's transparency; use --format png, webp or tiff")
         alpha = None
     notes: list[str] = []
     if pixels.dtype == np.uint16 and format in ("jpeg", "webp"):
@@ -188,7 +188,7 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
 
 
 def pixels_like(picture: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
-    """A picture's pixels as they fit into another: in its depth, and without colours where it has none.
+    """An image's pixels as they fit into another: in its depth, and without colours where it has none.
 
     Returns:
         (H, W, 3) of the other's type, and what was left out, one sentence each.
@@ -232,7 +232,7 @@ def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
     pages = _field(image, "n-pages", 1)
     if pages > 1:
         kind = "an animated" if format in ("gif", "webp") else "a several-page"
-        raise InputError(f"{path}: {kind} {format.upper()} ({pages} pictures); repix takes still, single pictures")
+        raise InputError(f"{path}: {kind} {format.upper()} ({pages} images); repix takes still, single images")
     bits = _field(image, "bits-per-sample", 8 if image.format == "uchar" else 16)
     notes = []
     if image.interpretation == "cmyk" and image.format in ("uchar", "ushort"):
@@ -295,12 +295,12 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
         grey=grey,
         format="heic",
         metadata=metadata,
-        notes=(f"the main one of {len(container)} pictures in the file",) if len(container) > 1 else (),
+        notes=(f"the main one of {len(container)} images in the file",) if len(container) > 1 else (),
     )
 
 
 def _to_vips(pixels: Pixels, alpha: Pixels | None, picture: Picture) -> Any:
-    """A libvips image on the arrays' own memory, with the picture's metadata."""
+    """A libvips image on the arrays' own memory, with the image's metadata."""
     if picture.grey:
         pixels = np.rint(pixels.mean(axis=2, dtype=np.float32, keepdims=True)).astype(pixels.dtype)
     wide = pixels.dtype == np.uint16
@@ -329,7 +329,7 @@ def _to_vips(pixels: Pixels, alpha: Pixels | None, picture: Picture) -> Any:
 
 def _check_pixels(pixels: Pixels, alpha: Pixels | None) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"a picture must be (H, W, 3) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
+        raise InputError(f"an image must be (H, W, 3) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
         raise InputError(f"alpha must be {pixels.shape[:2]} {pixels.dtype}, got {alpha.shape} {alpha.dtype}")
 

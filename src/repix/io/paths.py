@@ -16,16 +16,16 @@ from repix.errors import InputError
 READABLE = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif"}
 )
-"""File name extensions that are taken for pictures, in lower case."""
+"""File name extensions that are taken for images, in lower case."""
 
 WRITABLE = READABLE - {".heic", ".heif", ".gif"}
-"""Extensions that a picture can be written as."""
+"""Extensions that an image can be written as."""
 
 VIDEOS_WRITABLE = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
-"""Extensions that a film can be written as."""
+"""Extensions that a video can be written as."""
 
 VIDEOS = VIDEOS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv"}
-"""File name extensions that are taken for films, in lower case."""
+"""File name extensions that are taken for videos, in lower case."""
 
 # Matroska holds the sound and subtitles of every other container as they are
 _WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(VIDEOS - VIDEOS_WRITABLE, ".mkv")
@@ -36,12 +36,12 @@ _CASE_BLIND = sys.platform in ("win32", "darwin")
 
 @dataclass(frozen=True)
 class Job:
-    """One picture or film to read and what is written for it.
+    """One image or video to read and what is written for it.
 
     Attributes:
-        src: the picture or film.
+        src: the image or video.
         dst: the result.
-        compare: the before|after picture, or None; always None for a film.
+        compare: the before|after image, or None; always None for a video.
     """
 
     src: Path
@@ -50,7 +50,7 @@ class Job:
 
     @property
     def is_film(self) -> bool:
-        """Whether this is a film, by the name of the result."""
+        """Whether this is a video, by the name of the result."""
         return self.dst.suffix.lower() in VIDEOS_WRITABLE
 
 
@@ -85,20 +85,20 @@ def plan(
             shell did not expand.
         output: a folder, in which a folder given as input is mirrored; or a file name, for one input file; or None:
             `NAME_<tag>.EXT` beside a file, and a folder `DIR_<tag>` beside a folder.
-        format: extension to write, such as `png`; None keeps each picture's own (`.heic` becomes `.jpg`). With films
-            it is for the pictures or, such as `mkv`, for the films.
+        format: extension to write, such as `png`; None keeps each image's own (`.heic` becomes `.jpg`). With videos
+            it is for the images or, such as `mkv`, for the videos.
         compare: plan `NAME_compare.EXT` beside each result too.
         overwrite: whether a result may take the place of an input.
-        films: whether films are taken too; not only pictures.
+        videos: whether videos are taken too; not only images.
         tag: what results are called where nobody named them.
-        lossless: without a `format`, results of pictures in a format that loses colours are written as PNG.
+        lossless: without a `format`, results of images in a format that loses colours are written as PNG.
 
     Returns:
         The plan. A file that two inputs name, or that is another input's result, is taken once or not at all.
 
     Raises:
         InputError: two inputs would share an output name, a result would overwrite an input unasked, an unknown
-            format, no picture at all, or an output that cannot be written.
+            format, no image at all, or an output that cannot be written.
     """
     known = READABLE | VIDEOS if films else READABLE
     suffix = _checked_suffix(format, films=films)
@@ -120,7 +120,7 @@ def plan(
             files = list(_walk(path, known, leave_out=target, failed=failed))
             found += [(file, target / file.relative_to(path), file.stem) for file in files]
             if not files and len(named) == 1 and not failed:
-                raise InputError(f"no pictures{' or films' if films else ''} in {path} (looked for {_listed(known)})")
+                raise InputError(f"no images{' or films' if films else ''} in {path} (looked for {_listed(known)})")
         elif not path.is_file():
             failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
         elif out_file is not None:
@@ -236,9 +236,9 @@ def _checked_suffix(format: str | None, *, films: bool) -> str | None:
     suffix = "." + format.lower().lstrip(".")
     if films and suffix in VIDEOS:
         if suffix not in VIDEOS_WRITABLE:
-            raise InputError(f"cannot write {format!r} films; choose one of {_listed(VIDEOS_WRITABLE)}")
+            raise InputError(f"cannot write {format!r} videos; choose one of {_listed(VIDEOS_WRITABLE)}")
     elif suffix not in WRITABLE:
-        raise InputError(f"cannot write {format!r} pictures; choose one of {_listed(WRITABLE)}")
+        raise InputError(f"cannot write {format!r} images; choose one of {_listed(WRITABLE)}")
     return suffix
 
 
@@ -262,7 +262,7 @@ def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[
         here = Path(root)
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
         for name in sorted(files):
-            # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no picture
+            # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no image
             if Path(name).suffix.lower() in known and not name.startswith("."):
                 yield here / name
 

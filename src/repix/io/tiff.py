@@ -45,7 +45,7 @@ def read_exif(path: Path) -> bytes | None:
                     directory.load(file)
                     exif[pointer] = {tag: directory[tag] for tag in directory if tag != _INTEROPERABILITY}
             return exif.tobytes() if len(exif) else None
-    except Exception:  # whatever is wrong with the tags, the picture is still good
+    except Exception:  # whatever is wrong with the tags, the image is still good
         return None
 
 

@@ -1,6 +1,6 @@
-"""Reading and writing films frame by frame; sound, subtitles, frame times, rotation and colour tags are carried over.
+"""Reading and writing videos frame by frame; sound, subtitles, frame times, rotation and colour tags are carried over.
 
-FFmpeg (through PyAV) does the work. A film is a sequence of `Frame` and of packets of its other tracks, in the order
+FFmpeg (through PyAV) does the work. A video is a sequence of `Frame` and of packets of its other tracks, in the order
 of the file. The packets are written as they were read, so sound is the same to the bit.
 """
 
@@ -31,7 +31,7 @@ from repix.io.image import MAX_PIXELS, Pixels
 from repix.io.paths import atomic
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-# playlists and scripts, which may name other files and addresses, are no films
+# playlists and scripts, which may name other files and addresses, are no videos
 _DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 _THREADS = min(os.cpu_count() or 1, 4)  # each holds frames
 
@@ -78,11 +78,11 @@ CODECS = {
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a film.
+    """One image of a video.
 
     Attributes:
-        pixels: (H, W, 3) RGB, upright; uint8, or uint16 over its whole range where the film has more than 8 bits.
-        pts: when it is shown, in the film's time base.
+        pixels: (H, W, 3) RGB, upright; uint8, or uint16 over its whole range where the video has more than 8 bits.
+        pts: when it is shown, in the video's time base.
         duration: for how long, in the time base; 0 where the file does not say.
     """
 
@@ -92,17 +92,17 @@ class Frame:
 
 
 class VideoReader:
-    """The frames of a film, and the packets of its other tracks, in the order of the file.
+    """The frames of a video, and the packets of its other tracks, in the order of the file.
 
     Args:
-        path: the film; its contents decide what it is, not its name.
-        start: leave out what is shown before this many seconds from the film's beginning; what remains then begins
+        path: the video; its contents decide what it is, not its name.
+        start: leave out what is shown before this many seconds from the video's beginning; what remains then begins
             at time 0. None keeps all, and every time as it is.
-        end: leave out what is shown from here on, in seconds from the film's beginning.
+        end: leave out what is shown from here on, in seconds from the video's beginning.
         max_pixels: frames with more pixels than this are refused from the header.
 
     Attributes:
-        path: the film.
+        path: the video.
         track: where the frames come from.
         others: tracks whose packets are passed on.
         first: the first frame as it was decoded.
@@ -113,7 +113,7 @@ class VideoReader:
         notes: what could not be kept as it was, one sentence each; complete when all has been read.
 
     Raises:
-        InputError: unreadable, not a film, so damaged that it has no frame, too large, or nothing between `start` and
+        InputError: unreadable, not a video, so damaged that it has no frame, too large, or nothing between `start` and
             `end`. While reading: the disk fails.
     """
 
@@ -140,7 +140,7 @@ class VideoReader:
             if not before or not isinstance(item, VideoFrame):
                 if start is None and end is None:
                     raise InputError(f"{self.path}: damaged: not one frame can be decoded")
-                raise InputError(f"{self.path}: no frame in that time; the film lasts {float(self._length):.1f} s")
+                raise InputError(f"{self.path}: no frame in that time; the video lasts {float(self._length):.1f} s")
             self._raw = itertools.chain(before, self._raw)
             self._look_at(item)
         except BaseException:
@@ -186,7 +186,7 @@ class VideoReader:
         pictures = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
         best = streams.best("video")
         if best not in pictures:
-            raise InputError(f"{self.path}: no film: it has no moving pictures that can be decoded")
+            raise InputError(f"{self.path}: no video: it has no moving images that can be decoded")
         assert isinstance(best, VideoStream)
         self.track = best
         height, width = best.codec_context.height, best.codec_context.width
@@ -196,7 +196,7 @@ class VideoReader:
         best.codec_context.thread_count = _THREADS
         self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
         if len(pictures) > 1:
-            self.notes.append("the film has more than one picture track; only the main one was restored")
+            self.notes.append("the video has more than one image track; only the main one was restored")
         if streams.data:
             self.notes.append("data tracks (position, time code) left out")
 
@@ -225,7 +225,7 @@ class VideoReader:
         self.first = frame
         self.bits = max(component.bits for component in frame.format.components)
         hd = frame.height >= 720 or frame.width >= 1280
-        # where the film says nothing, what players take it for; it still says nothing afterwards
+        # where the video says nothing, what players take it for; it still says nothing afterwards
         self.matrix = _MATRICES.get(frame.colorspace, Colorspace.ITU709 if hd else Colorspace.ITU601)
         full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
         self.range = frame.color_range or (ColorRange.JPEG if full else ColorRange.MPEG)
@@ -239,7 +239,7 @@ class VideoReader:
         matrix = kinds.get("DISPLAYMATRIX")
         self.display_matrix = None if matrix is None else np.frombuffer(bytes(matrix), np.int32).tolist()
         if frame.interlaced_frame:
-            self.notes.append("interlaced: both fields of a frame were restored as one picture")
+            self.notes.append("interlaced: both fields of a frame were restored as one image")
         if kinds.keys() & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DOVI_METADATA", "DYNAMIC_HDR_PLUS"}:
             self.notes.append("HDR mastering data left out; the colours are kept")
         if frame.format.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
@@ -302,7 +302,7 @@ class VideoReader:
             yield frame, pts * self.time_base
 
     def _seconds(self) -> float:
-        """From the film's beginning to the last frame decoded."""
+        """From the video's beginning to the last frame decoded."""
         return 0.0 if self._last is None else float(self._last * self.time_base - self._zero)
 
     def _say_damages(self) -> None:
@@ -324,7 +324,7 @@ def _open(path: Path) -> InputContainer:
         # "file:", because "a:b.mp4" would be taken for an address
         return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise InputError(f"{path}: not a film, or damaged beyond reading: {error.strerror}") from error
+        raise InputError(f"{path}: not a video, or damaged beyond reading: {error.strerror}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -342,7 +342,7 @@ class VideoWriter:
         self._container = _CONTAINERS[shown.suffix.lower()]
         exact = {
             "movie_timescale": str(film.time_base.denominator)
-        }  # a film that begins late is placed to 1 ms without
+        }  # a video that begins late is placed to 1 ms without
         self._out = av.open(
             f"file:{path}",
             "w",
@@ -455,11 +455,11 @@ class VideoWriter:
 def write_video(
     path: str | os.PathLike[str], film: VideoReader, *, codec: str | None = None, crf: float | None = None
 ) -> Iterator[VideoWriter]:
-    """Write a film with all that belongs to another: atomically, the whole file or none.
+    """Write a video with all that belongs to another: atomically, the whole file or none.
 
     Args:
         path: the extension says the container: mp4, m4v, mov, mkv or webm.
-        film: where tracks, times, colours, rotation and metadata come from.
+        video: where tracks, times, colours, rotation and metadata come from.
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits and vp9 in webm.
         crf: constant rate factor on that codec's scale, 0 is the best; None takes what the eye cannot tell from the
             original.
@@ -474,7 +474,7 @@ def write_video(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _CONTAINERS:
-        raise InputError(f"{path}: cannot write {suffix or 'no extension'} films; choose {', '.join(_CONTAINERS)}")
+        raise InputError(f"{path}: cannot write {suffix or 'no extension'} videos; choose {', '.join(_CONTAINERS)}")
     if codec is None:
         codec = "vp9" if suffix == ".webm" else "h264" if film.bits <= 8 else "h265"
     if codec not in CODECS:

@@ -1,6 +1,6 @@
 """The losses, by name, and their weighted sum. Adding one is one class and one line in `LOSSES`.
 
-A loss is a module called as `loss(prediction, gt, lq)`, all pictures (N, 3, H, W) in [0, 1], that returns a scalar;
+A loss is a module called as `loss(prediction, gt, lq)`, all images (N, 3, H, W) in [0, 1], that returns a scalar;
 most look at `prediction.pred` and `gt` alone.
 """
 

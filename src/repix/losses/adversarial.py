@@ -1,6 +1,6 @@
 """Adversarial losses: what a discriminator's logits are worth to it and to the generator.
 
-They take logits rather than pictures, so they are no part of `LOSSES`; `repix.train.translation` runs both sides.
+They take logits rather than images, so they are no part of `LOSSES`; `repix.train.translation` runs both sides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, mode: Mode = "vanilla") ->
     """What the discriminator minimises; half the sum of both terms, as pix2pix does to slow it down.
 
     Args:
-        real, fake: logits of true and of made pictures, of any shape.
+        real, fake: logits of true and of made images, of any shape.
         mode: `vanilla`, binary cross-entropy (Goodfellow et al. 2014, eq. 1); `lsgan`, least squares (Mao et al. 2017,
             eq. 2 with a = 0, b = 1); `hinge` (Lim & Ye 2017, eq. 3).
 
@@ -39,7 +39,7 @@ def generator_loss(fake: Tensor, *, mode: Mode = "vanilla") -> Tensor:
     section 3), (D − 1)² for `lsgan` (c = 1), −D for `hinge`.
 
     Args:
-        fake: logits of made pictures, of any shape.
+        fake: logits of made images, of any shape.
         mode: as in `discriminator_loss`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Losses that pull towards the clean picture and push away from the rainy one, in feature space."""
+"""Losses that pull towards the clean image and push away from the rainy one, in feature space."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_LAYERS: dict[str, tuple[int, ...]] = {"cosine": (34,), "cosine-layers":
 class Contrastive(nn.Module):
     """Contrastive loss in one of three forms, on features φ of the estimate p, the clean g and the rainy l.
 
-    - `cosine` (the course's): 1 - cos(φ(p), φ(g)) + cos(φ(p), φ(l)), features averaged over the picture;
+    - `cosine` (the course's): 1 - cos(φ(p), φ(g)) + cos(φ(p), φ(l)), features averaged over the image;
     - `cosine-layers` (the course's other one): the same on five layers averaged and joined into one vector, the second
       cosine counted from 0 on;
     - `ratio`: Σ w·|φ(p) - φ(g)| / |φ(p) - φ(l)|, contrastive regularisation (Wu et al. 2021, AECR-Net, eq. 4), the
@@ -35,7 +35,7 @@ class Contrastive(nn.Module):
         weights: file of the backbone's weights; None takes the torch hub's cache, or downloads.
         normalize: ImageNet normalisation before the backbone.
 
-    Only `ratio` is 0 at p = g; the cosine forms keep pushing away from the rainy picture.
+    Only `ratio` is 0 at p = g; the cosine forms keep pushing away from the rainy image.
     """
 
     def __init__(

@@ -29,9 +29,9 @@ class L2(nn.Module):
 
 
 class Psnr(nn.Module):
-    """10·log10(1 + MSE/ε) of each picture, averaged: what PSNR measures, in dB (Chen et al. 2021, "HINet", eq. 4).
+    """10·log10(1 + MSE/ε) of each image, averaged: what PSNR measures, in dB (Chen et al. 2021, "HINet", eq. 4).
 
-    Every picture counts by the share of its error that is removed, so light and heavy rain weigh alike; errors well
+    Every image counts by the share of its error that is removed, so light and heavy rain weigh alike; errors well
     below ε, 40 dB by default, no longer pull.
 
     Args:
@@ -203,13 +203,13 @@ def _filtered(x: Tensor, taps: Sequence[float]) -> Tensor:
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy of the palette's colours, the nearest to each pixel of the truth being the right one.
+    """Cross-entropy of the palette's colours, the nearest to each pixel of the ground truth being the right one.
 
     Only for networks with a palette (`pix2pix`): it teaches probabilities, where L1 on colours stalls once the network
     is sure of the wrong one.
 
     Args:
-        smoothing: share of the truth that is spread over all colours (Szegedy et al. 2016, eq. 7).
+        smoothing: share of the ground truth that is spread over all colours (Szegedy et al. 2016, eq. 7).
     """
 
     def __init__(self, *, smoothing: float = 0.0) -> None:

@@ -34,7 +34,7 @@ class Style(nn.Module):
         self.features = FeatureStack(backbone, layers=layers, weights=weights, normalize=normalize)
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
-        """Scalar ≥ 0; 0 at pred = gt. Each picture of the batch has matrices of its own."""
+        """Scalar ≥ 0; 0 at pred = gt. Each image of the batch has matrices of its own."""
         with torch.no_grad():
             targets = [_gram(features) for features in self.features(gt)]
         pairs = zip(self.features(prediction.pred), targets, strict=True)

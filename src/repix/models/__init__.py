@@ -5,7 +5,7 @@ A network is a `torch.nn.Module` with
     forward(x) -> Tensor            (N, 3, H, W) in [0, 1] -> the same; the only thing exported
     forward_train(x) -> Prediction  what the losses see: the estimate, earlier stages, an attention mask
     multiple_of: int                H and W must be multiples of this (padding is `repix.infer`'s work)
-    tileable: bool                  False where a value depends on the whole picture (pooling, recurrence)
+    tileable: bool                  False where a value depends on the whole image (pooling, recurrence)
 
 Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer` clips once, at the end.
 """
@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
     """What a network gives its losses.
 
     Attributes:
-        pred: the estimate of the clean picture, (N, 3, H, W).
+        pred: the estimate of the clean image, (N, 3, H, W).
         stages: estimates of earlier stages, oldest first, each (N, 3, H, W); empty for one-stage networks.
         mask: attention over the rain, (N, 1, H, W) in [0, 1], or None.
         logits: of each colour of a palette, (N, K, H, W), or None.

@@ -20,7 +20,7 @@ class DerainNet(Network):
         channels: width.
         blocks: residual blocks in each branch.
         upsample: `learned` by transposed convolutions, or `bilinear`.
-        predict: `rain` subtracts the output from the input, `image` takes it as the picture.
+        predict: `rain` subtracts the output from the input, `image` takes it as the image.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of 4.
     """

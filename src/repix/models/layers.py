@@ -47,7 +47,7 @@ class PaletteHead(nn.Module):
     """Colours from the probabilities of the colours of a palette: for each channel the median of what may be there.
 
     The median is the value of least expected absolute error, so a network that learns probabilities by cross-entropy
-    answers with the best picture by L1, in flat colours rather than their mixtures. Step functions of the cumulated
+    answers with the best image by L1, in flat colours rather than their mixtures. Step functions of the cumulated
     probability are replaced by steep sigmoids, so that it has a gradient.
 
     Args:

@@ -1,6 +1,6 @@
-"""Networks that turn one kind of picture into another: the course's, pix2pix's generator and its discriminator.
+"""Networks that turn one kind of image into another: the course's, pix2pix's generator and its discriminator.
 
-All three work on [-1, 1] inside, where tanh lives; pictures are in [0, 1] on both sides of their borders.
+All three work on [-1, 1] inside, where tanh lives; images are in [0, 1] on both sides of their borders.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class FCN(Network):
 class Pix2Pix(Network):
     """pix2pix's generator (Isola et al. 2017, section 6.1): one convolution for each level of a deep U-Net.
 
-    Stride-2 4×4 convolutions down to where 2^depth pixels are one, leaky ReLU (.2), norm except at the first and the
-    innermost; the same number back with ReLU and norm, each beside its skip; weights from N(0, .02).
+    Stride-2 4×4 convolutions down to where 2^depth pixels are one, leaky ReLU (0.2), norm except at the first and the
+    innermost; the same number back with ReLU and norm, each beside its skip; weights from N(0, 0.02).
 
     Args:
         channels: width at the first level; it doubles with each, up to `widest`.
@@ -69,7 +69,7 @@ class Pix2Pix(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of `multiple_of`.
     """
 
-    tileable = False  # the innermost level sees the whole picture
+    tileable = False  # the innermost level sees the whole image
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class PatchGAN(nn.Module):
         layers: stride-2 convolutions; 3 look at patches of 70×70.
         norm: `batch` or `instance`, after each convolution but the first and the last.
 
-    Shapes: two pictures (N, 3, H, W) in [0, 1] -> logits (N, 1, h, w).
+    Shapes: two images (N, 3, H, W) in [0, 1] -> logits (N, 1, h, w).
     """
 
     def __init__(self, *, channels: int = 64, layers: int = 3, norm: Norm = "batch") -> None:

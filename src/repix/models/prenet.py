@@ -1,4 +1,4 @@
-"""PReNet: the same shallow network again and again, each time with the rainy picture and its last estimate."""
+"""PReNet: the same shallow network again and again, each time with the rainy image and its last estimate."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PReNet(Network):
         recursive: use one residual block `blocks` times instead of as many blocks.
         channels: width.
         blocks: residual blocks in a stage.
-        predict: `rain` adds the stage's output (the rain, negative) to the input, `image` takes it as the picture.
-        join_input: feed each stage the rainy picture beside the last estimate (section 4.1.2), or the estimate only.
+        predict: `rain` adds the stage's output (the rain, negative) to the input, `image` takes it as the image.
+        join_input: feed each stage the rainy image beside the last estimate (section 4.1.2), or the estimate only.
         head_relu: ReLU after the first convolution, as in the authors' code.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W.

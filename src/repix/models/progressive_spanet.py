@@ -11,9 +11,9 @@ from repix.models.spanet import Bottleneck, SpatialAttention
 
 
 class ProgressiveSPANet(Network):
-    """One shared stage, applied `stages` times to the rainy picture and the last estimate (Ren et al. 2019, fig. 2 a);
+    """One shared stage, applied `stages` times to the rainy image and the last estimate (Ren et al. 2019, fig. 2 a);
     the stage is a residual block and one spatial attentive block (Wang et al. 2019, fig. 4), its output is added to the
-    rainy picture and clamped to [0, 1].
+    rainy image and clamped to [0, 1].
 
     Args:
         stages: how often the stage is applied, 1 or more; may be changed on the built network.
@@ -22,7 +22,7 @@ class ProgressiveSPANet(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W.
     """
 
-    tileable = False  # the recurrence crosses the whole picture
+    tileable = False  # the recurrence crosses the whole image
 
     def __init__(self, *, stages: int = 3, channels: int = 32) -> None:
         super().__init__()

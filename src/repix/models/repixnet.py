@@ -21,7 +21,7 @@ class RepixNet(Network):
     blocks (Lim et al. 2017, fig. 2c) reach the machine's arithmetic rate, layer norm doesn't; strided convolutions
     down and 1×1 convolution with pixel-shuffle up (no checkerboard from overlapping strides), features added rather
     than concatenated (Ronneberger et al. 2015, fig. 1, with sums). Without global pooling a tile sees what the whole
-    picture would, so tiles are seamless. The zero-initialised tail makes the untrained network the identity.
+    image would, so tiles are seamless. The zero-initialised tail makes the untrained network the identity.
 
     Args:
         channels: width at each level, finest first; level k works at 1/(unshuffle·2^k) of the resolution.
@@ -29,7 +29,7 @@ class RepixNet(Network):
         middle: residual blocks at the coarsest level.
         decoder: residual blocks on the way up, one number for each level but the last, finest first.
         unshuffle: factor of the stem.
-        predict: `rain` subtracts the output from the input, `image` returns it as the picture.
+        predict: `rain` subtracts the output from the input, `image` returns it as the image.
         batch_norm: normalise within blocks; for translation, where it is worth a lot.
         dropout: rate within blocks.
         palette: of label maps to be made, with `predict: image`; see `PaletteHead`.
@@ -58,7 +58,7 @@ class RepixNet(Network):
             )
         if palette is not None and predict != "image":
             raise RecipeError("repixnet: a palette goes with predict: image")
-        # in int8 either of the last two blocks takes 4 dB from dry pictures, the others nothing
+        # in int8 either of the last two blocks takes 4 dB from clean images, the others nothing
         self.keep_float = ("tail", *(f"decoders.0.{block}" for block in range(decoder[0])[-2:]))
         self.predict = predict
         self.head = PaletteHead(palette) if palette is not None else None

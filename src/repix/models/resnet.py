@@ -21,7 +21,7 @@ class ResNet(Network):
         blocks: number of residual blocks, each two 3×3 convolutions.
         block: how the receptive field is widened: `plain`, not at all; `dilated`, the blocks' dilations are 1, 2, 4 and
             again (Yu & Koltun 2016); `pyramid`, pooled features beside the others before the tail (see `_Pyramid`).
-        predict: `rain` learns the rain layer and subtracts it from the input, `image` the clean picture itself.
+        predict: `rain` learns the rain layer and subtracts it from the input, `image` the clean image itself.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W; with `pyramid` multiples of 16.
     """
@@ -56,7 +56,7 @@ class ResNet(Network):
 
 class _Pyramid(nn.Module):
     """Pyramid pooling (Zhao et al. 2017, "Pyramid scene parsing network", fig. 3), but with windows of fixed size, not
-    shares of the picture: so it may be tiled and exported at any size."""
+    shares of the image: so it may be tiled and exported at any size."""
 
     WINDOWS = (2, 4, 8, 16)
 

@@ -1,4 +1,4 @@
-"""SPANet: where is the rain? A recurrence over the whole picture answers, and residual blocks act there."""
+"""SPANet: where is the rain? A recurrence over the whole image answers, and residual blocks act there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from repix.models.irnn import DIRECTIONS, IRNN
 class SpatialAttention(nn.Module):
     """Spatial attentive module (Wang et al. 2019, fig. 5): features -> a map of where rain is.
 
-    Two rounds of the four-directional recurrence gather the whole picture's context at each pixel; a small branch
+    Two rounds of the four-directional recurrence gather the whole image's context at each pixel; a small branch
     weights the four directions at each pixel.
 
     Args:
@@ -95,7 +95,7 @@ class SPANet(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W.
     """
 
-    tileable = False  # the recurrence crosses the whole picture
+    tileable = False  # the recurrence crosses the whole image
 
     def __init__(
         self,

@@ -19,12 +19,12 @@ class UNet(Network):
 
     Args:
         channels: width at each level, finest first; each level halves the resolution.
-        predict: `rain` subtracts the output from the input, `image` takes it as the picture.
+        predict: `rain` subtracts the output from the input, `image` takes it as the image.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of `multiple_of`.
     """
 
-    tileable = False  # instance norm averages over the picture
+    tileable = False  # instance norm averages over the image
 
     def __init__(self, *, channels: Sequence[int] = (64, 128, 256), predict: Literal["rain", "image"] = "rain") -> None:
         super().__init__()

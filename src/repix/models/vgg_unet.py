@@ -31,7 +31,7 @@ class VggUNet(Network):
         dropout: rate within the blocks of the way up.
         frozen: so many of the five blocks of the way down, from the finest, are not trained. An attribute too, so
             that a stage may train more of them: `network: {frozen: 3}`.
-        palette: of label maps to be made, see `PaletteHead`; None makes a picture.
+        palette: of label maps to be made, see `PaletteHead`; None makes an image.
 
     Shapes: (N, 3, H, W) in [0, 1] -> the same; H and W multiples of `multiple_of`.
     """

@@ -58,7 +58,7 @@ def blend(
     mode: Mode = "import",
     tolerance: float = 0.25,
 ) -> tuple[NDArray[Any], BlendReport]:
-    """Pastes a region of one picture into another without a seam.
+    """Pastes a region of one image into another without a seam.
 
     Outside the region the result equals the target bit for bit. What of the region hangs over the target's frame is cut
     off. Edges of the target's frame inside the region are free; a region that covers the whole target keeps the
@@ -67,7 +67,7 @@ def blend(
     Args:
         source: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, or with a last channel of alpha `(H, W, 2)`, `(H, W, 4)`;
             uint8, uint16 or float in [0, 1].
-        target: a picture of the same type and colour channels, of any size; its alpha is kept as it is.
+        target: an image of the same type and colour channels, of any size; its alpha is kept as it is.
         mask: `(H, W)` of the source's size, True or non-zero where the source is to be taken.
         polygon: instead of a mask, corners `(x, y)` in source coordinates, or several lists of them (even-odd rule).
             With neither, the region is where the source's alpha is at least half; with either, alpha below half is cut
@@ -75,18 +75,18 @@ def blend(
         at: (y, x) of the source's top left corner in the target; may be negative.
         mode: the wanted gradients (section and equation in the paper):
             "import", those of the source (3, eq. 11);
-            "mixed", at each edge between pixels those of the picture in which it is stronger, measured over all
+            "mixed", at each edge between pixels those of the image in which it is stronger, measured over all
             channels together (3, eq. 13), for things with holes or that are transparent;
             "monochrome", those of the source's brightness, so that colours come from the target (3, "monochrome
             transfer");
-            "average", the mean of both pictures' (3, "mixing gradients").
+            "average", the mean of both images' (3, "mixing gradients").
         tolerance: largest error of a pixel that is allowed, in grey levels of 255. Under 0.02 the work is in float64.
 
     Returns:
-        The picture, of the target's shape and type, and a BlendReport.
+        The image, of the target's shape and type, and a BlendReport.
 
     Raises:
-        InputError: pictures, mask, polygon or place that cannot be used.
+        InputError: images, mask, polygon or place that cannot be used.
     """
     source, target = _check(source, "source"), _check(target, "target")
     if source.dtype != target.dtype:
@@ -128,19 +128,19 @@ def edit_selection(
     threshold: float = 8.0,
     tolerance: float = 0.25,
 ) -> tuple[NDArray[Any], BlendReport]:
-    """Changes a selection of one picture, without a seam at its border.
+    """Changes a selection of one image, without a seam at its border.
 
     Args:
-        picture: as in `blend`; its alpha is kept.
+        image: as in `blend`; its alpha is kept.
         mode: the wanted gradients, from section 4 of the paper:
-            "colour", those of the picture with its channels multiplied by `gain`;
-            "illumination", g (alpha * m / |g|)^beta with g those of the picture's logarithm and m their mean size in
+            "colour", those of the image with its channels multiplied by `gain`;
+            "illumination", g (alpha * m / |g|)^beta with g those of the image's logarithm and m their mean size in
             the region (eq. 16, after Fattal et al. 2002): evens out strong light and shade, brings up what is weak;
-            "flatten", those of the picture at its edges, 0 elsewhere (eq. 15): washes out texture;
-            "tile", those of the whole picture, with opposite borders made equal (their mean), so that copies of the
+            "flatten", those of the image at its edges, 0 elsewhere (eq. 15): washes out texture;
+            "tile", those of the whole image, with opposite borders made equal (their mean), so that copies of the
             result fit beside one another. Takes neither mask nor polygon, and changes the borders themselves.
         mask, polygon: the selection, as in `blend`.
-        gain: for "colour": factors of red, green and blue; the first is used for grey pictures.
+        gain: for "colour": factors of red, green and blue; the first is used for grey images.
         alpha: for "illumination": sizes of gradients above alpha * m shrink, those below grow; positive.
         beta: for "illumination": how much, from 0 (not at all) to below 1.
         threshold: for "flatten": a pixel belongs to an edge if its brightness changes by at least this many grey levels
@@ -148,17 +148,17 @@ def edit_selection(
         tolerance: as in `blend`.
 
     Returns:
-        The picture, of the same shape and type, and a BlendReport.
+        The image, of the same shape and type, and a BlendReport.
 
     Raises:
-        InputError: picture, selection or parameters that cannot be used.
+        InputError: image, selection or parameters that cannot be used.
     """
     picture = _check(picture, "picture")
     _one_of(mode, get_args(EditMode))
     colours, opacity = _split(picture)
     if mode == "tile":
         if mask is not None or polygon is not None:
-            raise InputError("tiling works on the whole picture; leave out the mask and the polygon")
+            raise InputError("tiling works on the whole image; leave out the mask and the polygon")
         return _tile(picture, tolerance)
     if not (math.isfinite(alpha) and alpha > 0 and 0 <= beta < 1):
         raise InputError(f"alpha is {alpha:g} and beta {beta:g}; expected alpha above 0 and beta from 0 to below 1")
@@ -185,7 +185,7 @@ def _tile(picture: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], BlendR
     colours, _ = _split(picture)
     h, w = colours.shape[:2]
     if h < 3 or w < 3:
-        raise InputError(f"a picture of {h} x {w} pixels has no inside to tile; expected at least 3 x 3")
+        raise InputError(f"an image of {h} x {w} pixels has no inside to tile; expected at least 3 x 3")
     s = _planes(colours, tolerance)
     t = s.copy()
     t[:, [0, -1]] = (t[:, :1] + t[:, -1:]) / 2
@@ -234,7 +234,7 @@ def _even_out(
     t: Planes, inside: NDArray[np.bool_], alpha: float, beta: float, tolerance: float
 ) -> tuple[Planes, Solution]:
     stretch = 255 / math.log(256)  # the logarithm is taken to 0..255, too
-    steepest = 256 / stretch  # levels of the picture to one of the logarithm, at white
+    steepest = 256 / stretch  # levels of the image to one of the logarithm, at white
     log = np.log1p(np.maximum(t, 0)) * stretch
     gradient = _gradient(log)
     sizes = [np.sqrt((g * g).sum(0)) for g in gradient]

@@ -25,7 +25,7 @@ def create_mask_from_points(
 
     A pixel belongs to the polygon if its centre, which has whole coordinates, lies inside or on the outline. Where a
     polygon crosses itself, or one ring lies in another, regions alternate between inside and outside, so a ring in a
-    ring is a hole. Parts beyond the picture are cut off.
+    ring is a hole. Parts beyond the image are cut off.
 
     Args:
         points: corners `(x, y)` of one polygon, or several such lists for several regions and holes.
@@ -166,7 +166,7 @@ def as_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def threshold_mask(mask: NDArray[Any]) -> tuple[NDArray[np.bool_], bool]:
-    """Cuts a soft mask, for instance an alpha channel or a drawn picture, at half of its type's range.
+    """Cuts a soft mask, for instance an alpha channel or a drawn image, at half of its type's range.
 
     Args:
         mask: `(H, W)` integers, or floats in [0, 1]; a mask whose only values are 0 and 1 is kept as it is.
@@ -261,11 +261,11 @@ def _area(box: tuple[slice, ...]) -> int:
 
 
 def cut(picture: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edge", "constant"]) -> NDArray[Any]:
-    """A window `(h, w, ...)` of a picture `(H, W, ...)`.
+    """A window `(h, w, ...)` of an image `(H, W, ...)`.
 
     Args:
-        rows, columns: in the picture's coordinates; may begin before 0 and end past the size.
-        beyond: past the picture's edge, its edge pixels go on ("edge") or there are zeros ("constant").
+        rows, columns: in the image's coordinates; may begin before 0 and end past the size.
+        beyond: past the image's edge, its edge pixels go on ("edge") or there are zeros ("constant").
     """
     height, width = picture.shape[:2]
     inner = picture[max(0, rows.start) : rows.stop, max(0, columns.start) : columns.stop]
@@ -281,10 +281,10 @@ def cut(picture: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edg
 def scale_and_rotate(
     picture: NDArray[Any], selection: NDArray[np.bool_], scale: float, degrees: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """A picture and a selection in it, scaled and turned together about the centre, in a frame that just holds them.
+    """An image and a selection in it, scaled and turned together about the centre, in a frame that just holds them.
 
     Args:
-        picture: `(H, W, C)`, integers or floats; sampled by cubic splines, after smoothing where it shrinks.
+        image: `(H, W, C)`, integers or floats; sampled by cubic splines, after smoothing where it shrinks.
         selection: `(H, W)`.
         scale: factor on lengths, above 0.
         degrees: counter-clockwise.

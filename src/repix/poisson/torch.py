@@ -1,7 +1,7 @@
 """Poisson blending by gradient descent, as the image-processing course sets it, and the exact solve as a torch layer.
 
 The course (Assignment 2 of "Digital Image Processing" with PyTorch) minimises the squared difference of the Laplacians
-of the pasted and the blended picture with Adam. That loss squares the condition number of the equation, so thousands of
+of the pasted and the blended image with Adam. That loss squares the condition number of the equation, so thousands of
 steps leave errors of tens of grey levels; `descend` says how many. Given the solver's V-cycle as a preconditioner the
 very same loss is done in a few steps.
 
@@ -33,7 +33,7 @@ class DescentReport:
     """Where the descent ended.
 
     Attributes:
-        loss: `cal_laplacian_loss` at the end, pictures in [0, 1].
+        loss: `cal_laplacian_loss` at the end, images in [0, 1].
         error_levels: largest difference of any pixel from the exact solution, in grey levels of 255.
         steps: steps taken.
     """
@@ -44,7 +44,7 @@ class DescentReport:
 
 
 def laplacian(x: Tensor) -> Tensor:
-    """Sum of each pixel's differences to its neighbours inside the picture.
+    """Sum of each pixel's differences to its neighbours inside the image.
 
     Args:
         x: `(..., H, W)`.
@@ -59,12 +59,12 @@ def laplacian(x: Tensor) -> Tensor:
 
 
 def cal_laplacian_loss(foreground: Tensor, foreground_mask: Tensor, blended: Tensor, background_mask: Tensor) -> Tensor:
-    """The course's loss: how far the Laplacians of the two pictures differ inside their masks.
+    """The course's loss: how far the Laplacians of the two images differ inside their masks.
 
     Args:
-        foreground: the picture that is pasted, `(N, C, H, W)`.
+        foreground: the image that is pasted, `(N, C, H, W)`.
         foreground_mask: `(1, 1, H, W)`, above 0 inside.
-        blended: the picture so far, `(N, C, H', W')`.
+        blended: the image so far, `(N, C, H', W')`.
         background_mask: `(1, 1, H', W')`: the same region, moved to its place in the target.
 
     Returns:
@@ -105,7 +105,7 @@ def descend(
         on_step: called with the step, the loss and the error in grey levels after every hundredth of the steps.
 
     Returns:
-        The blended picture `(C, H, W)`, not clipped, equal to the target outside; and a report.
+        The blended image `(C, H, W)`, not clipped, equal to the target outside; and a report.
 
     Raises:
         InputError: sizes that differ, or a mask that is empty or covers everything.
@@ -174,7 +174,7 @@ def _solve(b: Tensor, mask: NDArray[np.bool_], tolerance: float) -> Tensor:
 
 
 def poisson_blend(source: Tensor, target: Tensor, mask: NDArray[np.bool_], *, tolerance: float = 1e-3) -> Tensor:
-    """The exact blend as a layer: differentiable, any number of times, in both pictures. Backward is another solve.
+    """The exact blend as a layer: differentiable, any number of times, in both images. Backward is another solve.
 
     Args:
         source: `(N, C, H, W)`, float32 or float64, already moved to its place.

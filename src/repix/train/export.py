@@ -106,7 +106,7 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
 
     Returns:
-        "HxW" -> difference on random pictures in [0, 1].
+        "HxW" -> difference on random images in [0, 1].
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -131,7 +131,7 @@ def save_weight(
         net: the trained network.
         card: what it is; parity and sha256 are filled in here.
         out: folder, replaced if it holds a weight already.
-        batches: rainy pictures, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
+        batches: rainy images, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
 
     Returns:
         The card as written.
@@ -211,10 +211,10 @@ def _final_args(recipe: Recipe) -> dict[str, Any]:
 
 
 def _translation(recipe: Recipe) -> dict[str, Any]:
-    """What a card says of a translation: direction, the size at which the last stage saw pictures, the labels' names.
+    """What a card says of a translation: direction, the size at which the last stage saw images, the labels' names.
 
-    Where pictures were brought to one size (`jitter`) before patches were cut out, a picture of a patch's size is what
-    the network knows (pix2pix's 286 and 256); elsewhere it knows pictures as they came.
+    Where images were brought to one size (`jitter`) before patches were cut out, an image of a patch's size is what
+    the network knows (pix2pix's 286 and 256); elsewhere it knows images as they came.
     """
     if recipe.task != "translate":
         return {}

@@ -208,7 +208,7 @@ def make_data(recipe: Recipe) -> RestorationData:
 
 
 def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32]]:
-    """The rainy pictures of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
+    """The rainy images of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
 
     Args:
         recipe: the run's.
@@ -223,7 +223,7 @@ def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32
 
 
 def _check_same(recipe: Recipe, folder: Path) -> None:
-    """Only the pace of saving and the machine may change between sittings, and stages be added at the end."""
+    """Only the pace of saving and the machine may change between runs, and stages be added at the end."""
     free = {"trainer", "save_every", "validate_every", "description"}
     before = load_recipe(folder / "recipe.yaml").model_dump(exclude=free)
     now = recipe.model_dump(exclude=free)

@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-# Layers that read or write pictures have fewer channels on one side; they are left to AdamW.
+# Layers that read or write images have fewer channels on one side; they are left to AdamW.
 _HIDDEN = 16
 _MOMENTUM = 0.95
 # Newton and Schulz' iteration with Jordan's coefficients, and how often
@@ -73,7 +73,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """U·Vᵀ of matrices U·S·Vᵀ, approximately (singular values of .7 to 1.2), by products alone.
+    """U·Vᵀ of matrices U·S·Vᵀ, approximately (singular values of 0.7 to 1.2), by products alone.
 
     A step of the iteration is X ← P·X, P a polynomial of A = X·Xᵀ; so A ← P·A·P, and the long matrix is multiplied
     but twice, to make the first A and by the product of all P: on a CPU float32 then takes less time than bfloat16 did.

@@ -53,7 +53,7 @@ def to_int8(
     Args:
         net: what `model` was exported from; says what stays in floating point.
         model: ONNX in fp32, whose convolutions' weights bear the names that `net` gives them.
-        batches: rainy pictures, (N, 3, H, W) in [0, 1], from which the ranges of activations are taken: for each the
+        batches: rainy images, (N, 3, H, W) in [0, 1], from which the ranges of activations are taken: for each the
             mean over batches of the smallest and the largest value.
         keep_float: in place of the network's own word.
 

@@ -47,10 +47,10 @@ Mixture = Annotated[dict[str, float], AfterValidator(_check_mixture)]
 
 
 class Data(_Strict):
-    """Where pictures come from; paths are relative to the current folder.
+    """Where images come from; paths are relative to the current folder.
 
     With `photos` or a `mixture` rain is made on the fly; with `pairs` alone the pairs are used as they are, or, for
-    translation, varied as `jitter`, `flip`, `scale`, `turn` and `colour` say: one draw for both pictures of a pair.
+    translation, varied as `jitter`, `flip`, `scale`, `turn` and `colour` say: one draw for both images of a pair.
     """
 
     photos: list[Path] = Field([], description="folders of clean photos")
@@ -58,7 +58,7 @@ class Data(_Strict):
     masks: list[Path] = Field([], description="folders of streak masks, white on black")
     mixture: Mixture = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
     direction: Literal["AtoB", "BtoA"] = Field(
-        "AtoB", description="BtoA learns the first picture of a pair from the second"
+        "AtoB", description="BtoA learns the first image of a pair from the second"
     )
     limit: PositiveInt | None = Field(None, description="train on so many of the pairs only")
     jitter: PositiveInt | None = Field(None, description="bring the shorter side to this before the patch is cut out")
@@ -74,7 +74,7 @@ class Data(_Strict):
     )
     validation: list[Path] = Field([], description="folders of pairs to validate on as well")
     watched: int = Field(0, ge=0, description="so many pairs trained on are validated on too, as the set `train`")
-    validate_most: PositiveInt | None = Field(None, description="validate on the first so many pictures of each set")
+    validate_most: PositiveInt | None = Field(None, description="validate on the first so many images of each set")
     longest: PositiveInt = Field(1280, description="larger photos are shrunk to this longer side")
     workers: int = Field(2, ge=0, description="processes that make data; 0 makes it inline")
 
@@ -91,7 +91,7 @@ class Data(_Strict):
     @model_validator(mode="after")
     def _something(self) -> Data:
         if not self.photos and not self.pairs:
-            raise ValueError("nothing to train on: give data.photos (clean pictures) or data.pairs")
+            raise ValueError("nothing to train on: give data.photos (clean images) or data.pairs")
         return self
 
 

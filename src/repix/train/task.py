@@ -1,4 +1,4 @@
-"""Training of one network on pairs, as a LightningModule: losses, schedule, validation figures and pictures."""
+"""Training of one network on pairs, as a LightningModule: losses, schedule, validation figures and images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from repix.train.optim import Muon
 from repix.train.recipe import Recipe, Stage
 from repix.weights import find_card, read_weights
 
-# A picture that comes back bit for bit would average as infinity.
+# An image that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
 _GRID_ROWS = 6
 # Columns of the grids, as TensorBoard calls them.
@@ -43,7 +43,7 @@ class RestorationTask(lightning.LightningModule):
     Args:
         recipe: what to train and how.
         sets: names of the validation sets, in the order of the data module.
-        pictures: folder for the grids input | output | target, `train_<step>.png` with pictures that are trained on
+        images: folder for the grids input | output | target, `train_<step>.png` with images that are trained on
             and `val_<step>.png` with others; or None.
 
     Logs `loss` and each of its terms, and at validation `val/<set>_psnr_y` (RGB for `dry`) and `val/score`, the mean
@@ -72,7 +72,7 @@ class RestorationTask(lightning.LightningModule):
         self._sets = sets or []
         self._pictures = pictures
         self._figures: dict[str, list[float]] = {}
-        self._rows: dict[str, list[npt.NDArray[np.uint8]]] = {}  # by grid: pictures trained on stand apart
+        self._rows: dict[str, list[npt.NDArray[np.uint8]]] = {}  # by grid: images trained on stand apart
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W)."""
@@ -145,7 +145,7 @@ class RestorationTask(lightning.LightningModule):
         self._figures, self._rows = {}, {}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One whole picture."""
+        """One whole image."""
         kind = batch["set"][0]
         lq, gt = (_levels(batch[side]) for side in ("lq", "gt"))
         with torch.autocast(self.device.type, enabled=False):
@@ -174,7 +174,7 @@ class RestorationTask(lightning.LightningModule):
         return "psnr_rgb" if kind == "dry" else "psnr_y"
 
     def measure(self, kind: str, pred: Pixels, gt: Pixels) -> float:
-        """That figure of one picture; both (H, W, 3)."""
+        """That figure of one image; both (H, W, 3)."""
         return min((psnr_rgb if kind == "dry" else psnr_y)(pred, gt), _MOST_DB)
 
     def score(self, means: dict[str, float]) -> float:

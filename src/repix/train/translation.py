@@ -29,7 +29,7 @@ def create_task(recipe: Recipe, *, sets: list[str] | None = None, pictures: Path
 
 
 class TranslationTask(RestorationTask):
-    """A network, its losses and its schedule, for one kind of picture from another; arguments as `RestorationTask`'s.
+    """A network, its losses and its schedule, for one kind of image from another; arguments as `RestorationTask`'s.
 
     Logs `val/<set>_l1`, the mean absolute difference on [-1, 1] (the course's figure), of each set: `pairs` were held
     out, `train` are trained on, others are named after their folder. `val/score` is that of `pairs` below 0; of the

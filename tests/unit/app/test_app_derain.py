@@ -1,4 +1,4 @@
-"""The Derain tab's own work: the same files as the command line's, rain onto pictures, films that can be cancelled."""
+"""The Derain tab's own work: the same files as the command line's, rain onto images, videos that can be cancelled."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def test_a_film_keeps_its_sound_and_can_be_cancelled(server: Server, tmp_path: P
     left = [path for path in server.folder.rglob("*") if path.is_file()]
     assert left == [made]
     write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(InputError, match="not a film"):
+    with pytest.raises(InputError, match="not a video"):
         derain_film(server, str(tmp_path / "a.png"), "darken", 1.0, False, Bar(), "me")

@@ -91,7 +91,7 @@ def test_errors_are_one_line_without_the_servers_folder(server: Server, caplog: 
     with pytest.raises(InputError) as error:
         server.read(path)
     assert str(server.folder) in str(error.value)
-    assert server.one_line(error.value).startswith("My photo.jpg: not a picture")
+    assert server.one_line(error.value).startswith("My photo.jpg: not an image")
     assert "ValueError" in server.one_line(ValueError("secret /path"))
     assert "secret" not in server.one_line(ValueError("secret /path"))
     assert "secret" in caplog.text  # for whoever runs the page

@@ -1,4 +1,4 @@
-"""Samples: one draw for both pictures, the same for a seed and an index wherever they are made."""
+"""Samples: one draw for both images, the same for a seed and an index wherever they are made."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_an_empty_or_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         list_photos([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         list_photos([tmp_path / "empty"])
 
 
@@ -265,7 +265,7 @@ def test_a_warp_scales_and_turns_by_what_it_says() -> None:
     gt = ramps(200, 200)
 
     def slopes(augment: Augment) -> list[tuple[float, float]]:
-        """How red changes from pixel to pixel to the right and downwards, in the middle, against the picture's own."""
+        """How red changes from pixel to pixel to the right and downwards, in the middle, against the image's own."""
         found = []
         for seed in range(30):
             _, b = paired_warp(gt, gt, 100, augment, np.random.default_rng(seed), name="x")
@@ -291,7 +291,7 @@ def test_colours_vary_on_the_input_alone() -> None:
 
 
 def test_no_augmentation_is_the_picture_itself(folder: Path) -> None:
-    """Jitter null and flip false on pictures of the patch's size."""
+    """Jitter null and flip false on images of the patch's size."""
     for i in range(6):
         pair = pairs_of(folder)[i]
         save(pair.lq, np.asarray(pyvips.Image.new_from_file(str(pair.lq)).numpy()[:64, :64]))

@@ -72,7 +72,7 @@ def names(pairs: list[Pair]) -> list[tuple[str, str]]:
 )
 def test_layouts_are_recognised(tmp_path: Path, layout: str, files: tuple[str, ...], expected: list[object]) -> None:
     made(tmp_path, *files)
-    (tmp_path / "readme.md").write_text("not a picture")
+    (tmp_path / "readme.md").write_text("not an image")
     assert names(find_pairs(tmp_path)) == expected
     assert names(find_pairs(tmp_path, layout)) == expected
     assert scan_pairs(tmp_path).layout == layout
@@ -133,12 +133,12 @@ def test_orphans_are_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "input/b.png", "target/a.png", "target/c.png")
     with pytest.raises(InputError) as caught:
         find_pairs(tmp_path)
-    assert "b.png has no truth" in str(caught.value)
-    assert "c.png has no degraded picture" in str(caught.value)
+    assert "b.png has no ground truth" in str(caught.value)
+    assert "c.png has no degraded image" in str(caught.value)
     scan = scan_pairs(tmp_path)
     assert names(scan.pairs) == [("a.png", "a.png")]
     assert len(scan.problems) == 2
-    with pytest.raises(InputError, match=r"b\.png has no truth"):
+    with pytest.raises(InputError, match=r"b\.png has no ground truth"):
         find_pairs_in(tmp_path / "input", tmp_path / "target")
     (tmp_path / "input" / "b.png").unlink()
     assert len(find_pairs_in(tmp_path / "input", tmp_path / "target")) == 1
@@ -146,14 +146,14 @@ def test_orphans_are_named(tmp_path: Path) -> None:
 
 def test_many_orphans_are_counted(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "target/a.png", *(f"input/b{i}.png" for i in range(8)))
-    with pytest.raises(InputError, match=r"8 pictures .* and 3 more"):
+    with pytest.raises(InputError, match=r"8 images .* and 3 more"):
         find_pairs(tmp_path)
 
 
 def test_unequal_sizes_are_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "input/b.png", "target/a.png")
     picture(tmp_path / "target" / "b.png", height=5, width=6)
-    with pytest.raises(InputError, match=r"b\.png is 6x4, its truth .*b\.png 6x5"):
+    with pytest.raises(InputError, match=r"b\.png is 6x4, its ground truth .*b\.png 6x5"):
         find_pairs(tmp_path)
     assert names(scan_pairs(tmp_path).pairs) == [("a.png", "a.png")]
 
@@ -171,7 +171,7 @@ def test_orientation_counts(tmp_path: Path) -> None:
 def test_unreadable_picture_is_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "target/a.png", "target/b.png")
     (tmp_path / "input" / "b.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"b\.png is not a readable picture"):
+    with pytest.raises(InputError, match=r"b\.png is not a readable image"):
         find_pairs(tmp_path)
 
 

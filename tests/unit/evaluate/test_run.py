@@ -1,4 +1,4 @@
-"""One table over sets, models and pictures; averages over pictures; both protocols."""
+"""One table over sets, models and images; averages over images; both protocols."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from repix.cli import main
 from repix.data.pairs import Pair, find_pairs
 from repix.errors import InputError
-from repix.figures import save_figure
 from repix.evaluate.run import EvalTable, contact_sheet, evaluate, quality_plot
+from repix.figures import save_figure
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, write_image
 from repix.metrics import psnr_y
@@ -27,14 +27,14 @@ Image = np.ndarray
 
 
 def darker(image: Image) -> Image:
-    """Subtracts 10 (of 255) in the picture's own type."""
+    """Subtracts 10 (of 255) in the image's own type."""
     unit = np.iinfo(image.dtype).max // 255
     return np.maximum(image.astype(np.int64) - 10 * unit, 0).astype(image.dtype)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pairs of unequal sizes: rain is +10 and noise on the truth."""
+    """Three pairs of unequal sizes: rain is +10 and noise on the ground truth."""
     rng = np.random.default_rng(3)
     for number, side in enumerate((16, 20, 40)):
         gt = rng.integers(40, 200, (side, side + 4, 3), dtype=np.uint8)
@@ -53,7 +53,7 @@ def test_means_over_pictures(data: Path) -> None:
     assert [(row.model, row.pictures) for row in table.means] == [("input", 3), ("darker", 3)]
     rows = by(table, "input")
     assert rows[None]["psnr_y"] == pytest.approx(fmean(rows[name]["psnr_y"] for name in "012"))
-    assert by(table, "darker")["0"]["psnr_y"] == math.inf  # the first picture has no noise
+    assert by(table, "darker")["0"]["psnr_y"] == math.inf  # the first image has no noise
     assert by(table, "darker")["2"]["psnr_rgb"] > rows["2"]["psnr_rgb"]
     assert rows["1"].keys() == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
     for row in table.means:
@@ -72,7 +72,7 @@ def test_each_model_sees_the_file(data: Path) -> None:
 
 
 class Brighter:
-    """A backend whose network is .7 of a grey level too bright."""
+    """A backend whose network is 0.7 of a grey level too bright."""
 
     device = "cpu"
 
@@ -122,7 +122,7 @@ def test_formats(data: Path) -> None:
     assert "pictures" not in report
     assert len(json.loads(table.to_json(per_picture=True))["pictures"]) == 6
     header, rule, *body = table.to_markdown().splitlines()
-    assert header == "| data | model | pictures | psnr_y | ssim_y | s_per_mp |"
+    assert header == "| data | model | images | psnr_y | ssim_y | s_per_mp |"
     assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
     assert body[1].startswith("| set | a\\|b | 3 | inf |")
     lines = table.to_text().splitlines()
@@ -131,7 +131,7 @@ def test_formats(data: Path) -> None:
 
 
 def test_course_protocol_squeezes(data: Path) -> None:
-    """A picture that is one level brighter everywhere stays so, at another size."""
+    """An image that is one level brighter everywhere stays so, at another size."""
     seen = []
 
     def note(image: Image) -> Image:
@@ -218,7 +218,7 @@ def translator(card: dict[str, object] | None = None, shift: float = 0.0) -> Res
 
 
 def test_label_maps(tmp_path: Path) -> None:
-    """Two pictures: one all right, one where half of what counts is taken for another class or void."""
+    """Two images: one all right, one where half of what counts is taken for another class or void."""
     colours = np.array([rgb for _, rgb in LABELS], np.uint8)
     truths = [np.zeros((20, 20), int), np.zeros((20, 20), int)]
     truths[0][10:] = 2
@@ -236,7 +236,7 @@ def test_label_maps(tmp_path: Path) -> None:
     assert rows["1"]["label_accuracy"] == 0.5
     assert "mean_iou_pooled" not in rows["0"]
     assert rows[None]["label_accuracy"] == 0.75
-    # wall: 300 of its 400 pixels, window: all; what is void in truth does not count
+    # wall: 300 of its 400 pixels, window: all; what is void in ground truth does not count
     assert rows[None]["mean_iou_pooled"] == pytest.approx((300 / 400 + 1) / 2)
     assert "nearest colour" in table.note
     texts = list(csv.DictReader(io.StringIO(table.to_csv(per_picture=True))))
@@ -266,7 +266,7 @@ def test_direction_is_the_cards(tmp_path: Path) -> None:
 
 
 def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which truth goes with which estimate does not matter to it."""
+    """Which ground truth goes with which estimate does not matter to it."""
 
     class Distance:
         def __init__(self, weights: object) -> None:
@@ -288,7 +288,7 @@ def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPat
     assert "kid_vgg16" not in by(table, "t")["0"]
     only = evaluate({"t": translator()}, find_pairs(data), metrics=["kid_vgg16"], backbone="vgg.pth")
     assert list(only.means[1].values) == ["kid_vgg16"]
-    with pytest.raises(InputError, match="no figure for one picture"):
+    with pytest.raises(InputError, match="no figure for one image"):
         contact_sheet({"t": translator()}, {"data": find_pairs(data)}, only)
 
 
@@ -302,7 +302,7 @@ def test_wrong_arguments(data: Path) -> None:
         evaluate({}, [])
     with pytest.raises(InputError, match="cannot be called 'input'"):
         evaluate({"input": darker}, pairs)
-    with pytest.raises(InputError, match=r"0\.png: got pictures of 20x16, expected at least 31x31"):
+    with pytest.raises(InputError, match=r"0\.png: got images of 20x16, expected at least 31x31"):
         evaluate({}, pairs, metrics=["lpips"])
     (data / "input" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     with pytest.raises(InputError, match=r"1\.png"):

@@ -56,7 +56,7 @@ def test_an_unknown_file_system_and_an_empty_folder_are_said(tmp_path: Path) -> 
     with pytest.raises(InputError, match="nonesuch"):
         restore_on_ray("repixnet", "nonesuch://a/b", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         restore_on_ray("repixnet", (tmp_path / "empty").as_uri(), tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""A picture held in several ways comes back to its place; the mean of what is made of the views."""
+"""An image held in several ways comes back to its place; the mean of what is made of the views."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_view_shows_the_picture_held_so(view: View) -> None:
 
 
 def test_the_mean_of_the_mirrors() -> None:
-    """What is added at a place of the frame is added, a quarter each, at four places of the picture."""
+    """What is added at a place of the frame is added, a quarter each, at four places of the image."""
 
     def mark(x: Floats) -> Floats:
         y = x.copy()

@@ -18,7 +18,7 @@ from repix.io.image import Picture, read_image, write_image
 
 
 class Negative:
-    """A backend that turns light into dark, and fails on pictures whose first value is 13."""
+    """A backend that turns light into dark, and fails on images whose first value is 13."""
 
     device = "cpu"
 
@@ -51,7 +51,7 @@ def test_summary_and_results_as_they_come(restorer: Restorer, folder: Path, tmp_
     assert len(came) == 6
     assert {r.message for r in summary.failed} == {
         f"{folder / '3.png'}: out of memory",
-        f"{folder / 'bad.png'}: not a picture that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)",
+        f"{folder / 'bad.png'}: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)",
     }
     for result in summary.done:
         (written,) = result.written
@@ -123,7 +123,7 @@ def test_few_pictures_are_held_at_once(restorer: Restorer, tmp_path: Path, monke
 
     monkeypatch.setattr(batch, "read_image", read)
     monkeypatch.setattr(batch, "write_image", write)
-    monkeypatch.setattr(batch, "_BYTES_WAITING", 0)  # as if every picture were large
+    monkeypatch.setattr(batch, "_BYTES_WAITING", 0)  # as if every image were large
     assert len(restore_path(restorer, tmp_path / "in", tmp_path / "out").done) == 12
     assert most <= 2  # the one at work and the next
 
@@ -144,7 +144,7 @@ def test_strength_auto_is_told(
     assert all("strength 0.4: what the network found may not be rain" in result.notes for result in unsure.done)
     (tmp_path / "a.mp4").write_bytes(b"")
     (film,) = restore_path(restorer, tmp_path / "a.mp4", tmp_path / "b.mp4", strength="auto").failed
-    assert film.message.endswith("a.mp4: strength auto is for pictures; give films a number")
+    assert film.message.endswith("a.mp4: strength auto is for images; give videos a number")
 
 
 def test_the_bar_is_silent_without_a_terminal(

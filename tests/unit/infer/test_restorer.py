@@ -1,4 +1,4 @@
-"""`Restorer` over both backends: the same picture out, odd sizes, clear errors."""
+"""`Restorer` over both backends: the same image out, odd sizes, clear errors."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def test_the_cards_size_and_ones_own(make_weight: Callable[..., Path], photo: ND
     assert whole.size is None
     np.testing.assert_array_equal(whole(photo), np.rint(photo * 0.4))
     whole(photo, strength=0.5)
-    with pytest.raises(InputError, match=r"strength 0\.5 needs a network that works at the picture's own size"):
+    with pytest.raises(InputError, match=r"strength 0\.5 needs a network that works at the image's own size"):
         Restorer.from_pretrained(weight)(photo, strength=0.5)
 
 
 def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
     restorer = Restorer.from_pretrained(darkening_weight)
     for bad in (photo[..., 0], photo.astype(np.float32), photo[:0], "photo.jpg"):
-        with pytest.raises(InputError, match="a picture must be"):
+        with pytest.raises(InputError, match="an image must be"):
             restorer(bad)
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="between 0 and 1"):
@@ -122,7 +122,7 @@ def test_auto_takes_the_strength_that_it_finds(
     monkeypatch.setattr(restorer, "find_strength", lambda image: 0.3)
     np.testing.assert_array_equal(restorer(photo, strength="auto"), restorer(photo, strength=0.3))
     restorer.size = 20
-    with pytest.raises(InputError, match="strength auto needs a network that works at the picture's own size"):
+    with pytest.raises(InputError, match="strength auto needs a network that works at the image's own size"):
         restorer(photo, strength="auto")
 
 

@@ -1,4 +1,4 @@
-"""Tiles against the whole picture, padding, rounding, and what is held in memory."""
+"""Tiles against the whole image, padding, rounding, and what is held in memory."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def darken(x: Floats) -> Floats:
 
 
 def comb(x: Floats) -> Floats:
-    """Unsure of itself: takes away stripes that stand in the frame, not in the picture."""
+    """Unsure of itself: takes away stripes that stand in the frame, not in the image."""
     y = x.copy()
     y[..., ::4] *= np.float32(0.5)
     return y
@@ -58,7 +58,7 @@ def test_what_is_invented_is_found() -> None:
 
     def invent(x: Floats) -> Floats:
         y = x.copy()
-        y[:, :, 20:30, 5:15] += 0.3  # at a place of the frame: another place of the picture in every view
+        y[:, :, 20:30, 5:15] += 0.3  # at a place of the frame: another place of the image in every view
         return y
 
     error = expected_error(estimates(invent, x))

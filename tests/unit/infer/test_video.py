@@ -1,4 +1,4 @@
-"""Films through a restorer, and what `steady` calms and what it leaves alone. `repix derain` tests the rest."""
+"""Videos through a restorer, and what `steady` calms and what it leaves alone. `repix derain` tests the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures survive reading and writing, checked with an independent reader (Pillow)."""
+"""Images survive reading and writing, checked with an independent reader (Pillow)."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_transparency_is_not_lost_in_jpeg(tmp_path: Path, photo: NDArray[np.uint
     alpha = np.full(photo.shape[:2], 255, np.uint8)
     write_image(tmp_path / "opaque.jpg", Picture(photo, alpha))
     alpha[3, 4] = 254
-    with pytest.raises(InputError, match="cannot hold the picture's transparency"):
+    with pytest.raises(InputError, match="cannot hold the image's transparency"):
         write_image(tmp_path / "a.jpg", Picture(photo, alpha))
     assert os.listdir(tmp_path) == ["opaque.jpg"]
 
@@ -322,13 +322,13 @@ def test_heic_is_read_upright_and_written_as_jpeg(tmp_path: Path, photo: NDArray
     ("name", "data", "said"),
     [
         ("a.jpg", b"", "empty"),
-        ("a.jpg", b"hello, this is text", "not a picture"),
+        ("a.jpg", b"hello, this is text", "not an image"),
         ("a.png", b"\x89PNG\r\n\x1a\n rest is rubbish", "damaged"),
         ("a.webp", b"RIFF\x00\x00\x00\x00WEBPVP8 rubbish", "damaged"),
         ("a.tif", b"II*\0\x08\0\0\0 rubbish", "damaged"),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic rubbish", "damaged"),
         ("a.avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif rubbish", "damaged"),
-        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not a picture"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
     ],
 )
 def test_rubbish_is_one_clear_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -434,11 +434,11 @@ def test_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, suffix: str)
     script = f"""
 import resource, numpy as np
 from repix.errors import InputError
-from repix.io.image import Picture, write_image
+from repix.io.image import Image, write_image
 noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    write_image({str(path)!r}, Picture(noise))
+    write_image({str(path)!r}, Image(noise))
 except InputError as error:
     print(error)
 """

@@ -1,4 +1,4 @@
-"""Films in and out: what is read is what is written, but for the pictures' own encoding. Films are made here."""
+"""Videos in and out: what is read is what is written, but for the images' own encoding. Videos are made here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_film(
     options: dict[str, str] | None = None,
     last: int = 0,
 ) -> Path:
-    """A small film through PyAV alone, in the order that cameras write: sound and picture in turns."""
+    """A small video through PyAV alone, in the order that cameras write: sound and image in turns."""
     lossless = {"libx264": {"qp": "0", "preset": "ultrafast"}, "libvpx-vp9": {"lossless": "1"}}.get(codec, {})
     with av.open(str(path), "w", format=container) as out:
         video: Any = out.add_stream(codec, rate, options or lossless, width=size[1], height=size[0], pix_fmt=form)
@@ -139,7 +139,7 @@ def test_sound_is_the_same_to_the_bit_and_times_are_kept(tmp_path: Path, contain
         assert psnr(before.pixels, after.pixels) > 35
 
 
-# ---- what the picture says about itself
+# ---- what the image says about itself
 
 
 def test_variable_rate(tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_start_and_end(tmp_path: Path, container: str) -> None:
 
 def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
     src = make_film(tmp_path / "a.mp4")
-    with pytest.raises(InputError, match=r"no frame in that time; the film lasts 0\.4 s"):
+    with pytest.raises(InputError, match=r"no frame in that time; the video lasts 0\.4 s"):
         VideoReader(src, start=5)
 
 
@@ -376,9 +376,9 @@ def test_no_film(tmp_path: Path) -> None:
     make_film(tmp_path / "real.mp4")
     for contents, said in [
         (b"", "empty"),
-        (b"this is no film" * 99, "not a film"),
-        (b"#EXTM3U\n#EXTINF:1,\nhttp://example.com/x.ts\n", "not a film"),
-        (b"ffconcat version 1.0\nfile real.mp4\n", "not a film"),
+        (b"this is no film" * 99, "not a video"),
+        (b"#EXTM3U\n#EXTINF:1,\nhttp://example.com/x.ts\n", "not a video"),
+        (b"ffconcat version 1.0\nfile real.mp4\n", "not a video"),
     ]:
         path.write_bytes(contents)
         with pytest.raises(InputError, match=said):
@@ -391,7 +391,7 @@ def test_no_film(tmp_path: Path) -> None:
         block.sample_rate = 48000
         out.mux(audio.encode(block))
         out.mux(audio.encode(None))
-    with pytest.raises(InputError, match="no moving pictures"):
+    with pytest.raises(InputError, match="no moving images"):
         VideoReader(path)
     with pytest.raises(InputError, match="more than the 100 pixels"):
         VideoReader(make_film(tmp_path / "b.mp4"), max_pixels=100)
@@ -418,14 +418,14 @@ def test_cut_short(tmp_path: Path) -> None:
     assert 10 < len(times(tmp_path / "b.mkv")) < 40
     src = make_film(tmp_path / "c.mp4", frames=50)
     src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
-    with pytest.raises(InputError, match="not a film, or damaged beyond reading"):
+    with pytest.raises(InputError, match="not a video, or damaged beyond reading"):
         VideoReader(src)
 
 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("b.avi", {}, "cannot write .avi films"),
+        ("b.avi", {}, "cannot write .avi videos"),
         ("b.mp4", {"codec": "mpeg2"}, "unknown codec 'mpeg2'"),
         ("b.mp4", {"crf": 60}, "from 0 .best. to 51, got 60"),
         ("b.webm", {"codec": "h264"}, "webm cannot hold h264"),

@@ -111,7 +111,7 @@ def test_real_features_tell_clean_from_rainy(name: str) -> None:
 @needs_vgg16
 @pytest.mark.parametrize("form", ["cosine", "cosine-layers"])
 def test_cosine_forms(form: str) -> None:
-    """cos(φ(p), φ(g)) is 1 at the clean picture, which leaves the other cosine; at the rainy one it's the reverse."""
+    """cos(φ(p), φ(g)) is 1 at the clean image, which leaves the other cosine; at the rainy one it's the reverse."""
     loss = create_loss("contrastive", form=form, backbone="vgg16", layers=[6, 11], weights=str(VGG16))
     at_clean, at_rainy = (float(loss(Prediction(pred), GT, LQ)) for pred in (GT, LQ))
     assert 0 < at_clean < 1 < at_rainy < 2

@@ -85,7 +85,7 @@ def test_without_skips_everything_passes_the_innermost_level(skips: bool) -> Non
 
 
 def test_resize_convolutions_leave_no_checkerboard() -> None:
-    """From a flat picture: the share of the output's energy that alternates from pixel to pixel (Odena et al.)."""
+    """From a flat image: the share of the output's energy that alternates from pixel to pixel (Odena et al.)."""
 
     def alternating(upsample: str) -> float:
         torch.manual_seed(1)
@@ -114,7 +114,7 @@ def test_every_form_is_exported_at_any_size(args: dict[str, Any]) -> None:
 
 
 def test_deep_networks_take_small_and_odd_pictures() -> None:
-    """Pictures far below 256×256 are padded: reflected, then held."""
+    """Images far below 256×256 are padded: reflected, then held."""
     net = create_model("pix2pix", channels=2, widest=4).eval()
     restorer = Restorer(TorchBackend(net), multiple_of=net.multiple_of)
     for height, width in ((1, 1), (301, 417), (3, 300)):
@@ -190,7 +190,7 @@ def test_repixnet_takes_a_palette_with_batch_norm_and_dropout() -> None:
 
 
 def test_the_discriminator_judges_patches_of_70() -> None:
-    """Conditional on the input; one logit sees 70×70 pixels of both pictures."""
+    """Conditional on the input; one logit sees 70×70 pixels of both images."""
     torch.manual_seed(0)
     with torch.device("meta"):
         full = PatchGAN()

@@ -16,7 +16,7 @@ WEIGHTS = Path(__file__).parents[4] / "shared" / "data" / "peers" / "SPANet" / "
 
 
 def authors_forward(weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """The published network as its authors run it (their keys, one row after another): attention map, picture."""
+    """The published network as its authors run it (their keys, one row after another): attention map, image."""
 
     def conv(name: str, x: Tensor, padding: int = 0, dilation: int = 1) -> Tensor:
         bias = weights.get(f"{name}.bias")

@@ -20,7 +20,7 @@ MASK[4:25, 6:30] = True
 MASK[10:14, 12:20] = False
 MASK[2, 3] = True
 
-Wanted = Callable[[np.ndarray, np.ndarray], np.ndarray]  # both pictures' differences (3,) along an edge -> wanted
+Wanted = Callable[[np.ndarray, np.ndarray], np.ndarray]  # both images' differences (3,) along an edge -> wanted
 
 
 def least_squares(
@@ -193,7 +193,7 @@ def test_regions_far_apart_do_not_influence_one_another() -> None:
         np.testing.assert_array_equal(both, second)
 
 
-# ---- edits of one picture
+# ---- edits of one image
 
 
 def test_colour_change_is_an_import_of_the_tinted_picture() -> None:
@@ -250,7 +250,7 @@ def test_tiles_fit_beside_one_another() -> None:
     tile, _ = edit_selection(picture, mode="tile")
     np.testing.assert_array_equal(tile[0], tile[-1])
     np.testing.assert_array_equal(tile[:, 0], tile[:, -1])
-    # away from the corners, where the paper's averaged borders cannot agree, no step is larger than in the picture
+    # away from the corners, where the paper's averaged borders cannot agree, no step is larger than in the image
     four = np.tile(tile[:-1, :-1], (2, 2, 1)).astype(int)
     for axis in (0, 1):
         largest = np.abs(np.diff(picture.astype(int), axis=axis)).max()
@@ -259,7 +259,7 @@ def test_tiles_fit_beside_one_another() -> None:
         np.diff(tile[20:28, 20:40].astype(int), axis=1), np.diff(picture[20:28, 20:40].astype(int), axis=1), atol=3
     )
     for bad in ({"mask": np.ones((48, 64), bool)}, {"polygon": [(0, 0), (9, 0), (9, 9)]}):
-        with pytest.raises(InputError, match="whole picture"):
+        with pytest.raises(InputError, match="whole image"):
             edit_selection(picture, mode="tile", **bad)
     with pytest.raises(InputError, match="at least 3 x 3"):
         edit_selection(picture[:2], mode="tile")
@@ -339,7 +339,7 @@ def test_one_clear_line_for_bad_edits(change: dict[str, object], message: str) -
         edit_selection(SOURCE, **({"mask": MASK} | change))
 
 
-# ---- the course's pictures
+# ---- the course's images
 
 PAIRS: dict[str, tuple[str, str, dict[str, object]]] = {
     "monolisa": (

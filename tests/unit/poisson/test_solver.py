@@ -139,7 +139,7 @@ def problem(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def right_hand_side(mask: np.ndarray, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """What pasting one noisy picture on another of different brightness asks for, in grey levels."""
+    """What pasting one noisy image on another of different brightness asks for, in grey levels."""
     rng = np.random.default_rng(seed)
     outside = np.where(mask, 0, rng.normal(0, 40, (channels, *mask.shape)) + rng.normal(0, 60, (channels, 1, 1)))
     outside = np.pad(outside, ((0, 0), (1, 1), (1, 1)))

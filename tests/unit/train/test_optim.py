@@ -1,4 +1,4 @@
-"""Muon: torch's own on matrices, AdamW on what reads and writes pictures."""
+"""Muon: torch's own on matrices, AdamW on what reads and writes images."""
 
 from __future__ import annotations
 

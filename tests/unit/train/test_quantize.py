@@ -135,6 +135,6 @@ def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) 
 
     for photo in photos.iterdir():
         photo.unlink()
-    with pytest.raises(InputError, match="no pictures in it"):
+    with pytest.raises(InputError, match="no images in it"):
         export(checkpoint, tmp_path / "gone", int8=True)
     assert not (tmp_path / "gone").exists()

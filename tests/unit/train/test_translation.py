@@ -24,7 +24,7 @@ GAN = {"l1": 100, "adversarial": {"weight": 1, "mode": "lsgan"}}
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Eight A|B pictures, 64x32 PNG: B is A with its channels exchanged and inverted."""
+    """Eight A|B images, 64x32 PNG: B is A with its channels exchanged and inverted."""
     folder = tmp_path / "pairs"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_what_is_learnt_from_pairs_is_exported_and_runs_at_any_size(pairs: Path,
     rows = read_curves(tmp_path / "run" / "curves.csv")
     held = {step: value for step, name, value in rows if name == "val/pairs_l1"}
     score = {step: value for step, name, value in rows if name == "val/score"}
-    assert held[60] < 0.35  # answering with grey would be .5
+    assert held[60] < 0.35  # answering with grey would be 0.5
     assert score == {step: -value for step, value in held.items()}
     card = export(tmp_path / "run", tmp_path / "weight")
     assert card.task == "translate"

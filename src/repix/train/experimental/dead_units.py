@@ -76,7 +76,7 @@ def wake(
 
     Args:
         net: changed in place.
-        pictures: (N, 3, H, W) in [0, 1].
+        images: (N, 3, H, W) in [0, 1].
         seed: of the new kernels.
         least: share of the places where a unit is to be above zero.
         largest: of what each process found, where several train one network.
