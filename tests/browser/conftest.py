@@ -41,7 +41,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def site(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """`repix app`, with low limits; when it is told to end, none of its files may be left."""
     files, work = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("work")
-    command = [sys.executable, "-m", "repix.cli", "app", "--no-browser", "--threads", "1"]
+    command = [sys.executable, "-m", "repix", "app", "--no-browser", "--threads", "1"]
     command += ["--max-pixels", "2000000", "--max-upload", "3"]
     for folder in weights.values():
         command += ["--model", str(folder)]

@@ -83,7 +83,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def derain(darkening_weight: Path, tmp_path: Path) -> Start:
     def start(*arguments: str | Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "repix.cli", "derain", "--model", str(darkening_weight), *map(str, arguments)]
+        command = [sys.executable, "-m", "repix", "derain", "--model", str(darkening_weight), *map(str, arguments)]
         return subprocess.Popen(
             command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

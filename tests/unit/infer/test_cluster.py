@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from repix.cli import app
+from repix.cli import group
 from repix.errors import InputError, MissingExtraError, WeightsError
 from repix.infer.cluster import _Manifest, restore_on_ray
 from repix.infer.images import Result
@@ -61,7 +61,7 @@ def test_an_unknown_file_system_and_an_empty_folder_are_said(tmp_path: Path) -> 
 
 
 def test_a_path_is_not_taken_for_an_address(photos: Path) -> None:
-    done = CliRunner().invoke(app, ["derain", str(photos), "--ray", "holiday"])
+    done = CliRunner().invoke(group, ["derain", str(photos), "--ray", "holiday"])
     assert done.exit_code == 2
     assert "write --ray after the paths" in done.output
 

@@ -95,7 +95,7 @@ def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -
     )
     file = tmp_path / "r.yaml"
     file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
-    command = [sys.executable, "-m", "repix.cli", "train", str(file), "-o", str(tmp_path / "run"), "--no-export"]
+    command = [sys.executable, "-m", "repix", "train", str(file), "-o", str(tmp_path / "run"), "--no-export"]
     last = tmp_path / "run" / "last.ckpt"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         until = time.monotonic() + 90

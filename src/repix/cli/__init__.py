@@ -1,0 +1,53 @@
+"""The command line: one file a command, with its options and words; heavy imports stay inside the bodies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from repix import __version__
+from repix.cli import app, blend, derain, evaluate, export, inspect, models, rain, train, translate
+from repix.errors import RepixError
+
+COMMANDS = (
+    app.app,
+    blend.blend,
+    derain.derain,
+    evaluate.evaluate,
+    export.export,
+    inspect.inspect,
+    models.models,
+    rain.rain,
+    train.train,
+    translate.translate,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="repix")
+def group() -> None:
+    """Take the rain out of photos and videos, translate images, blend them without a seam, train networks for it."""
+
+
+for command in COMMANDS:
+    group.add_command(command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: one clear line and the right exit code for every deliberate error, never a traceback."""
+    try:
+        code = group.main(args=list(argv) if argv is not None else None, prog_name="repix", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.Abort:
+        click.echo("repix: interrupted", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RepixError as error:
+        click.echo(f"repix: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

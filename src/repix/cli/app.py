@@ -1,0 +1,67 @@
+"""`repix app`: the web UI."""
+
+from __future__ import annotations
+
+import click
+
+from repix.errors import MissingExtraError
+
+
+@click.command("app")
+@click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Offer one's own weight too; repeatable.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[the first free one from 7860 on]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
+@click.option("--browser/--no-browser", default=True, help="Open one. [yes]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
+@click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]")
+@click.option("--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger.")
+@click.option("--max-upload", type=click.FloatRange(0, min_open=True), default=500, show_default=True, help="In MB.")
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Minutes until uploads and results are deleted; at the end all are.",
+)
+def app(
+    models: tuple[str, ...],
+    port: int | None,
+    host: str,
+    browser: bool,
+    device: str,
+    threads: int | None,
+    max_pixels: int,
+    max_upload: float,
+    keep: float,
+) -> None:
+    """Open the page: derain, blend, translate and compare in a browser.
+
+    Only this machine reaches it, and it fetches nothing from elsewhere. Ctrl-C ends it.
+    """
+    import importlib.util
+    import ipaddress
+    import signal
+
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingExtraError("app", "gradio")
+    from repix.app.page import serve
+    from repix.app.server import Options
+
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        click.echo(f"warning: everyone who reaches {host} can use this page; there is no password", err=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
+    options = Options(models, device, threads, max_pixels, max_upload, keep)
+    try:
+        serve(
+            options,
+            host=host,
+            port=port,
+            browser=browser,
+            on_ready=lambda address: click.echo(f"repix is at {address} (Ctrl-C ends it)"),
+        )
+    except KeyboardInterrupt:
+        click.echo("repix: the page has ended, its files are deleted", err=True)

@@ -1,0 +1,110 @@
+"""`repix derain`: the rain out of photos and videos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from repix.cli.files import load_restorer, run_over_files, say_failure
+from repix.cli.options import file_options, ray_address, seconds, strength_or_auto
+from repix.errors import InputError
+
+if TYPE_CHECKING:
+    from repix.infer.images import Summary
+    from repix.infer.restorer import Quality
+
+
+@click.command()
+@file_options(
+    names="NAME_dry.EXT, DIR_dry/",
+    model="repixnet",
+    models="Shipped weight, or a weight's folder.",
+    formats="Write jpg, png, webp, tiff or avif; videos mp4, mov, mkv, webm. [as is]",
+)
+@click.option(
+    "--strength",
+    default="1",
+    show_default=True,
+    callback=strength_or_auto,
+    metavar="0…1|auto",
+    help="0 leaves the rain; auto (images only) does less to those where what is found may not be rain.",
+)
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "best"]),
+    default="fast",
+    show_default=True,
+    help="best averages what is made of four views of the image, in four times the time.",
+)
+@click.option("--start", callback=seconds, metavar="TIME", help="Videos: begin there; seconds, or H:M:S.")
+@click.option("--end", callback=seconds, metavar="TIME", help="Videos: stop there.")
+@click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
+@click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
+@click.option("--steady", is_flag=True, help="Videos: calm flicker with the neighbouring frames.")
+@click.option(
+    "--ray",
+    "address",
+    is_flag=False,
+    flag_value="",
+    callback=ray_address,
+    metavar="[ADDRESS]",
+    help="Share the work on a Ray cluster: HOST:PORT, auto, or nothing for this machine. PATH may be a URL: s3://…",
+)
+def derain(
+    paths: tuple[str, ...],
+    output: str | None,
+    model: str,
+    strength: float | Literal["auto"],
+    compare: bool,
+    device: str,
+    threads: int | None,
+    format: str | None,
+    max_pixels: int,
+    overwrite: bool,
+    quality: Quality,
+    start: float | None,
+    end: float | None,
+    codec: str | None,
+    crf: float | None,
+    steady: bool,
+    address: str | None,
+) -> None:
+    """Take the rain out of photos and videos.
+
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about an image
+    stays: size, depth, transparency, EXIF, colour profile; and about a video: sound, subtitles, frame times, rotation,
+    colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
+    """
+    import functools
+
+    from repix.infer.images import VideoOptions, restore_path
+
+    if end is not None and end <= (start or 0):
+        raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
+
+    def work() -> Summary:
+        how = functools.partial(
+            restore_path,
+            load_restorer("derain", model, "cpu" if address is not None else device, threads=threads, quality=quality),
+        )
+        if address is not None:
+            from repix.infer.cluster import restore_on_ray
+
+            how = functools.partial(
+                restore_on_ray, model, address=address or None, device=device, threads=threads or 1, quality=quality
+            )
+        return how(
+            paths,
+            output,
+            strength=strength,
+            compare=compare,
+            format=format,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            film=VideoOptions(start, end, codec, crf, steady),
+            progress=True,
+            on_result=say_failure,
+        )
+
+    run_over_files(work, "derained")

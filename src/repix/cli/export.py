@@ -1,0 +1,54 @@
+"""`repix export`: a run's network as a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from repix.errors import MissingExtraError
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the weight.")
+@click.option("--name", help="Name on the card. [the recipe's]")
+@click.option("--description", help="A sentence on the card. [the recipe's]")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
+@click.option("--figures", multiple=True, type=click.Path(path_type=Path), help="Table of evaluate --csv; repeatable.")
+@click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
+@click.option("--int8", is_flag=True, help="Let the ONNX compute in int8: less than half the time on many CPUs.")
+def export(
+    run: Path,
+    output: Path,
+    name: str | None,
+    description: str | None,
+    licence: str,
+    figures: tuple[Path, ...],
+    limits: tuple[str, ...],
+    int8: bool,
+) -> None:
+    """Make a weight (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError("train", "torch")
+    from repix.train.export import export as make_weight
+    from repix.train.export import read_figures
+
+    metrics = [row for file in figures for row in read_figures(file)]
+    card = make_weight(
+        run,
+        output,
+        name=name,
+        description=description,
+        licence=licence,
+        metrics=metrics,
+        limits=limits,
+        int8=int8,
+    )
+    worst = max(card.onnx_parity.values())
+    rounded = "; then rounded to int8" if card.int8 else ""
+    sizes = ", ".join(card.onnx_parity)
+    click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {sizes}{rounded})")

@@ -1,0 +1,83 @@
+"""What commands that run a model over files and folders do around it: load, work, say what was done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from repix.errors import WeightsError
+
+if TYPE_CHECKING:
+    from repix.infer.images import Result, Summary
+    from repix.infer.restorer import Quality, Restorer
+
+
+def load_restorer(
+    task: str,
+    model: str,
+    device: str,
+    *,
+    threads: int | None,
+    size: int | None = None,
+    quality: Quality = "fast",
+) -> Restorer:
+    """The weight, if it is made for this."""
+    from repix.infer.restorer import Restorer
+    from repix.weights import find_card
+
+    card, _ = find_card(model)
+    if card.task != task:
+        raise WeightsError(
+            f"model {model!r} is made to {card.task}, not to {task}; type: repix {card.task} PATH --model {model}"
+        )
+    return Restorer.from_pretrained(model, device, threads=threads, size=size, quality=quality)
+
+
+def run_over_files(work: Callable[[], Summary], verb: str) -> None:
+    """Do the work, say what was done, and exit with 1 where a file failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
+    begun = time.perf_counter()
+    summary = work()
+    _say_summary(summary, verb, time.perf_counter() - begun)
+    if summary.failed:
+        raise click.exceptions.Exit(1)
+
+
+def say_failure(result: Result) -> None:
+    if result.status == "failed":
+        from tqdm import tqdm
+
+        tqdm.write(f"repix: {result.message}", file=sys.stderr)  # above the bar, not through it
+
+
+def _kinds(results: Sequence[Result]) -> str:
+    from repix.io.paths import VIDEOS
+
+    films = sum(result.src.suffix.lower() in VIDEOS for result in results)
+    return "pictures" if not films else "films" if films == len(results) else "images and videos"
+
+
+def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
+    """One line that says how many, and where they are; then what could not be kept."""
+    counts = []
+    written = [path for result in summary.done for path in result.written]
+    if len(summary.done) == 1:
+        counts.append(f"{verb} {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
+    elif summary.done:
+        where = os.path.commonpath([path.parent for path in written]) or "."
+        counts.append(f"{verb} {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
+    if summary.skipped:
+        counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
+    if summary.failed:
+        counts.append(f"{len(summary.failed)} failed")
+    click.echo("; ".join(counts) or "nothing to do")
+    notes = Counter(note for result in summary.done for note in result.notes)
+    for note, count in notes.items():
+        click.echo(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))

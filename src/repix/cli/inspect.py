@@ -1,0 +1,53 @@
+"""`repix inspect`: a look into a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option(
+    "--show", required=True, metavar="VIEW", help="rain confidence stages attention features receptive-field signal"
+)
+@click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
+@click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
+@click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")
+@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The figure. [PHOTO.VIEW.png in this folder]")
+@click.option("--npz", type=click.Path(path_type=Path), help="Write the arrays there too.")
+def inspect(
+    photo: Path,
+    show: str,
+    model: str | None,
+    layer: str | None,
+    backbone: Path | None,
+    size: int,
+    output: Path | None,
+    npz: Path | None,
+) -> None:
+    """Look into a network: one labelled figure.
+
+    \b
+    repix inspect photo.jpg --show rain
+    repix inspect photo.jpg --show confidence
+    repix inspect photo.jpg --show stages --model prenet
+    repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
+    """
+    from repix.evaluate.inspect import inspect as look
+    from repix.evaluate.inspect import save_arrays
+    from repix.figures import save_figure
+    from repix.io.image import read_image
+    from repix.weights import DEFAULT_MODEL
+
+    pixels = read_image(photo).pixels
+    top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
+    part = pixels[top : top + size, left : left + size]
+    seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone)
+    output = output or Path(f"{photo.stem}.{show}.png")
+    save_figure(seen, output)
+    if npz is not None:
+        save_arrays(seen, npz)
+    click.echo(f"{seen.title}: {output}")

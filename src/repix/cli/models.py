@@ -1,0 +1,62 @@
+"""`repix models`: the models that are there."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """List the weights that are there, or tell everything about one (NAME, or the path of a weight's folder)."""
+    from repix.weights import find_card, list_cards, verify
+
+    if name is None:
+        cards = list_cards()
+        for card in cards:
+            figures = "; ".join(
+                f"{row.data}: " + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
+                for row in card.metrics
+            )
+            click.echo(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
+            if figures:
+                click.echo(f"    {figures}")
+        click.echo(f"{len(cards)} weights; `repix models NAME` tells more" if cards else "no weights are installed")
+        return
+    card, folder = find_card(name)
+    verify(card, folder)
+    click.echo(f"{card.name}: {card.description}")
+    rows = {
+        "task": card.task,
+        "works at": f"{card.size} px on the shorter side" if card.size else "",
+        "labels": ", ".join(name for name, _ in card.palette or ()),
+        "pairs": f"{card.direction} where they lie side by side" if card.task == "translate" else "",
+        "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
+        "licence": card.licence,
+        "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",
+        "sizes": f"any; padded to multiples of {card.multiple_of}",
+        "ONNX parity": ", ".join(f"{size}: {value:.1e}" for size, value in card.onnx_parity.items()),
+        "computes in": "int8" if card.int8 else "fp32",
+        "folder": folder,
+    }
+    for key, value in rows.items():
+        if value:
+            click.echo(f"  {key:<12}{value}")
+    for title, lines in (
+        (
+            "figures",
+            [
+                f"{row.data} ({row.pictures} images): "
+                + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
+                + f"  [{row.protocol}]"
+                for row in card.metrics
+            ],
+        ),
+        ("limits", card.limits),
+        ("training", [f"{key}: {value}" for key, value in card.training.items()]),
+        ("files, sha256 verified", [f"{file}  {digest}" for file, digest in card.files.items()]),
+    ):
+        if lines:
+            click.echo(f"  {title}:")
+            for line in lines:
+                click.echo(f"    {line}")

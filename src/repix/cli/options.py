@@ -1,0 +1,88 @@
+"""Options that several commands share, and what turns an option's text into a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import click
+
+from repix.errors import InputError
+
+
+def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """`90`, `1:30` or `0:01:30.5` in seconds."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or not all(0 <= part < float("inf") for part in parts):
+        raise click.BadParameter(f"{text!r} is not a time; give seconds, such as 90, or H:M:S, such as 0:01:30.5")
+    seconds = 0.0
+    for part in parts:
+        seconds = seconds * 60 + part
+    return seconds
+
+
+def strength_or_auto(context: click.Context, parameter: click.Parameter, text: str) -> float | Literal["auto"]:
+    """A number from 0 to 1, or auto."""
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{text!r} is neither a number from 0 to 1 nor auto")
+    return value
+
+
+def ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """None without --ray, empty for this machine; a path that stands where an address may is no address."""
+    if text and text != "auto" and not re.fullmatch(r"[^/\\:]+:\d+", text):
+        raise click.BadParameter(f"{text!r} is not HOST:PORT; without an address, write --ray after the paths")
+    return text
+
+
+def numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        raise InputError(f"{option} is {text!r}; expected {count} numbers with commas between them")
+    return values
+
+
+Command = Callable[..., None]
+
+
+def file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
+    """What all commands that run a weight over files and folders have in common."""
+    # click takes None for a default too
+    chosen = click.option("-m", "--model", required=True, help=models)
+    if model is not None:
+        chosen = click.option("-m", "--model", default=model, show_default=True, help=models)
+    options = (
+        click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
+        click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
+        chosen,
+        click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of images: before | after."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
+        click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]"),
+        click.option("--format", metavar="EXT", help=formats),
+        click.option(
+            "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger."
+        ),
+        click.option("--overwrite", is_flag=True, help="Write results that are already there again."),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -1,0 +1,68 @@
+"""`repix translate`: one kind of image into another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from repix.cli.files import load_restorer, run_over_files, say_failure
+from repix.cli.options import file_options
+
+if TYPE_CHECKING:
+    from repix.infer.images import Summary
+
+
+@click.command()
+@file_options(
+    names="NAME_MODEL.EXT, DIR_MODEL/",
+    model=None,
+    models="facades-labels (photo to labels), facades-photo (labels to photo), or a weight's folder.",
+    formats="Write jpg, png, webp, tiff or avif. [as is; label maps of JPEG, AVIF, HEIC and GIF: png]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(0, 8192),
+    metavar="N",
+    help="Shorter side at which the network works; results are scaled back. 0: the image's own. [the model's]",
+)
+def translate(
+    paths: tuple[str, ...],
+    output: str | None,
+    model: str,
+    compare: bool,
+    device: str,
+    threads: int | None,
+    format: str | None,
+    max_pixels: int,
+    overwrite: bool,
+    size: int | None,
+) -> None:
+    """Turn one kind of image into another, by a network that has learnt it from pairs (pix2pix).
+
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg": the input alone, of any size.
+    Networks know their images at one scale only, so larger and smaller ones are worked on at the model's size and
+    scaled back: photos smoothly, label maps without mixing colours. Size, depth, transparency and EXIF stay; grey
+    images become coloured, and a colour profile is left out, because the new colours are sRGB. Inputs are never
+    changed, unless OUT says so and --overwrite is given.
+
+    \b
+    repix translate house.jpg --model facades-labels
+    repix translate drawings/ --model facades-photo -o houses
+    """
+    from repix.infer.images import restore_path
+
+    def work() -> Summary:
+        return restore_path(
+            load_restorer("translate", model, device, threads=threads, size=size),
+            paths,
+            output,
+            compare=compare,
+            format=format,
+            overwrite=overwrite,
+            max_pixels=max_pixels,
+            progress=True,
+            on_result=say_failure,
+        )
+
+    run_over_files(work, "translated")
