@@ -434,11 +434,11 @@ def test_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, suffix: str)
     script = f"""
 import resource, numpy as np
 from repix.errors import InputError
-from repix.io.image import Image, write_image
+from repix.io.image import Picture, write_image
 noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    write_image({str(path)!r}, Image(noise))
+    write_image({str(path)!r}, Picture(noise))
 except InputError as error:
     print(error)
 """
