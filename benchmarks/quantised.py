@@ -36,6 +36,7 @@ from repix.data.dataset import Sample
 from repix.evaluate.inspect import load_network
 from repix.metrics import psnr_y
 from repix.models import create_model
+from repix.tasks import DERAIN
 from repix.train.export import to_onnx
 from repix.train.loop import last_batches
 from repix.train.quantize import to_int8
@@ -188,7 +189,7 @@ def main() -> None:
     kept = [one for kind, found in sets.items() if kind != "drawn" for one in found[: args.pictures]]
     rows = []
     prenet = to_onnx(create_model("prenet"))
-    for model in args.model or [card.name for card in list_cards() if card.task == "derain"]:
+    for model in args.model or [card.name for card in list_cards() if card.task is DERAIN]:
         forms, changing, wide = forms_of(model)
         frames = {form: frames_per_second(make, 5) for form, make in wide.items()}
         if not rows:

@@ -19,6 +19,7 @@ import pyvips
 from lines import published
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
+from repix.tasks import DERAIN
 from repix.weights import list_cards
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ SIDE, AROUND = 256, 96  # of the crop; and what the networks see beyond it
 def compare(folder: Path) -> None:
     """photo | shipped weights | PReNet (Rain100L) | PReNet (Rain100H), one file for each photo."""
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = [card.name for card in list_cards() if card.task == "derain"]
+    shipped = [card.name for card in list_cards() if card.task is DERAIN]
     restorers = [*(Restorer.from_pretrained(name) for name in shipped), *published().values()]
     for name, (top, left) in COMPARED.items():
         photo = read_image(DATA / f"{name}.jpg").pixels

@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from repix.models import create_model
+from repix.tasks import DERAIN
 from repix.train.export import to_onnx
 from repix.weights import find_card, list_cards, read_weights
 
@@ -67,7 +68,7 @@ def main() -> None:
 
     models: dict[str, bytes] = {"PReNet": to_onnx(create_model("prenet"))}
     parameters = {"PReNet": count(create_model("prenet"))}
-    for card in (card for card in list_cards() if card.task == "derain"):
+    for card in (card for card in list_cards() if card.task is DERAIN):
         _, folder = find_card(card.name)
         models[card.name] = read_weights(card, folder, "model.onnx")
         parameters[card.name] = count(create_model(card.arch, **card.args))

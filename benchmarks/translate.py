@@ -38,8 +38,9 @@ from repix.evaluate.run import evaluate
 from repix.features import FeatureStack
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, resize
-from repix.metrics import KERNEL_METRICS, LABEL_METRICS, TRANSLATION_METRICS
+from repix.metrics import KERNEL_METRICS, LABEL_METRICS
 from repix.palettes import PALETTES
+from repix.tasks import TRANSLATE
 from repix.train.loop import make_data
 from repix.train.recipe import Recipe, parse_recipe
 from repix.weights import ModelCard, find_card, read_weights
@@ -48,7 +49,7 @@ from speed import session
 ROOT = Path(__file__).resolve().parents[1]
 VGG16 = ROOT.parent / "shared" / "data" / "backbones" / "vgg16_features_fp16.pth"
 CSV = ROOT / "benchmarks" / "results" / "translate.csv"
-FIGURES = (*TRANSLATION_METRICS, *LABEL_METRICS, *KERNEL_METRICS)
+FIGURES = (*TRANSLATE.metrics, *LABEL_METRICS, *KERNEL_METRICS)
 FIELDS = ["model", "data", "pictures", "steps", "parameters", *FIGURES, "cpu_seconds_256"]
 _TURNS = 9
 _GAP = 6  # pixels between the images of a sheet
@@ -83,7 +84,7 @@ def measure(weight: str, most: int | None) -> list[dict[str, str]]:
         table = evaluate(
             {card.name: restorer},
             {part: pairs[:most]},
-            metrics=(*TRANSLATION_METRICS, *(LABEL_METRICS if palette is not None else kernel)),
+            metrics=(*TRANSLATE.metrics, *(LABEL_METRICS if palette is not None else kernel)),
             palette=palette,
             backbone=VGG16,
             progress=True,

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from confidence import ROOT, WINDOW, cases, decibels, middle, write
 from repix.infer.ensemble import VIEWS, estimate
 from repix.infer.restorer import Restorer
+from repix.tasks import DERAIN
 from repix.weights import list_cards
 
 MIRRORS = tuple(view._replace(top=0, left=0) for view in VIEWS)
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "views.csv")
     args = parser.parse_args()
     args.csv = args.csv.absolute()
-    models = args.model or [card.name for card in list_cards() if card.task == "derain"]
+    models = args.model or [card.name for card in list_cards() if card.task is DERAIN]
     write(args.csv, [row for model in models for row in measure(model, side=args.side, test=args.test)])
 
 

@@ -152,8 +152,6 @@ METRICS: Mapping[str, Metric] = {
     "lpips": lpips,
 }
 COURSE_METRICS = ("psnr_rgb", "ssim_rgb_7x7", "lpips")
-DEFAULT_METRICS = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
-TRANSLATION_METRICS = ("l1_pm1", "psnr_rgb", "ssim_rgb")
 LABEL_METRICS = ("label_accuracy", "mean_iou_pooled")
 """Of label maps."""
 KERNEL_METRICS = ("kid_vgg16", "kid_vgg16_std")

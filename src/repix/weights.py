@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from repix.errors import WeightsError, did_you_mean
+from repix.tasks import TaskField
 
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
@@ -71,7 +72,7 @@ class ModelCard(BaseModel):
 
     Attributes:
         name: what `--model` calls it.
-        task: `derain` (rainy -> dry) or `translate` (one kind of image -> another).
+        task: what it does, a key of `repix.tasks.TASKS`.
         arch: the network, a key of `repix.models.MODELS`.
         args: arguments of the network's constructor, so that the weight explains itself.
         description: what it is for, in a sentence.
@@ -94,7 +95,7 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    task: Literal["derain", "translate"]
+    task: TaskField
     arch: str
     args: dict[str, Any] = {}
     description: str = ""

@@ -23,6 +23,7 @@ from repix.infer.images import restore_path
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES, nearest_label
+from repix.tasks import DERAIN
 from repix.weights import list_cards
 from videos import make_film, sound_of
 
@@ -438,7 +439,7 @@ def test_models_are_compared_with_their_seconds(page: Any, rainy: Path) -> None:
     page.click("#compare-go")
     captions = until(lambda: page.locator("#compare-shown figcaption").all_text_contents())
     assert captions[0] == "as it was"
-    models = [*(card.name for card in list_cards() if card.task == "derain"), "darken"]
+    models = [*(card.name for card in list_cards() if card.task is DERAIN), "darken"]
     assert [re.sub(r"[\d.]+ s$", "N s", caption) for caption in captions[1:]] == [f"{name} · N s" for name in models]
     sizes = "[...document.querySelectorAll('#compare-shown img')].map(image => image.naturalWidth)"
     until(lambda: page.evaluate(sizes) == [321] * (1 + len(models)))

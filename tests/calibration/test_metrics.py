@@ -12,7 +12,8 @@ from scipy.signal import convolve2d
 
 from repix.errors import InputError
 from repix.io.image import read_image
-from repix.metrics import DEFAULT_METRICS, METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_rgb_7x7, ssim_y
+from repix.metrics import METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_rgb_7x7, ssim_y
+from repix.tasks import DERAIN
 
 RNG = np.random.default_rng(7)
 
@@ -96,7 +97,7 @@ def test_known_values() -> None:
     assert psnr_y(grey, white) - psnr_rgb(grey, white) == pytest.approx(1.322, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", DEFAULT_METRICS)
+@pytest.mark.parametrize("name", DERAIN.metrics)
 def test_types_agree(name: str) -> None:
     pred, gt = pictures("noisy")
     figure = METRICS[name](pred, gt)
@@ -105,7 +106,7 @@ def test_types_agree(name: str) -> None:
     assert METRICS[name](gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
 
 
-@pytest.mark.parametrize("name", DEFAULT_METRICS)
+@pytest.mark.parametrize("name", DERAIN.metrics)
 def test_bad_input(name: str) -> None:
     pred, gt = pictures("noisy")
     with pytest.raises(InputError, match=r"shapes \(45, 38, 3\) and \(44, 38, 3\)"):

@@ -11,6 +11,7 @@ import pyvips
 import yaml
 
 from repix.cli import main
+from repix.tasks import TRANSLATE
 from repix.weights import find_card
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -46,7 +47,7 @@ def test_a_recipe_shrunk_to_a_few_steps(
     folder = tmp_path / "runs" / name
     assert {"curves.csv", "curves.png", "pictures", "best.ckpt", "weight"} <= {path.name for path in folder.iterdir()}
     card, _ = find_card(folder / "weight")
-    assert card.task == "translate"
+    assert card.task is TRANSLATE
     pyvips.Image.black(45, 30, bands=3).cast("uchar").write_to_file("in.png")
     assert run("translate", "in.png", "-o", "out.png", "--model", folder / "weight") == 0
     out = pyvips.Image.new_from_file("out.png")

@@ -14,6 +14,7 @@ from repix.app.server import NETWORK, PROGRESS, Server, present
 from repix.errors import InputError
 from repix.io.image import write_image
 from repix.io.paths import READABLE, plan
+from repix.tasks import DERAIN
 
 MOST = 6
 """Models at once."""
@@ -36,7 +37,7 @@ def compare_models(
     rows = []
     for number, name in enumerate(models):
         progress((number, len(models)), unit="models", desc=name)
-        restorer = server.restorer(name, "derain")
+        restorer = server.restorer(name, DERAIN)
         begun = time.perf_counter()
         result = restorer(picture.pixels)
         seconds = time.perf_counter() - begun
@@ -50,7 +51,7 @@ def compare_models(
 
 def build(server: Server) -> None:
     """Put the tab's components and handlers into the page that is being built."""
-    models = server.models("derain")
+    models = server.models(DERAIN)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             file = gr.File(label="Rainy image", file_types=sorted(READABLE), height=160, elem_id="compare-file")

@@ -18,6 +18,7 @@ from repix.infer.images import VideoOptions, restore_path
 from repix.infer.video import restore_film
 from repix.io.image import Picture, pixels_like, read_image, write_image
 from repix.io.paths import READABLE, VIDEOS, plan
+from repix.tasks import DERAIN
 from repix.weights import DEFAULT_MODEL
 
 BEFORE_AFTER, RAIN = "before | after", "before | rain"
@@ -37,7 +38,7 @@ def derain_picture(server: Server, path: str, model: str, strength: float, folde
         InputError, WeightsError, BackendError: as `restore_path`; also where it only reports them.
     """
     summary = restore_path(
-        server.restorer(model, "derain"), path, folder, strength=strength, max_pixels=server.options.max_pixels
+        server.restorer(model, DERAIN), path, folder, strength=strength, max_pixels=server.options.max_pixels
     )
     for result in summary.failed:
         raise InputError(result.message)
@@ -74,7 +75,7 @@ def derain_film(
             progress(min(done, 1.0), desc=f"{rate:.1f} frames/s")
 
         notes = restore_film(
-            server.restorer(model, "derain"),
+            server.restorer(model, DERAIN),
             job.src,
             job.dst,
             strength=strength,
@@ -106,7 +107,7 @@ def _taken_away(before: Picture, after: Picture) -> Picture:
 
 def build(server: Server) -> None:
     """Put the tab's components and handlers into the page that is being built."""
-    models = server.models("derain")
+    models = server.models(DERAIN)
     model_options: dict[str, Any] = {
         "choices": models,
         "value": DEFAULT_MODEL if DEFAULT_MODEL in models else (models[0] if models else None),

@@ -21,6 +21,7 @@ import numpy as np
 from repix.errors import InputError, RepixError, WeightsError, did_you_mean
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, resize, to_8_bits, write_image
+from repix.tasks import Task
 from repix.weights import ModelCard, find_card, list_cards
 
 NETWORK = "network"
@@ -82,11 +83,11 @@ class Server:
         self._restorer = functools.lru_cache(maxsize=4)(self._load)
         self._stops: dict[str, threading.Event] = {}
 
-    def models(self, task: str) -> list[str]:
-        """Names of the weights that are made for a task."""
-        return [name for name, card in self.cards.items() if card.task == task]
+    def models(self, task: Task) -> list[str]:
+        """Names of the models that are made for a task."""
+        return [name for name, card in self.cards.items() if card.task is task]
 
-    def restorer(self, name: str, task: str) -> Restorer:
+    def restorer(self, name: str, task: Task) -> Restorer:
         """A weight, loaded once. Only those the page offers: a path that a client sends is not looked at.
 
         Raises:
@@ -94,8 +95,10 @@ class Server:
         """
         known = self.models(task)
         if name not in known:
-            offered = ", ".join(known) or f"no weight that can {task} is installed"
-            raise WeightsError(f"no model {name!r} to {task} with{did_you_mean(name, known)} (there is: {offered})")
+            offered = ", ".join(known) or f"no model that can {task.verb} is installed"
+            raise WeightsError(
+                f"no model {name!r} to {task.verb} with{did_you_mean(name, known)} (there is: {offered})"
+            )
         return self._restorer(name)
 
     def _load(self, name: str) -> Restorer:

@@ -18,6 +18,7 @@ from repix.infer.images import restore_path
 from repix.io.image import Picture, write_image
 from repix.io.paths import READABLE
 from repix.palettes import FACADES
+from repix.tasks import TRANSLATE
 
 SIZE = 256
 """Side of what is painted, in pixels: that of the images the facade networks learnt from."""
@@ -88,7 +89,7 @@ def translate_picture(server: Server, path: str, model: str, folder: Path) -> Pa
     Raises:
         InputError, WeightsError, BackendError: as `restore_path`; also where it only reports them.
     """
-    summary = restore_path(server.restorer(model, "translate"), path, folder, max_pixels=server.options.max_pixels)
+    summary = restore_path(server.restorer(model, TRANSLATE), path, folder, max_pixels=server.options.max_pixels)
     for result in summary.failed:
         raise InputError(result.message)
     return summary.done[0].written[0]
@@ -96,7 +97,7 @@ def translate_picture(server: Server, path: str, model: str, folder: Path) -> Pa
 
 def build(server: Server) -> None:
     """Put the tab's components and handlers into the page that is being built."""
-    models = server.models("translate")
+    models = server.models(TRANSLATE)
     if not models:
         gr.Markdown(NONE_INSTALLED, elem_id="translate-none")
         return

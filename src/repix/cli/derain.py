@@ -79,6 +79,7 @@ def derain(
     import functools
 
     from repix.infer.images import VideoOptions, restore_path
+    from repix.tasks import DERAIN
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
@@ -86,7 +87,7 @@ def derain(
     def work() -> Summary:
         how = functools.partial(
             restore_path,
-            load_restorer("derain", model, "cpu" if address is not None else device, threads=threads, quality=quality),
+            load_restorer(DERAIN, model, "cpu" if address is not None else device, threads=threads, quality=quality),
         )
         if address is not None:
             from repix.infer.cluster import restore_on_ray
@@ -107,4 +108,4 @@ def derain(
             on_result=say_failure,
         )
 
-    run_over_files(work, "derained")
+    run_over_files(work, DERAIN.done)

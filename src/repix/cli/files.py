@@ -17,10 +17,11 @@ from repix.errors import WeightsError
 if TYPE_CHECKING:
     from repix.infer.images import Result, Summary
     from repix.infer.restorer import Quality, Restorer
+    from repix.tasks import Task
 
 
 def load_restorer(
-    task: str,
+    task: Task,
     model: str,
     device: str,
     *,
@@ -33,9 +34,10 @@ def load_restorer(
     from repix.weights import find_card
 
     card, _ = find_card(model)
-    if card.task != task:
+    if card.task is not task:
         raise WeightsError(
-            f"model {model!r} is made to {card.task}, not to {task}; type: repix {card.task} PATH --model {model}"
+            f"model {model!r} is made to {card.task.verb}, not to {task.verb}; "
+            f"type: repix {card.task.verb} PATH --model {model}"
         )
     return Restorer.from_pretrained(model, device, threads=threads, size=size, quality=quality)
 

@@ -30,7 +30,7 @@ def models(name: str | None) -> None:
         "task": card.task,
         "works at": f"{card.size} px on the shorter side" if card.size else "",
         "labels": ", ".join(name for name, _ in card.palette or ()),
-        "pairs": f"{card.direction} where they lie side by side" if card.task == "translate" else "",
+        "pairs": f"{card.direction} where they lie side by side" if card.task.directed else "",
         "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
         "licence": card.licence,
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",

@@ -45,6 +45,6 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     if exports:
         card = make_weight(checkpoint, folder / "weight")
         click.echo(f"trained {card.name}, {card.training['steps']} steps → {folder / 'weight'}")
-        click.echo(f"try it: repix {card.task} PHOTO --model {folder / 'weight'}")
+        click.echo(f"try it: repix {card.task.verb} PHOTO --model {folder / 'weight'}")
     else:
         click.echo(f"trained {settings.name} → {checkpoint}")

@@ -51,10 +51,11 @@ def translate(
     repix translate drawings/ --model facades-photo -o houses
     """
     from repix.infer.images import restore_path
+    from repix.tasks import TRANSLATE
 
     def work() -> Summary:
         return restore_path(
-            load_restorer("translate", model, device, threads=threads, size=size),
+            load_restorer(TRANSLATE, model, device, threads=threads, size=size),
             paths,
             output,
             compare=compare,
@@ -65,4 +66,4 @@ def translate(
             on_result=say_failure,
         )
 
-    run_over_files(work, "translated")
+    run_over_files(work, TRANSLATE.done)

@@ -23,13 +23,11 @@ from repix.infer.ensemble import VIEWS
 from repix.io.image import read_image, resize, to_8_bits
 from repix.metrics import (
     COURSE_METRICS,
-    DEFAULT_METRICS,
     KERNEL_METRICS,
     KNOWN_METRICS,
     LABEL_METRICS,
     LOWER_IS_BETTER,
     METRICS,
-    TRANSLATION_METRICS,
     KernelDistance,
     MeanIoU,
     Metric,
@@ -37,6 +35,7 @@ from repix.metrics import (
     label_accuracy,
 )
 from repix.palettes import VOID, LabelColour, nearest_label
+from repix.tasks import DERAIN, TASKS, TRANSLATE
 from repix.weights import ModelCard
 
 Image = np.ndarray[Any, np.dtype[Any]]
@@ -298,7 +297,7 @@ def contact_sheet(
     if metric is None:
         raise InputError(f"{', '.join(table.metrics)} have no figure for one image; add one that has, such as psnr_rgb")
     cards = _cards(restorers)
-    if any(card.task == "translate" for card in cards):
+    if not all(card.task.local for card in cards):
         side = _WHOLE  # what changes is everywhere
     panels: list[Panel] = []
     for data, found in _directed(cards, pairs).items():
@@ -453,6 +452,10 @@ def _directed(cards: Sequence[ModelCard], pairs: Mapping[str, Sequence[Pair]]) -
 def _default_metrics(protocol: Protocol, cards: Sequence[ModelCard], *, labels: bool, kernel: bool) -> tuple[str, ...]:
     if protocol == "course":
         return COURSE_METRICS
-    if not labels and not any(card.task == "translate" for card in cards):
-        return DEFAULT_METRICS
-    return (*TRANSLATION_METRICS, *(LABEL_METRICS if labels else KERNEL_METRICS if kernel else ()))
+    tasks = {card.task for card in cards} or {TRANSLATE if labels else DERAIN}
+    found = [name for task in TASKS.values() if task in tasks for name in task.metrics]
+    if labels:
+        found += LABEL_METRICS
+    elif kernel and any(task.adversarial for task in tasks):
+        found += KERNEL_METRICS
+    return tuple(dict.fromkeys(found))

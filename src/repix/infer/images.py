@@ -20,6 +20,7 @@ from repix.errors import InputError, RepixError
 from repix.infer.restorer import Restorer, Strength, check_strength
 from repix.io.image import MAX_PIXELS, Picture, read_image, write_image
 from repix.io.paths import Job, Plan, plan
+from repix.tasks import DERAIN
 
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
 _WORKERS = 4
@@ -134,15 +135,15 @@ def restore_path(
             on_result(result)
 
     card = restorer.card
-    translates = card is not None and card.task == "translate"
+    task = card.task if card is not None else DERAIN
     jobs, settled = find_jobs(
         src,
         dst,
         format=format,
         compare=compare,
         overwrite=overwrite,
-        films=not translates,
-        tag=card.name if card is not None and translates else "dry",
+        films=task.takes_video,
+        tag=task.result_suffix(card.name if card is not None else None),
         lossless=card is not None and card.palette is not None,
     )
     for result in settled:
@@ -289,8 +290,8 @@ def _restore(
             note = f"strength {found:.1f}: what the network found may not be rain"
             picture = replace(picture, notes=(*picture.notes, note))
     made = restorer(picture.pixels, strength=strength, out=out, progress=progress)
-    translated = restorer.card is not None and restorer.card.task == "translate"
-    return picture.repainted(made) if translated else picture.with_pixels(made)
+    task = restorer.card.task if restorer.card is not None else DERAIN
+    return picture.with_pixels(made) if task.keeps_icc else picture.repainted(made)
 
 
 def _write(job: Job, wanted: list[Path], rainy: Picture, restored: Picture) -> Result:

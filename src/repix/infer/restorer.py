@@ -65,8 +65,8 @@ class Restorer:
     ) -> None:
         if quality not in get_args(Quality):
             raise InputError(f"quality must be 'fast' or 'best', got {quality!r}")
-        if quality == "best" and card is not None and card.task != "derain":
-            raise InputError(f"quality best is for networks that derain; {card.name} is made to {card.task}")
+        if quality == "best" and card is not None and not card.task.self_ensemble:
+            raise InputError(f"quality best is not for networks that {card.task.verb}, such as {card.name}; use fast")
         self.backend = backend
         self.multiple_of = multiple_of
         self.tiling = tiling

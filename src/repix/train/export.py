@@ -216,7 +216,7 @@ def _translation(recipe: Recipe) -> dict[str, Any]:
     Where images were brought to one size (`jitter`) before patches were cut out, an image of a patch's size is what
     the network knows (pix2pix's 286 and 256); elsewhere it knows images as they came.
     """
-    if recipe.task != "translate":
+    if not recipe.task.directed:
         return {}
     palette: Any = _final_args(recipe).get("palette")
     if isinstance(palette, str):

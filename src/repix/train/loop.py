@@ -200,7 +200,7 @@ def make_data(recipe: Recipe) -> RestorationData:
         direction=recipe.data.direction,
         limit=recipe.data.limit,
         augment=Augment(recipe.data.jitter, recipe.data.flip, recipe.data.scale, recipe.data.turn, recipe.data.colour)
-        if recipe.task == "translate"
+        if recipe.task.needs_pairs
         else None,
         watched=recipe.data.watched,
         validate_most=recipe.data.validate_most,

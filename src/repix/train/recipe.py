@@ -25,6 +25,7 @@ from pydantic import (
 
 from repix.data.dataset import KINDS, Span
 from repix.errors import RecipeError, WeightsError, did_you_mean
+from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
 
 
@@ -95,10 +96,6 @@ class Data(_Strict):
         return self
 
 
-_OF_TRANSLATION = ("direction", "jitter", "flip", "scale", "turn", "colour")
-_OF_DERAINING = ("photos", "masks", "mixture")
-
-
 class Stage(_Strict):
     """A stretch of training with settings of its own."""
 
@@ -131,7 +128,7 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    task: Literal["derain", "translate"] = "derain"
+    task: TaskField = DERAIN
     model: str
     args: dict[str, Any] = {}
     init: str | None = Field(
@@ -170,19 +167,19 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:
         """What one task would swallow unread is an error; a value equal to the default says nothing."""
-        other = _OF_TRANSLATION if self.task == "derain" else _OF_DERAINING
-        for key in other:
+        for key in (key for task in TASKS.values() for key in task.data_keys if key not in self.task.data_keys):
             if getattr(self.data, key) != Data.model_fields[key].default:
                 raise ValueError(f"data.{key} does not go with task: {self.task}; leave it out")
         adversarial = any("adversarial" in stage.losses for stage in self.stages)
-        if self.task == "derain" and (adversarial or self.discriminator):
-            raise ValueError("an adversarial loss and its discriminator go with task: translate only")
+        if not self.task.adversarial and (adversarial or self.discriminator):
+            takers = " or ".join(task.name for task in TASKS.values() if task.adversarial)
+            raise ValueError(f"an adversarial loss and its discriminator go with task: {takers} only")
         if adversarial and self.precision == "16-mixed":
             raise ValueError("an adversarial loss takes precision: bf16-mixed or 32-true, not 16-mixed")
         if self.optimizer.name == "muon" and self.precision == "16-mixed":
             raise ValueError("optimizer.name muon takes precision: bf16-mixed or 32-true, not 16-mixed")
-        if self.task == "translate" and not self.data.pairs:
-            raise ValueError("nothing to translate: give data.pairs, a folder of pairs")
+        if self.task.needs_pairs and not self.data.pairs:
+            raise ValueError(f"nothing to {self.task.verb}: give data.pairs, a folder of pairs")
         return self
 
     @property

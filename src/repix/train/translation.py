@@ -16,6 +16,7 @@ from repix.errors import RecipeError, did_you_mean
 from repix.infer.tiling import Pixels
 from repix.losses.adversarial import Adversarial
 from repix.models.pix2pix import PatchGAN
+from repix.tasks import DERAIN, TRANSLATE, Task
 from repix.train.recipe import Recipe, Stage
 from repix.train.task import RestorationTask
 
@@ -24,8 +25,8 @@ def create_task(recipe: Recipe, *, sets: list[str] | None = None, pictures: Path
     """The task that a recipe asks for; arguments as `RestorationTask`'s."""
     if any("adversarial" in stage.losses for stage in recipe.stages):
         return Pix2PixTask(recipe, sets=sets, pictures=pictures)
-    kind = TranslationTask if recipe.task == "translate" else RestorationTask
-    return kind(recipe, sets=sets, pictures=pictures)
+    kinds: Mapping[Task, type[RestorationTask]] = {DERAIN: RestorationTask, TRANSLATE: TranslationTask}
+    return kinds[recipe.task](recipe, sets=sets, pictures=pictures)
 
 
 class TranslationTask(RestorationTask):

@@ -21,6 +21,7 @@ from repix.app.page import build_app, serve, theme
 from repix.app.server import Options, Server, StoppedError, save_zip
 from repix.errors import InputError, WeightsError
 from repix.io.image import Picture, read_image, write_image
+from repix.tasks import DERAIN, TRANSLATE
 from repix.weights import list_cards
 
 T = TypeVar("T")
@@ -45,16 +46,16 @@ def in_a_loop(function: Callable[[], T]) -> T:
 def test_a_weight_of_ones_own_is_offered_for_its_task_only(tmp_path: Path, make_weight: Callable[..., Path]) -> None:
     weights = (make_weight("mine"), make_weight("paint", task="translate"))
     server = Server(Options(models=tuple(map(str, weights))), tmp_path)
-    for task, own in (("derain", "mine"), ("translate", "paint")):
-        assert server.models(task) == [*(card.name for card in list_cards() if card.task == task), own]
-    assert server.restorer("mine", "derain") is server.restorer("mine", "derain")
+    for task, own in ((DERAIN, "mine"), (TRANSLATE, "paint")):
+        assert server.models(task) == [*(card.name for card in list_cards() if card.task is task), own]
+    assert server.restorer("mine", DERAIN) is server.restorer("mine", DERAIN)
     with pytest.raises(WeightsError, match="no model 'paint' to derain"):
-        server.restorer("paint", "derain")
+        server.restorer("paint", DERAIN)
 
 
 def test_a_path_that_a_client_sends_is_not_opened(server: Server, darkening_weight: Path) -> None:
     with pytest.raises(WeightsError, match="no model"):
-        server.restorer(str(darkening_weight), "derain")
+        server.restorer(str(darkening_weight), DERAIN)
 
 
 def test_what_is_old_is_deleted_and_what_is_new_stays(server: Server) -> None:

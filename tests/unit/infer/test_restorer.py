@@ -165,7 +165,7 @@ def test_quality_is_kept_and_checked(darkening_weight: Path, make_weight: Callab
     assert best.side_by_side()[0].backend is not best.backend
     with pytest.raises(InputError, match="quality must be 'fast' or 'best', got 'worst'"):
         Restorer(Seen(), quality="worst")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="quality best is for networks that derain; sized is made to translate"):
+    with pytest.raises(InputError, match="quality best is not for networks that translate, such as sized"):
         Restorer.from_pretrained(make_weight("sized", task="translate"), quality="best")
 
 

@@ -13,6 +13,7 @@ from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.palettes import FACADES
+from repix.tasks import TRANSLATE
 from repix.train.export import export
 
 
@@ -56,7 +57,7 @@ def test_a_card_says_what_a_translation_needs(tmp_path: Path, palette: str | Non
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
     torch.save({"state_dict": state, "global_step": 2}, tmp_path / "last.ckpt")
     card = export(tmp_path, tmp_path / "weight")
-    assert (card.task, card.direction, card.size) == ("translate", "BtoA", 32 if palette else None)
+    assert (card.task, card.direction, card.size) == (TRANSLATE, "BtoA", 32 if palette else None)
     assert [name for name, _ in card.palette or ()] == (names or [])
     assert [rgb for _, rgb in card.palette or ()] == (wanted or [])
     image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)

@@ -13,6 +13,7 @@ import torch
 
 from repix.errors import RecipeError
 from repix.infer.restorer import Restorer
+from repix.tasks import TRANSLATE
 from repix.train.curves import read_curves
 from repix.train.export import export
 from repix.train.loop import train
@@ -160,7 +161,7 @@ def test_what_is_learnt_from_pairs_is_exported_and_runs_at_any_size(pairs: Path,
     assert held[60] < 0.35  # answering with grey would be 0.5
     assert score == {step: -value for step, value in held.items()}
     card = export(tmp_path / "run", tmp_path / "weight")
-    assert card.task == "translate"
+    assert card.task is TRANSLATE
     assert card.tiling is None
     assert card.training["steps"] in held
     restorer = Restorer.from_pretrained(tmp_path / "weight", "cpu")
