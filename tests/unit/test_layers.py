@@ -17,7 +17,18 @@ ROOT = Path(repix.__file__).parent
 # the leaves import nothing of repix but `errors`
 ORDER = ("io", "infer", "degradations", "data", "models", "losses", "train", "evaluate", "app", "cli", "__main__")
 LAYERS = {name: place for place, name in enumerate(ORDER)}
-LEAVES = {"_environment", "errors", "metrics", "palettes", "weights", "features", "poisson", "tasks", "__init__"}
+LEAVES = {
+    "_environment",
+    "_types",
+    "errors",
+    "metrics",
+    "palettes",
+    "weights",
+    "features",
+    "poisson",
+    "tasks",
+    "__init__",
+}
 TORCH_FREE_DATA = ("degradations/hard_negatives", "palettes", "data/pairs", "degradations/rain")
 TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
 HEAVY = ("torch", "lightning", "onnxruntime", "gradio", "ray", "av", "scipy", "skimage", "pyvips", "pillow_heif", "PIL")

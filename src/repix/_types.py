@@ -1,0 +1,41 @@
+"""What every part of repix shares: types of arrays, errors in one line, optional dependencies."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repix.errors import MissingExtraError
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+"""(H, W, 3) RGB, upright, 0…255 or 0…65535."""
+
+Floats = NDArray[np.float32]
+"""Numbers of a computation; an image is (N, 3, H, W) RGB in [0, 1] where nothing else is said."""
+
+_MOST_CHARACTERS = 300
+_PARTS = {"train": ("torch", "lightning", "yaml"), "app": ("gradio",), "scale": ("ray",)}  # extra -> its main modules
+_PACKAGES = {"skimage": "scikit-image", "yaml": "pyyaml"}  # module -> what it is installed by, where names differ
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line and not longer than 300 characters; the name of its type where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+
+
+def require(extra: str, *modules: str) -> None:
+    """Refuse what needs an optional part of repix that is not installed. Imports nothing.
+
+    Args:
+        extra: name in `pip install 'repix[extra]'`.
+        modules: what is needed of it; by default its main modules.
+
+    Raises:
+        MissingExtraError: one of the modules is not installed.
+    """
+    for module in modules or _PARTS[extra]:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(extra, _PACKAGES.get(module, module))

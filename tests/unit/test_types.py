@@ -1,0 +1,26 @@
+"""Errors in one line, and optional dependencies by name."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from repix._types import one_line, require
+from repix.errors import MissingExtraError
+
+
+def test_an_error_becomes_one_line() -> None:
+    assert one_line(ValueError("a\n\tb  c\n")) == "a b c"
+    assert one_line(MemoryError()) == "MemoryError"
+    assert one_line(ValueError("x" * 1000)) == "x" * 299 + "…"
+
+
+def test_what_is_missing_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
+    with pytest.raises(MissingExtraError, match=r"needs scikit-image, .* 'repix\[train\]'"):
+        require("train", "skimage")
+    with pytest.raises(MissingExtraError, match=r"needs ray, .* 'repix\[scale\]'"):
+        require("scale")
+    require("train", "numpy")
