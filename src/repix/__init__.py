@@ -21,6 +21,7 @@ _PUBLIC = {
     "write_image": "repix.io.image",
     "BlendReport": "repix.poisson.blend",
     "blend": "repix.poisson.blend",
+    "blend_images": "repix.poisson.compose",
     "edit_selection": "repix.poisson.blend",
     "create_mask_from_points": "repix.poisson.mask",
     "RepixError": "repix.errors",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from repix.poisson.blend import BlendReport as BlendReport
     from repix.poisson.blend import blend as blend
     from repix.poisson.blend import edit_selection as edit_selection
+    from repix.poisson.compose import blend_images as blend_images
     from repix.poisson.mask import create_mask_from_points as create_mask_from_points
 
 

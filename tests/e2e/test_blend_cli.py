@@ -45,12 +45,12 @@ def pixels(path: str | Path) -> NDArray[np.generic]:
 
 
 def test_a_polygon_goes_beside_the_target(blend: Run, photo: NDArray[np.uint8]) -> None:
-    code, out, err = blend("source.png", "target.png", "--polygon", POLYGON, "--at", "20,11")
+    code, out, err = blend("source.png", "target.png", "--polygon", POLYGON, "--offset", "20,11")
     assert code == 0, err
     assert "multigrid cycles" in out
     assert "grey levels → target_blend.png" in out
     points = [tuple(map(int, p.split(","))) for p in POLYGON.split()]
-    wanted, _ = repix.blend(photo[:40, :50], 255 - photo, polygon=points, at=(11, 20))
+    wanted, _ = repix.blend(photo[:40, :50], 255 - photo, polygon=points, offset=(11, 20))
     np.testing.assert_array_equal(pixels("target_blend.png"), wanted)
 
 
@@ -106,7 +106,7 @@ def test_sixteen_bits_alpha_and_metadata_of_the_target_stay(blend: Run, photo: N
     np.testing.assert_array_equal(result.alpha, alpha)
     Image.fromarray(photo).save("camera.jpg", exif=exif.tobytes(), icc_profile=profile, dpi=(300, 300))
     write_image("opaque.png", Picture(photo[:40, :50] * np.uint16(257), bits=16))
-    assert blend("opaque.png", "camera.jpg", "--polygon", POLYGON, "--at", "3,-2", "-o", "out.jpg")[0] == 0
+    assert blend("opaque.png", "camera.jpg", "--polygon", POLYGON, "--offset", "3,-2", "-o", "out.jpg")[0] == 0
     with Image.open("out.jpg") as image:
         assert image.getexif()[0x010F] == "Kamera"
         assert image.info["icc_profile"] == profile
@@ -123,13 +123,13 @@ def test_grey_targets_stay_grey(blend: Run, photo: NDArray[np.uint8]) -> None:
 
 
 def test_scaled_and_turned(blend: Run) -> None:
-    assert blend("source.png", "target.png", "--polygon", POLYGON, "--at", "10,5", "-o", "a.png")[0] == 0
+    assert blend("source.png", "target.png", "--polygon", POLYGON, "--offset", "10,5", "-o", "a.png")[0] == 0
     code, out, _ = blend(
         "source.png",
         "target.png",
         "--polygon",
         POLYGON,
-        "--at",
+        "--offset",
         "10,5",
         "--scale",
         "0.5",
@@ -140,14 +140,14 @@ def test_scaled_and_turned(blend: Run) -> None:
     )
     assert code == 0
     count = int(out.split()[0])
-    code, out, _ = blend("source.png", "target.png", "--polygon", POLYGON, "--at", "10,5", "-o", "c.png")
+    code, out, _ = blend("source.png", "target.png", "--polygon", POLYGON, "--offset", "10,5", "-o", "c.png")
     assert abs(count / int(out.split()[0]) - 0.25) < 0.03
     changed = (pixels("b.png") != pixels("target.png")).any(axis=2)
     assert 0 < changed.sum() <= count
 
 
 @pytest.mark.parametrize("mode", ["colour", "illumination", "flatten"])
-def test_edits_of_one_picture(blend: Run, photo: NDArray[np.uint8], mode: str) -> None:
+def test_edits_of_one_image(blend: Run, photo: NDArray[np.uint8], mode: str) -> None:
     options = ["--gain", "0.5,1,1.5", "--alpha", "0.3", "--beta", "0.1", "--threshold", "20"]
     code, _, err = blend("target.png", "--mode", mode, "--polygon", POLYGON, *options)
     assert code == 0, err
@@ -169,7 +169,7 @@ def test_tiling(blend: Run) -> None:
 
 def test_descent_says_how_far_off_it_is(blend: Run) -> None:
     pytest.importorskip("torch")
-    code, out, err = blend("source.png", "target.png", "--polygon", POLYGON, "--at", "4,-3", "--descent", "20")
+    code, out, err = blend("source.png", "target.png", "--polygon", POLYGON, "--offset", "4,-3", "--descent", "20")
     assert code == 0, err
     errors = [float(line.split("off by ")[1].split()[0]) for line in out.splitlines() if line.startswith("step ")]
     assert len(errors) == 10
@@ -181,8 +181,8 @@ def test_descent_says_how_far_off_it_is(blend: Run) -> None:
 
 
 BAD: list[tuple[list[str], str]] = [
-    (["source.png", "target.png"], "source.png is not transparent, so nothing is selected"),
-    (["source.png"], "--mode import needs a TARGET"),
+    (["source.png", "target.png"], "nothing is selected: give a polygon or a mask"),
+    (["source.png"], "mode 'import' needs a target"),
     (["source.png", "target.png", "--polygon", "1,2 3,4"], "polygon of 2 points"),
     (["source.png", "target.png", "--polygon", "broken.json"], "broken.json: the polygon is not valid JSON"),
     (["source.png", "target.png", "--polygon", "none.json"], "cannot read the polygon file none.json"),
@@ -191,19 +191,23 @@ BAD: list[tuple[list[str], str]] = [
     (["source.png", "target.png", "--mask", "black.png"], "the mask is empty"),
     (["source.png", "target.png", "--mask", "target.png"], "the mask has shape"),
     (["source.png", "target.png", "--mask", "none.png"], "none.png: cannot be read"),
-    (["source.png", "target.png", "--polygon", POLYGON, "--at", "999,0"], "outside the target"),
+    (["source.png", "target.png", "--polygon", POLYGON, "--offset", "999,0"], "outside the target"),
     (["source.png", "target.png", "--polygon", "900,900 950,900 950,950"], "the mask is empty"),
-    (["source.png", "target.png", "--polygon", POLYGON, "--at", "3"], "--at is '3'"),
-    (["source.png", "target.png", "--polygon", POLYGON, "--at", "1.5,2"], "two whole numbers"),
+    (["source.png", "target.png", "--polygon", POLYGON, "--offset", "3"], "--offset is '3'"),
+    (["source.png", "target.png", "--polygon", POLYGON, "--offset", "1.5,2"], "two whole numbers"),
     (["source.png", "target.png", "--polygon", POLYGON, "--scale", "0"], "scale is 0"),
+    (["target.png", "--mode", "tile", "--polygon", POLYGON], "leave out the mask and the polygon"),
     (["source.png", "target.png", "--polygon", POLYGON, "-o", "target.png"], "would be overwritten"),
     (["source.png", "target.png", "--polygon", POLYGON, "-o", "x.xyz"], "cannot write .xyz"),
     (["source.png", "broken.json", "--polygon", POLYGON], "not an image"),
     (["none.png", "target.png", "--polygon", POLYGON], "none.png: cannot be read"),
-    (["source.png", "target.png", "--mode", "flatten", "--polygon", POLYGON], "leave out TARGET"),
-    (["source.png", "target.png", "--mode", "mixed", "--polygon", POLYGON, "--descent", "9"], "leave out --mode mixed"),
-    (["source.png", "target.png", "--polygon", POLYGON, "--at", "900,0", "--descent", "9"], "outside the target"),
-    (["source.png", "--mode", "flatten", "--polygon", POLYGON, "--scale", "2"], "leave out --at, --scale"),
+    (["source.png", "target.png", "--mode", "flatten", "--polygon", POLYGON], "leave out the target"),
+    (
+        ["source.png", "target.png", "--mode", "mixed", "--polygon", POLYGON, "--descent", "9"],
+        "leave out the mode 'mixed'",
+    ),
+    (["source.png", "target.png", "--polygon", POLYGON, "--offset", "900,0", "--descent", "9"], "outside the target"),
+    (["source.png", "--mode", "flatten", "--polygon", POLYGON, "--scale", "2"], "leave out offset, scale"),
     (["source.png", "--mode", "colour", "--polygon", POLYGON, "--gain", "1,2"], "--gain is '1,2'"),
     (["source.png", "--mode", "illumination", "--polygon", POLYGON, "--beta", "2"], "beta"),
 ]
@@ -220,6 +224,12 @@ def test_one_clear_line(blend: Run, work: Path, arguments: list[str], message: s
     assert len(err.strip().splitlines()) == 1
     assert not out
     assert {path.name: path.read_bytes() for path in work.iterdir()} == before
+
+
+def test_the_option_of_version_0_1_names_the_new_one(blend: Run) -> None:
+    code, _, err = blend("source.png", "target.png", "--polygon", POLYGON, "--at", "3,4")
+    assert code == 2
+    assert "--at is now --offset" in err
 
 
 def test_an_input_is_replaced_only_when_told_to(blend: Run) -> None:

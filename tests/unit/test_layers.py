@@ -15,7 +15,20 @@ import repix
 ROOT = Path(repix.__file__).parent
 
 # the leaves import nothing of repix but `errors`
-ORDER = ("io", "infer", "degradations", "data", "models", "losses", "train", "evaluate", "app", "cli", "__main__")
+ORDER = (
+    "io",
+    "infer",
+    "poisson",
+    "degradations",
+    "data",
+    "models",
+    "losses",
+    "train",
+    "evaluate",
+    "app",
+    "cli",
+    "__main__",
+)
 LAYERS = {name: place for place, name in enumerate(ORDER)}
 LEAVES = {
     "_environment",
@@ -25,7 +38,6 @@ LEAVES = {
     "palettes",
     "weights",
     "features",
-    "poisson",
     "tasks",
     "__init__",
 }
@@ -90,8 +102,6 @@ def test_imports_go_to_the_left(path: Path) -> None:
 )
 def test_base_install_needs_no_torch(path: Path) -> None:
     heavy = {name.split(".")[0] for name in imports(path, top_only=True)} & {"torch", "lightning", "skimage"}
-    if path.name == "torch.py":  # the course's method, for comparison only
-        return
     assert not heavy, f"{path} imports {heavy} at its top"
 
 

@@ -30,7 +30,7 @@ PAIRS = {
             *[(72, 170), (100, 158), (150, 165), (200, 152), (255, 160), (272, 200), (275, 260), (262, 320)],
             *[(235, 370), (190, 405), (145, 395), (110, 355), (88, 300), (74, 240)],
         ],
-        "at": (7, 5),
+        "offset": (7, 5),
         "mode": "import",
         "shown": (slice(40, 480), slice(60, 380)),
     },
@@ -47,14 +47,14 @@ PAIRS = {
             (110, 185),
             (52, 155),
         ],
-        "at": (215, -10),
+        "offset": (215, -10),
         "mode": "import",
         "shown": (slice(190, 440), slice(20, 420)),
     },
     "equation_2024": {
         "files": ("source.png", "target.jpg"),
         "polygon": [(9, 10), (138, 10), (138, 128), (9, 128)],
-        "at": (25, 420),
+        "offset": (25, 420),
         "mode": "mixed",
         "shown": (slice(0, 200), slice(330, 640)),
     },
@@ -126,7 +126,7 @@ def pair(name: str) -> tuple[Pixels, Pixels]:
 
 def faces() -> None:
     source, target = pair("monolisa")
-    options = {key: PAIRS["monolisa"][key] for key in ("polygon", "at")}
+    options = {key: PAIRS["monolisa"][key] for key in ("polygon", "offset")}
     shown = PAIRS["monolisa"]["shown"]
     results = [repix.blend(source, target, mode=mode, **options)[0] for mode in ("import", "monochrome", "average")]
     save("faces", row(*(small(p[shown], 260) for p in (source, target, *results))))
@@ -141,12 +141,12 @@ def course() -> None:
     rows = []
     for name, options in PAIRS.items():
         source, target = pair(name)
-        polygon, at, mode = (options[key] for key in ("polygon", "at", "mode"))
-        window = [slice(-start, size - start) for start, size in zip(at, target.shape[:2], strict=True)]
+        polygon, offset, mode = (options[key] for key in ("polygon", "offset", "mode"))
+        window = [slice(-start, size - start) for start, size in zip(offset, target.shape[:2], strict=True)]
         moved = cut(source, *window, "edge")
         placed = cut(repix.create_mask_from_points(polygon, *source.shape[:2]), *window, "constant") > 0
         naive = np.where(placed[..., None], moved, target)
-        ours, report = repix.blend(source, target, polygon=polygon, at=at, mode=mode)
+        ours, report = repix.blend(source, target, polygon=polygon, offset=offset, mode=mode)
         s, t = (torch.from_numpy(p.transpose(2, 0, 1).astype(np.float32) / 255) for p in (moved, target))
         adam, adam_report = descend(s, t, placed, steps=5000)
         theirs = np.rint(adam.clamp(0, 1).numpy().transpose(1, 2, 0) * 255).astype(np.uint8)

@@ -1,11 +1,10 @@
-"""The page's second tab: a region of one image into another, chosen, placed and solved while one looks."""
+"""The web UI's second tab: a region of one image into another, chosen, moved and solved while one looks."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,10 +17,11 @@ from repix.app import examples
 from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import Server, present
 from repix.errors import InputError
-from repix.io.image import Picture, pixels_like, write_image
+from repix.io.image import Picture, write_image
 from repix.io.paths import READABLE, WRITABLE
-from repix.poisson.blend import BlendReport, Mode, blend
-from repix.poisson.mask import create_mask_from_points, parse_polygon, scale_and_rotate, threshold_mask
+from repix.poisson.blend import BlendReport, Mode
+from repix.poisson.compose import BlendedPicture, blend_images
+from repix.poisson.mask import create_mask_from_points, parse_polygon
 
 _HERE = Path(__file__).parent
 _SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full images
@@ -61,39 +61,27 @@ class Placing(BaseModel):
     mode: Mode = "import"
 
 
-def paste(source: Picture, target: Picture, placing: Placing) -> tuple[Picture, BlendReport]:
+def paste(source: Picture, target: Picture, placing: Placing) -> BlendedPicture:
     """The target with the selection of the source in it; the target's metadata, depth and transparency stay.
 
     Raises:
         InputError: nothing is selected, or it lies outside the target.
     """
-    pixels, lost = pixels_like(source, target)
-    opaque = None if source.alpha is None else threshold_mask(source.alpha)[0]
-    left, top, right, bottom = _box(placing, pixels.shape[:2])
-    # only what is selected is turned; one pixel around it, whose gradients are needed
-    rows = slice(max(0, math.floor(top) - 1), math.ceil(bottom) + 2)
-    columns = slice(max(0, math.floor(left) - 1), math.ceil(right) + 2)
-    cut = pixels[rows, columns]
-    selection = _selection(placing, (rows.start, columns.start), cut.shape[:2])
-    if opaque is not None:
-        selection &= opaque[rows, columns]
-    # where the middle of the box comes to lie when the cut is turned about its own middle
-    dy = (top + bottom) / 2 - rows.start - (cut.shape[0] - 1) / 2
-    dx = (left + right) / 2 - columns.start - (cut.shape[1] - 1) / 2
-    if placing.scale != 1 or placing.rotate % 360 != 0:
-        cut, selection = scale_and_rotate(cut, selection, placing.scale, placing.rotate)
-        cos, sin = math.cos(math.radians(placing.rotate)), math.sin(math.radians(placing.rotate))
-        dy, dx = placing.scale * (cos * dy - sin * dx), placing.scale * (sin * dy + cos * dx)
-    at = (
-        round(placing.y - dy - (cut.shape[0] - 1) / 2),
-        round(placing.x - dx - (cut.shape[1] - 1) / 2),
+    left, top, right, bottom = _box(placing, source.pixels.shape[:2])
+    return blend_images(
+        source,
+        target,
+        mask=_mask(placing, source.pixels.shape[:2], (left, top, right, bottom)),
+        offset=(placing.y, placing.x),
+        anchor=((top + bottom) / 2, (left + right) / 2),
+        scale=placing.scale,
+        rotate=placing.rotate,
+        mode=placing.mode,
     )
-    blended, report = blend(cut, target.pixels, mask=selection, at=at, mode=placing.mode)
-    return replace(target.with_pixels(blended), notes=(*target.notes, *lost)), report
 
 
 def _box(placing: Placing, shape: Sequence[int]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of all that is drawn, inside the source."""
+    """Left, top, right and bottom of all that is drawn, inside the source; the browser outlines the same box."""
     parts = [np.array(placing.polygon)] if placing.polygon else []
     for stroke in placing.strokes:
         if not stroke.erase:
@@ -106,20 +94,23 @@ def _box(placing: Placing, shape: Sequence[int]) -> tuple[float, float, float, f
     return float(left), float(top), float(right), float(bottom)
 
 
-def _selection(placing: Placing, origin: tuple[int, int], shape: Sequence[int]) -> NDArray[np.bool_]:
-    """The drawn mask in a window of the source that begins at `origin` (y, x)."""
+def _mask(placing: Placing, shape: Sequence[int], box: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    """What is drawn, `(H, W)` of the source; drawn in the box alone, because sources may be large."""
     from PIL import Image, ImageDraw
 
-    height, width = shape[:2]
+    x, y = math.floor(box[0]), math.floor(box[1])
+    width, height = math.ceil(box[2]) + 1 - x, math.ceil(box[3]) + 1 - y
     inside = np.zeros((height, width), np.uint8)
     if placing.polygon:
-        inside = create_mask_from_points(np.array(placing.polygon) - origin[::-1], height, width)
+        inside = create_mask_from_points(np.array(placing.polygon) - (x, y), height, width)
     image = Image.fromarray(inside)
     pen = ImageDraw.Draw(image)
     for stroke in placing.strokes:
-        points = [(x - origin[1], y - origin[0]) for x, y in stroke.points]
+        points = [(px - x, py - y) for px, py in stroke.points]
         draw_line(pen, points, 2 * stroke.radius, 0 if stroke.erase else 255)
-    return np.asarray(image) > 0
+    mask = np.zeros(tuple(shape), bool)
+    mask[y : y + height, x : x + width] = np.asarray(image) > 0
+    return mask
 
 
 def _said(report: BlendReport, seconds: float) -> str:
@@ -189,21 +180,21 @@ def build(server: Server) -> None:
         told = {"polygon": pair.polygon, "at": pair.at, "mode": pair.mode}
         return [{"kind": "pictures", **shown, **told}, {**paths, "asked": None}]
 
-    def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[Picture, BlendReport, float]:
+    def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[BlendedPicture, float]:
         source, target = (server.read(present(chosen.get(name), f"{name} image")) for name in ("source", "target"))
         begun = time.perf_counter()
-        result, report = paste(source, target, _validated(asked))
-        return result, report, time.perf_counter() - begun
+        result = paste(source, target, _validated(asked))
+        return result, time.perf_counter() - begun
 
     def on_ask(asked: dict[str, Any] | None, chosen: dict[str, Any]) -> list[Any]:
         if not isinstance(asked, dict) or asked.get("kind") != "ask":
             return [gr.skip(), gr.skip()]
         try:
-            result, report, seconds = solved(chosen, asked)
+            result, seconds = solved(chosen, asked)
         except Exception as error:
             return [{"kind": "failed", "serial": asked.get("serial"), "said": server.one_line(error)}, chosen]
         url = server.url(server.preview(result, largest=_SHOWN))
-        answer = {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(report, seconds)}
+        answer = {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(result.report, seconds)}
         return [answer, {**chosen, "asked": asked}]
 
     @server.shown
@@ -252,13 +243,13 @@ def _build_api(server: Server) -> None:
             raise InputError(f"the polygon has {len(rings)} rings; expected one")
         asked = {"polygon": rings[0], "x": x, "y": y, "scale": scale, "rotate": rotate, "mode": mode}
         begun = time.perf_counter()
-        blended, solution = paste(pasted, ground, _validated(asked))
+        blended = paste(pasted, ground, _validated(asked))
         seconds = time.perf_counter() - begun
         path = server.new_folder() / result_name(str(target))
         notes = write_image(path, blended)
         told = {
-            "pixels": solution.pixels,
-            "error_levels": round(solution.error_levels, 4),
+            "pixels": blended.report.pixels,
+            "error_levels": round(blended.report.error_levels, 4),
             "seconds": round(seconds, 4),
         }
         return [str(path), {**told, "notes": [*blended.notes, *notes]}]

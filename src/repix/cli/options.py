@@ -60,6 +60,16 @@ def numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 Command = Callable[..., None]
 
 
+def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Command], Command]:
+    """A hidden option of version 0.1, refused with the name that it has now."""
+
+    def refuse(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value not in (None, False):
+            raise click.UsageError(f"{old} is now {new}")
+
+    return click.option(old, hidden=True, expose_value=False, is_flag=flag, callback=refuse)
+
+
 def file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
     """What all commands that run a weight over files and folders have in common."""
     # click takes None for a default too

@@ -1,1 +1,1 @@
-"""Seamless blending by an exact solve of the Poisson equation. Base install, no torch (but for `descent`)."""
+"""Seamless blending by an exact solve of the Poisson equation. The base install is enough, but for `torch`."""

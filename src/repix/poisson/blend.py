@@ -8,23 +8,27 @@ target outside (eq. 3, discrete form eq. 7). Only v differs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from repix.errors import InputError
-from repix.poisson.mask import as_mask, as_place, create_mask_from_points, cut, place, threshold_mask
+from repix.poisson.mask import as_mask, as_offset, create_mask_from_points, cut, target_windows, threshold_mask
 from repix.poisson.solver import Solution, solve_poisson
 
 Mode = Literal["import", "mixed", "monochrome", "average"]
 EditMode = Literal["colour", "illumination", "flatten", "tile"]
 Planes = NDArray[Any]  # (C, h, w), float32 or float64, in grey levels 0..255
 Field = tuple[Planes, Planes]  # wanted differences to the right (C, h, w-1) and downward (C, h-1, w) neighbour
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _LEVELS_PER_UNIT = {"uint8": 1.0, "uint16": 1 / 257, "float32": 255.0, "float64": 255.0}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
@@ -48,13 +52,30 @@ class BlendReport:
     pixels: int
 
 
+def _renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: a keyword of version 0.1 is a TypeError that says what it is called now."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old, new in names.items():
+                if old in kwargs:
+                    raise TypeError(f"{function.__name__}: the keyword {old!r} is now {new!r}, with the same meaning")
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+@_renamed(at="offset")
 def blend(
     source: ArrayLike,
     target: ArrayLike,
     *,
     mask: ArrayLike | None = None,
     polygon: Sequence[Any] | NDArray[Any] | None = None,
-    at: tuple[int, int] = (0, 0),
+    offset: tuple[int, int] = (0, 0),
     mode: Mode = "import",
     tolerance: float = 0.25,
 ) -> tuple[NDArray[Any], BlendReport]:
@@ -72,7 +93,7 @@ def blend(
         polygon: instead of a mask, corners `(x, y)` in source coordinates, or several lists of them (even-odd rule).
             With neither, the region is where the source's alpha is at least half; with either, alpha below half is cut
             off it.
-        at: (y, x) of the source's top left corner in the target; may be negative.
+        offset: (y, x), as in an array's indices, of the source's top left corner in the target; may be negative.
         mode: the wanted gradients (section and equation in the paper):
             "import", those of the source (3, eq. 11);
             "mixed", at each edge between pixels those of the image in which it is stronger, measured over all
@@ -86,7 +107,7 @@ def blend(
         The image, of the target's shape and type, and a BlendReport.
 
     Raises:
-        InputError: images, mask, polygon or place that cannot be used.
+        InputError: images, mask, polygon or offset that cannot be used.
     """
     source, target = _check(source, "source"), _check(target, "target")
     if source.dtype != target.dtype:
@@ -99,14 +120,14 @@ def blend(
             "convert one of them first"
         )
     _one_of(mode, get_args(Mode))
-    at = as_place(at)
+    offset = as_offset(offset)
     selection = _selection(source.shape[:2], mask, polygon, alpha)
     result = target.copy()
     out, reports = _split(result)[0], []
-    for window in place(selection, at, target.shape[:2]):
+    for window in target_windows(selection, offset, target.shape[:2]):
         rows, columns = (
             slice(side.start - start, side.stop - start)
-            for side, start in zip((window.rows, window.columns), at, strict=True)
+            for side, start in zip((window.rows, window.columns), offset, strict=True)
         )
         s = _planes(cut(colours, rows, columns, "edge"), tolerance)
         t = _planes(background[window.rows, window.columns], tolerance)
@@ -116,8 +137,9 @@ def blend(
     return result, _together(reports)
 
 
+@_renamed(picture="image")
 def edit_selection(
-    picture: ArrayLike,
+    image: ArrayLike,
     *,
     mode: EditMode,
     mask: ArrayLike | None = None,
@@ -153,21 +175,21 @@ def edit_selection(
     Raises:
         InputError: image, selection or parameters that cannot be used.
     """
-    picture = _check(picture, "picture")
+    image = _check(image, "image")
     _one_of(mode, get_args(EditMode))
-    colours, opacity = _split(picture)
+    colours, opacity = _split(image)
     if mode == "tile":
         if mask is not None or polygon is not None:
             raise InputError("tiling works on the whole image; leave out the mask and the polygon")
-        return _tile(picture, tolerance)
+        return _tile(image, tolerance)
     if not (math.isfinite(alpha) and alpha > 0 and 0 <= beta < 1):
         raise InputError(f"alpha is {alpha:g} and beta {beta:g}; expected alpha above 0 and beta from 0 to below 1")
     if len(gain) != 3 or not all(math.isfinite(g) and g >= 0 for g in gain):
         raise InputError(f"gain is {gain}; expected three factors of at least 0")
-    selection = _selection(picture.shape[:2], mask, polygon, opacity)
-    result = picture.copy()
+    selection = _selection(image.shape[:2], mask, polygon, opacity)
+    result = image.copy()
     out, reports = _split(result)[0], []
-    for window in place(selection, (0, 0), picture.shape[:2]):
+    for window in target_windows(selection, (0, 0), image.shape[:2]):
         t = _planes(colours[window.rows, window.columns], tolerance)
         if mode == "illumination":
             f, solution = _even_out(t, window.inside, alpha, beta, tolerance)
@@ -181,8 +203,8 @@ def edit_selection(
     return result, _together(reports)
 
 
-def _tile(picture: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], BlendReport]:
-    colours, _ = _split(picture)
+def _tile(image: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], BlendReport]:
+    colours, _ = _split(image)
     h, w = colours.shape[:2]
     if h < 3 or w < 3:
         raise InputError(f"an image of {h} x {w} pixels has no inside to tile; expected at least 3 x 3")
@@ -193,7 +215,7 @@ def _tile(picture: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], BlendR
     inside = np.zeros((h, w), bool)
     inside[1:-1, 1:-1] = True
     f, solution = _reconstruct(s, t, inside, _gradient(s), tolerance)
-    result = picture.copy()
+    result = image.copy()
     _write(_split(result)[0], f, np.ones_like(inside))
     return result, _report(solution, inside)
 
@@ -284,7 +306,7 @@ def _reconstruct(
 
 
 def _together(reports: list[BlendReport]) -> BlendReport:
-    """One report for regions that were solved apart: of each figure the worst."""
+    """One report for regions that were solved apart: the worst of each value."""
     methods = [report.method for report in reports]
     return BlendReport(
         max(report.error_levels for report in reports),
@@ -298,10 +320,10 @@ def _report(solution: Solution, inside: NDArray[np.bool_]) -> BlendReport:
     return BlendReport(float(solution.error), solution.iterations, solution.method, int(inside.sum()))
 
 
-def _planes(picture: NDArray[Any], tolerance: float) -> Planes:
+def _planes(image: NDArray[Any], tolerance: float) -> Planes:
     """`(h, w, C)` of any type to `(C, h, w)` in grey levels."""
-    planes: Planes = np.array(picture.transpose(2, 0, 1), np.float32 if tolerance >= 0.02 else np.float64, order="C")
-    planes *= _LEVELS_PER_UNIT[picture.dtype.name]
+    planes: Planes = np.array(image.transpose(2, 0, 1), np.float32 if tolerance >= 0.02 else np.float64, order="C")
+    planes *= _LEVELS_PER_UNIT[image.dtype.name]
     return planes
 
 
@@ -314,8 +336,8 @@ def _write(out: NDArray[Any], f: Planes, inside: NDArray[np.bool_]) -> None:
         np.copyto(out[..., channel], plane, where=inside, casting="unsafe")
 
 
-def _check(picture: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(picture)
+def _check(image: ArrayLike, name: str) -> NDArray[Any]:
+    array = np.asarray(image)
     if array.dtype.name not in _LEVELS_PER_UNIT:
         raise InputError(f"the {name} has values of type {array.dtype}; expected uint8, uint16 or float in [0, 1]")
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
@@ -325,13 +347,13 @@ def _check(picture: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
-def _split(picture: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _split(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Views of the colour channels `(H, W, 1 or 3)` and of alpha `(H, W)`, if there is one."""
-    if picture.ndim == 2:
-        return picture[..., None], None
-    if picture.shape[2] in (2, 4):
-        return picture[..., :-1], picture[..., -1]
-    return picture, None
+    if image.ndim == 2:
+        return image[..., None], None
+    if image.shape[2] in (2, 4):
+        return image[..., :-1], image[..., -1]
+    return image, None
 
 
 def _selection(

@@ -1,4 +1,4 @@
-"""Selections: polygons to masks, checks of masks, and where a placed mask falls in the target."""
+"""Selections: polygons to masks, checks of masks, and where a mask falls in the target."""
 
 from __future__ import annotations
 
@@ -180,19 +180,31 @@ def threshold_mask(mask: NDArray[Any]) -> tuple[NDArray[np.bool_], bool]:
     return mask * 2 >= full if mask.dtype.kind == "f" else mask > full // 2, bool(((mask != 0) & (mask != full)).any())
 
 
-def as_place(at: Sequence[float]) -> tuple[int, int]:
-    """Checks that a place (y, x) is two whole numbers.
+def as_offset(offset: Sequence[float]) -> tuple[int, int]:
+    """Checks that an offset (y, x) is two whole numbers.
 
     Raises:
         InputError: it is not.
     """
     try:
-        y, x = at
+        y, x = offset
         if int(y) == y and int(x) == x:
             return int(y), int(x)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise InputError(f"the place is {at!r}; expected two whole numbers (y, x)")
+    raise InputError(f"the offset is {offset!r}; expected two whole numbers (y, x)")
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rows and columns that just hold all pixels of a mask.
+
+    Raises:
+        InputError: the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        raise InputError("the mask is empty: no pixel of the source is selected; check the polygon or the mask")
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 @dataclass(frozen=True)
@@ -209,30 +221,29 @@ class Window:
     inside: NDArray[np.bool_]
 
 
-def place(mask: NDArray[np.bool_], at: tuple[int, int], target_shape: tuple[int, int]) -> list[Window]:
-    """Where a placed mask falls in the target: its bounding box and one pixel around, cut at the frame.
+def target_windows(mask: NDArray[np.bool_], offset: tuple[int, int], target_shape: tuple[int, int]) -> list[Window]:
+    """Where a mask at an offset falls in the target: its bounding box and one pixel around, cut at the frame.
 
     Regions that are few and far apart get a window each, which is much less to hold and to solve than the box around
     all of them; they do not influence one another.
 
     Args:
         mask: `(h, w)`, in source coordinates.
-        at: (y, x) of the source's top left corner in the target; may be negative.
+        offset: (y, x) of the source's top left corner in the target; may be negative.
         target_shape: (height, width).
 
     Raises:
         InputError: the mask is empty or lies outside the target altogether.
     """
-    if not mask.any():
-        raise InputError("the mask is empty: no pixel of the source is selected; check the polygon or the mask")
+    rows, columns = bounding_box(mask)
     height, width = target_shape
-    top, left = max(0, at[0]), max(0, at[1])
-    inside = mask[top - at[0] : max(0, height - at[0]), left - at[1] : max(0, width - at[1])]
+    top, left = max(0, offset[0]), max(0, offset[1])
+    inside = mask[top - offset[0] : max(0, height - offset[0]), left - offset[1] : max(0, width - offset[1])]
     if not inside.any():
-        rows, columns = np.flatnonzero(mask.any(1)) + at[0], np.flatnonzero(mask.any(0)) + at[1]
         raise InputError(
-            f"the mask, placed at y={at[0]}, x={at[1]}, lies outside the target of {height} x {width} pixels; "
-            f"it covers rows {rows[0]} to {rows[-1]} and columns {columns[0]} to {columns[-1]}"
+            f"the selection lies outside the target of {height} x {width} pixels: with this offset it would cover "
+            f"rows {rows.start + offset[0]} to {rows.stop + offset[0] - 1} and columns {columns.start + offset[1]} "
+            f"to {columns.stop + offset[1] - 1}; choose another offset"
         )
     labels = inside.astype(np.uint8)
     boxes = scipy.ndimage.find_objects(labels)
@@ -260,59 +271,19 @@ def _area(box: tuple[slice, ...]) -> int:
     return math.prod(side.stop - side.start for side in box)
 
 
-def cut(picture: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edge", "constant"]) -> NDArray[Any]:
+def cut(image: NDArray[Any], rows: slice, columns: slice, beyond: Literal["edge", "constant"]) -> NDArray[Any]:
     """A window `(h, w, ...)` of an image `(H, W, ...)`.
 
     Args:
         rows, columns: in the image's coordinates; may begin before 0 and end past the size.
         beyond: past the image's edge, its edge pixels go on ("edge") or there are zeros ("constant").
     """
-    height, width = picture.shape[:2]
-    inner = picture[max(0, rows.start) : rows.stop, max(0, columns.start) : columns.stop]
+    height, width = image.shape[:2]
+    inner = image[max(0, rows.start) : rows.stop, max(0, columns.start) : columns.stop]
     margins = [
         (max(0, -rows.start), max(0, rows.stop - height)),
         (max(0, -columns.start), max(0, columns.stop - width)),
     ]
     if margins == [(0, 0), (0, 0)]:
         return inner
-    return np.pad(inner, [*margins, *[(0, 0)] * (picture.ndim - 2)], mode=beyond)
-
-
-def scale_and_rotate(
-    picture: NDArray[Any], selection: NDArray[np.bool_], scale: float, degrees: float
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """An image and a selection in it, scaled and turned together about the centre, in a frame that just holds them.
-
-    Args:
-        image: `(H, W, C)`, integers or floats; sampled by cubic splines, after smoothing where it shrinks.
-        selection: `(H, W)`.
-        scale: factor on lengths, above 0.
-        degrees: counter-clockwise.
-
-    Raises:
-        InputError: a scale or an angle that cannot be used.
-    """
-    if not (math.isfinite(scale) and scale > 0 and math.isfinite(degrees)):
-        raise InputError(f"scale is {scale:g} and the angle {degrees:g}; expected a scale above 0 and a finite angle")
-    size = np.array(picture.shape[:2])
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    extent = np.array([[abs(cos), abs(sin)], [abs(sin), abs(cos)]]) @ size * scale
-    new_size = np.maximum(1, np.rint(extent)).astype(int)
-    if new_size.prod() > 400_000_000:
-        raise InputError(f"scaled by {scale:g} the source would be {new_size[1]} x {new_size[0]} pixels; scale it less")
-    matrix = np.array([[cos, sin], [-sin, cos]]) / scale  # from the new frame back to the old one, in (y, x)
-    offset = (size - 1) / 2 - matrix @ ((new_size - 1) / 2)
-
-    def sample(plane: NDArray[Any], order: int, mode: str) -> NDArray[Any]:
-        plane = plane.astype(np.float32)
-        if scale < 1:
-            plane = scipy.ndimage.gaussian_filter(plane, (1 / scale - 1) / 2, mode="nearest")
-        sampled: NDArray[Any] = scipy.ndimage.affine_transform(
-            plane, matrix, offset, tuple(new_size), order=order, mode=mode
-        )
-        return sampled
-
-    planes = np.stack([sample(picture[..., c], 3, "nearest") for c in range(picture.shape[2])], axis=2)
-    if picture.dtype.kind == "u":
-        planes = np.clip(np.rint(planes), 0, np.iinfo(picture.dtype).max)
-    return planes.astype(picture.dtype), sample(selection, 1, "grid-constant") >= 0.5
+    return np.pad(inner, [*margins, *[(0, 0)] * (image.ndim - 2)], mode=beyond)

@@ -1,31 +1,31 @@
-"""Poisson blending by gradient descent, as the image-processing course sets it, and the exact solve as a torch layer.
+"""The exact solve as a torch layer, and blending by gradient descent, as an image-processing course sets it.
 
 The course (Assignment 2 of "Digital Image Processing" with PyTorch) minimises the squared difference of the Laplacians
 of the pasted and the blended image with Adam. That loss squares the condition number of the equation, so thousands of
 steps leave errors of tens of grey levels; `descend` says how many. Given the solver's V-cycle as a preconditioner the
 very same loss is done in a few steps.
 
-Needs torch: `pip install 'repix[train]'`.
+The base install has no torch, so it is imported inside functions: the first call names the extra that brings it,
+`pip install 'repix[train]'`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from repix.errors import InputError, MissingExtraError
-
-try:
-    import torch
-except ModuleNotFoundError as error:
-    raise MissingExtraError("train", "torch") from error
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from repix.errors import InputError, MissingExtraError
+from repix.poisson.blend import BlendReport
+from repix.poisson.mask import cut, target_windows
 from repix.poisson.solver import solve_poisson, v_cycle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ def laplacian(x: Tensor) -> Tensor:
     Returns:
         `(..., H, W)`; at the frame, neighbours that are not there count nothing (free edges).
     """
+    torch = _torch()
     right, down = x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
     # Slices: conv2d with one channel is about ten times slower on a CPU
-    pad = nn.functional.pad
-    return pad(right, (0, 1)) - pad(right, (1, 0)) + pad(down, (0, 0, 0, 1)) - pad(down, (0, 0, 1, 0))
+    pad = torch.nn.functional.pad
+    sums: Tensor = pad(right, (0, 1)) - pad(right, (1, 0)) + pad(down, (0, 0, 0, 1)) - pad(down, (0, 0, 1, 0))
+    return sums
 
 
 def cal_laplacian_loss(foreground: Tensor, foreground_mask: Tensor, blended: Tensor, background_mask: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ def cal_laplacian_loss(foreground: Tensor, foreground_mask: Tensor, blended: Ten
         foreground: the image that is pasted, `(N, C, H, W)`.
         foreground_mask: `(1, 1, H, W)`, above 0 inside.
         blended: the image so far, `(N, C, H', W')`.
-        background_mask: `(1, 1, H', W')`: the same region, moved to its place in the target.
+        background_mask: `(1, 1, H', W')`: the same region, moved by its offset in the target.
 
     Returns:
         The mean squared difference, a scalar.
@@ -79,7 +81,8 @@ def cal_laplacian_loss(foreground: Tensor, foreground_mask: Tensor, blended: Ten
             f"the masks have {int(here.sum())} and {int(there.sum())} pixels; "
             "both must be the same region, and not empty"
         )
-    return nn.functional.mse_loss(laplacian(blended)[..., there], laplacian(foreground)[..., here])
+    loss: Tensor = _torch().nn.functional.mse_loss(laplacian(blended)[..., there], laplacian(foreground)[..., here])
+    return loss
 
 
 def descend(
@@ -95,7 +98,7 @@ def descend(
     """Blends by descent on `cal_laplacian_loss`.
 
     Args:
-        source: `(C, H, W)` in [0, 1], already moved to its place.
+        source: `(C, H, W)` in [0, 1], already moved by its offset.
         target: `(C, H, W)` in [0, 1]; the descent starts from nine parts of it and one of the source, as in the course.
         mask: `(H, W)`, True where the source is pasted; it must leave some pixel out. Work is on its bounding box.
         steps: number of steps.
@@ -115,6 +118,7 @@ def descend(
             f"source {tuple(source.shape)}, target {tuple(target.shape)} and mask {mask.shape} must be (C, H, W), "
             "the same, and (H, W)"
         )
+    torch = _torch()
     if not mask.any() or mask.all():
         raise InputError("the mask must select some pixels and leave some out")
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -151,33 +155,51 @@ def descend(
     return result, DescentReport(float(loss.detach()), error, steps)
 
 
-class _Solve(torch.autograd.Function):
-    """x = A^-1 b. A is symmetric, so the gradient with respect to b is A^-1 times the one with respect to x."""
+def blend_by_descent(
+    source: NDArray[Any],
+    target: NDArray[Any],
+    *,
+    mask: NDArray[np.bool_],
+    offset: tuple[int, int],
+    steps: int,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> tuple[NDArray[Any], BlendReport]:
+    """The course's loop on arrays, for comparison with `repix.blend`, whose form it has.
 
-    @staticmethod
-    def forward(ctx: Any, b: Tensor, mask: NDArray[np.bool_], tolerance: float) -> Tensor:
-        ctx.mask, ctx.tolerance = mask, tolerance
-        scale = float(b.abs().max()) or 1.0
-        solution: Tensor = solve_poisson(b, mask, tolerance=tolerance * scale).x
-        return solution
+    Args:
+        source, target: `(H, W, C)` of one type, uint8 or uint16.
+        mask: `(H, W)` of the source's size, True where it is pasted.
+        offset: (y, x) of the source's top left corner in the target.
+        steps, on_step: as in `descend`.
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = gradients
-        inside = torch.as_tensor(ctx.mask, device=gradient.device)
-        return _solve(gradient * inside, ctx.mask, ctx.tolerance), None, None
+    Returns:
+        The image, equal to the target outside, and a report with the true error.
 
-
-def _solve(b: Tensor, mask: NDArray[np.bool_], tolerance: float) -> Tensor:
-    solution: Tensor = _Solve.apply(b, mask, tolerance)  # type: ignore[no-untyped-call]
-    return solution
+    Raises:
+        InputError: the mask is empty, lies outside the target, or covers all of it.
+        MissingExtraError: torch is not installed.
+    """
+    torch = _torch()
+    target_windows(mask, offset, target.shape[:2])  # refuses what lies outside
+    window = [slice(-start, size - start) for start, size in zip(offset, target.shape[:2], strict=True)]
+    inside = cut(mask, window[0], window[1], "constant")
+    full = np.iinfo(target.dtype).max
+    planes = [
+        torch.from_numpy((image / np.float32(full)).transpose(2, 0, 1).copy())
+        for image in (cut(source, window[0], window[1], "edge"), target)
+    ]
+    blended, report = descend(planes[0], planes[1], inside, steps=steps, on_step=on_step)
+    pixels = np.clip(np.rint(blended.numpy().transpose(1, 2, 0) * full), 0, full).astype(target.dtype)
+    return np.where(inside[..., None], pixels, target), BlendReport(
+        report.error_levels, steps, f"{steps} steps of Adam", int(inside.sum())
+    )
 
 
 def poisson_blend(source: Tensor, target: Tensor, mask: NDArray[np.bool_], *, tolerance: float = 1e-3) -> Tensor:
     """The exact blend as a layer: differentiable, any number of times, in both images. Backward is another solve.
 
     Args:
-        source: `(N, C, H, W)`, float32 or float64, already moved to its place.
+        source: `(N, C, H, W)`, float32 or float64, already moved by its offset.
         target: `(N, C, H, W)`.
         mask: `(H, W)`, True where the source is pasted. One that covers everything keeps the target's mean.
         tolerance: largest error of a pixel, relative to the largest value on the right-hand side of the equation; in
@@ -194,27 +216,75 @@ def poisson_blend(source: Tensor, target: Tensor, mask: NDArray[np.bool_], *, to
             f"source {tuple(source.shape)}, target {tuple(target.shape)} and mask {mask.shape} must be (N, C, H, W), "
             "the same, and (H, W)"
         )
+    torch = _torch()
     inside = torch.as_tensor(mask, device=source.device)
     pasted = torch.where(inside, source, target)
     b = (laplacian(pasted) - laplacian(source)) * inside
-    correction = _solve(b.flatten(0, 1), mask, tolerance).view_as(b)
+    blended: Tensor = pasted + _solve()(b.flatten(0, 1), mask, tolerance).view_as(b)
     if mask.all():
-        correction = correction + (target - source).mean((2, 3), keepdim=True)
-    return pasted + correction
+        blended = blended + (target - source).mean((2, 3), keepdim=True)
+    return blended
 
 
-class PoissonBlend(nn.Module):
-    """`poisson_blend` as a module.
+def _torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", "torch") from error
+    return torch
 
-    Args:
-        mask: `(H, W)`, True where the source is pasted.
-        tolerance: as in `poisson_blend`.
-    """
 
-    def __init__(self, mask: NDArray[np.bool_], tolerance: float = 1e-3) -> None:
-        super().__init__()
-        self.mask, self.tolerance = mask, tolerance
+@functools.cache
+def _solve() -> Callable[[Tensor, NDArray[np.bool_], float], Tensor]:
+    """The solve as a function that autograd knows."""
+    torch = _torch()
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """`(N, C, H, W)` twice -> the same."""
-        return poisson_blend(source, target, self.mask, tolerance=self.tolerance)
+    class Solve(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        """x = A^-1 b. A is symmetric, so the gradient with respect to b is A^-1 times the one with respect to x."""
+
+        @staticmethod
+        def forward(ctx: Any, b: Tensor, mask: NDArray[np.bool_], tolerance: float) -> Tensor:
+            ctx.mask, ctx.tolerance = mask, tolerance
+            scale = float(b.abs().max()) or 1.0
+            solution: Tensor = solve_poisson(b, mask, tolerance=tolerance * scale).x
+            return solution
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+            (gradient,) = gradients
+            inside = torch.as_tensor(ctx.mask, device=gradient.device)
+            return _solve()(gradient * inside, ctx.mask, ctx.tolerance), None, None
+
+    apply: Callable[[Tensor, NDArray[np.bool_], float], Tensor] = Solve.apply
+    return apply
+
+
+@functools.cache
+def _layer() -> Any:
+    """The class `PoissonBlend`, whose base is torch's."""
+
+    class PoissonBlend(_torch().nn.Module):  # type: ignore[misc]
+        """`poisson_blend` as a module.
+
+        Args:
+            mask: `(H, W)`, True where the source is pasted.
+            tolerance: as in `poisson_blend`.
+        """
+
+        __qualname__ = "PoissonBlend"  # where pickle finds it
+
+        def __init__(self, mask: NDArray[np.bool_], tolerance: float = 1e-3) -> None:
+            super().__init__()
+            self.mask, self.tolerance = mask, tolerance
+
+        def forward(self, source: Tensor, target: Tensor) -> Tensor:
+            """`(N, C, H, W)` twice -> the same."""
+            return poisson_blend(source, target, self.mask, tolerance=self.tolerance)
+
+    return PoissonBlend
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PoissonBlend":
+        return _layer()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,15 +24,17 @@ Wanted = Callable[[np.ndarray, np.ndarray], np.ndarray]  # both images' differen
 
 
 def least_squares(
-    source: np.ndarray, target: np.ndarray, mask: np.ndarray, at: tuple[int, int], wanted: Wanted
+    source: np.ndarray, target: np.ndarray, mask: np.ndarray, offset: tuple[int, int], wanted: Wanted
 ) -> np.ndarray:
     """The minimiser of sum (f_p - f_q - v_pq)^2 over all edges that touch the region: eq. 6, by dense least squares."""
     h, w = target.shape[:2]
-    region = [(y, x) for y, x in np.argwhere(mask) + at if 0 <= y < h and 0 <= x < w]
+    region = [(y, x) for y, x in np.argwhere(mask) + offset if 0 <= y < h and 0 <= x < w]
     number = {p: k for k, p in enumerate(region)}
 
     def s(y: int, x: int) -> np.ndarray:  # beyond the source, its edge goes on
-        return source[np.clip(y - at[0], 0, len(source) - 1), np.clip(x - at[1], 0, source.shape[1] - 1)].astype(float)
+        return source[
+            np.clip(y - offset[0], 0, len(source) - 1), np.clip(x - offset[1], 0, source.shape[1] - 1)
+        ].astype(float)
 
     rows, right = [], []
     for p in region:
@@ -65,37 +67,37 @@ WANTED: dict[str, Wanted] = {
 
 
 @pytest.mark.parametrize("mode", WANTED)
-@pytest.mark.parametrize("at", [(5, 4), (0, 0), (-8, -10), (22, 20), (-9, 21)])
+@pytest.mark.parametrize("offset", [(5, 4), (0, 0), (-8, -10), (22, 20), (-9, 21)])
 @pytest.mark.parametrize("part", ["part of the source", "all of the source"])
-def test_every_mode_is_the_paper_s_least_squares(mode: str, at: tuple[int, int], part: str) -> None:
+def test_every_mode_is_the_paper_s_least_squares(mode: str, offset: tuple[int, int], part: str) -> None:
     source, mask = (SOURCE, MASK) if part == "part of the source" else (SOURCE[:15, :19], np.ones((15, 19), bool))
-    wanted = least_squares(source, TARGET, mask, at, WANTED[mode])
-    got, report = blend(source / 255.0, TARGET / 255.0, mask=mask, at=at, mode=mode, tolerance=1e-6)
+    wanted = least_squares(source, TARGET, mask, offset, WANTED[mode])
+    got, report = blend(source / 255.0, TARGET / 255.0, mask=mask, offset=offset, mode=mode, tolerance=1e-6)
     assert np.abs(got * 255 - wanted).max() < 1e-5
     assert report.error_levels <= 1e-6
-    rounded, report = blend(source, TARGET, mask=mask, at=at, mode=mode)
+    rounded, report = blend(source, TARGET, mask=mask, offset=offset, mode=mode)
     assert np.abs(rounded - np.clip(wanted, 0, 255)).max() <= 0.75
     assert report.error_levels <= 0.25
 
 
-def as_type(picture: np.ndarray, dtype: str) -> np.ndarray:
+def as_type(image: np.ndarray, dtype: str) -> np.ndarray:
     scale = {"uint8": 1, "uint16": 257, "float32": 1 / 255, "float64": 1 / 255}[dtype]
-    return (picture * np.float64(scale)).astype(dtype)
+    return (image * np.float64(scale)).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize("channels", [0, 1, 2, 3, 4])
-def test_outside_the_mask_nothing_changes_in_any_kind_of_picture(dtype: str, channels: int) -> None:
-    def picture(size: tuple[int, int], seed: int) -> np.ndarray:
+def test_outside_the_mask_nothing_changes_in_any_kind_of_image(dtype: str, channels: int) -> None:
+    def image(size: tuple[int, int], seed: int) -> np.ndarray:
         values = np.random.default_rng(seed).integers(0, 256, (*size, max(1, channels)))
         values = values[..., 0] if channels == 0 else values
         return as_type(values, dtype)
 
-    source, target = picture((30, 36), 1), picture((40, 44), 2)
+    source, target = image((30, 36), 1), image((40, 44), 2)
     if channels in (2, 4):
         source[..., -1] = source.max()
     before = target.copy()
-    result, report = blend(source, target, mask=MASK, at=(3, -7))
+    result, report = blend(source, target, mask=MASK, offset=(3, -7))
     assert result.dtype == target.dtype
     assert result.shape == target.shape
     inside = np.zeros((40, 44), bool)
@@ -115,7 +117,7 @@ def test_sixteen_bits_are_as_exact_as_eight() -> None:
     assert report.error_levels <= 0.001
 
 
-def test_pasting_a_picture_on_itself_changes_nothing() -> None:
+def test_pasting_an_image_on_itself_changes_nothing() -> None:
     for mode in ("import", "mixed", "average"):
         result, _ = blend(TARGET, TARGET, mask=np.ones((40, 44), bool), mode=mode)
         np.testing.assert_array_equal(result, TARGET)
@@ -132,16 +134,16 @@ def test_only_differences_of_the_source_count() -> None:
 
 def test_a_polygon_is_its_mask() -> None:
     polygon = [(5, 4), (30, 6), (22, 25), (8, 20)]
-    from_polygon, _ = blend(SOURCE, TARGET, polygon=polygon, at=(2, 3))
+    from_polygon, _ = blend(SOURCE, TARGET, polygon=polygon, offset=(2, 3))
     mask = repix.create_mask_from_points(polygon, 30, 36)
-    from_mask, _ = repix.blend(SOURCE, TARGET, mask=mask, at=(2, 3))
+    from_mask, _ = repix.blend(SOURCE, TARGET, mask=mask, offset=(2, 3))
     np.testing.assert_array_equal(from_polygon, from_mask)
 
 
 def test_a_source_that_covers_the_target_keeps_its_mean() -> None:
     source = np.random.default_rng(3).uniform(0.4, 0.6, (50, 60, 3))
     target = np.random.default_rng(4).uniform(0.3, 0.5, (40, 44, 3))
-    result, report = blend(source, target, mask=np.ones((50, 60), bool), at=(-3, -5))
+    result, report = blend(source, target, mask=np.ones((50, 60), bool), offset=(-3, -5))
     assert report.pixels == 40 * 44
     np.testing.assert_allclose(result.mean((0, 1)), target.mean((0, 1)), atol=1e-6)
     np.testing.assert_allclose(np.diff(result, axis=0), np.diff(source[3:43, 5:49], axis=0), atol=1e-4)
@@ -178,10 +180,10 @@ def test_regions_far_apart_do_not_influence_one_another() -> None:
     one[5:20, 5:25] = one[8, 9] = True
     one[10, 10] = False
     other[120:148, 180:198] = True
-    at = (4, 3)
-    both, report = blend(source, target, mask=one | other, at=at)
-    first, report_of_first = blend(source, target, mask=one, at=at)
-    second, report_of_second = blend(source, first, mask=other, at=at)
+    offset = (4, 3)
+    both, report = blend(source, target, mask=one | other, offset=offset)
+    first, report_of_first = blend(source, target, mask=one, offset=offset)
+    second, report_of_second = blend(source, first, mask=other, offset=offset)
     np.testing.assert_array_equal(both, second)
     assert report.pixels == report_of_first.pixels + report_of_second.pixels
     assert report.error_levels == max(report_of_first.error_levels, report_of_second.error_levels)
@@ -196,26 +198,26 @@ def test_regions_far_apart_do_not_influence_one_another() -> None:
 # ---- edits of one image
 
 
-def test_colour_change_is_an_import_of_the_tinted_picture() -> None:
-    picture = TARGET / 255.0
+def test_colour_change_is_an_import_of_the_tinted_image() -> None:
+    image = TARGET / 255.0
     gain = (1.2, 0.6, 0.9)
     mask = np.zeros((40, 44), bool)
     mask[5:30, 5:40] = True
-    got, _ = edit_selection(picture, mode="colour", mask=mask, gain=gain, tolerance=1e-4)
-    wanted, _ = blend(picture * gain, picture, mask=mask, tolerance=1e-4)
+    got, _ = edit_selection(image, mode="colour", mask=mask, gain=gain, tolerance=1e-4)
+    wanted, _ = blend(image * gain, image, mask=mask, tolerance=1e-4)
     np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
 def test_flattening_keeps_edges_and_loses_texture() -> None:
-    picture = np.full((40, 50), 80.0)
-    picture[:, 25:] = 180
-    picture += np.random.default_rng(0).normal(0, 2, picture.shape)
+    image = np.full((40, 50), 80.0)
+    image[:, 25:] = 180
+    image += np.random.default_rng(0).normal(0, 2, image.shape)
     mask = np.zeros((40, 50), bool)
     mask[3:-3, 3:-3] = True
-    flat, _ = edit_selection((picture / 255).astype(np.float32), mode="flatten", mask=mask, threshold=15)
+    flat, _ = edit_selection((image / 255).astype(np.float32), mode="flatten", mask=mask, threshold=15)
     flat = flat * 255
     for part in (np.s_[8:-8, 8:22], np.s_[8:-8, 30:42]):
-        assert flat[part].std() < 0.5 * picture[part].std()
+        assert flat[part].std() < 0.5 * image[part].std()
     assert abs((flat[10:30, 32].mean() - flat[10:30, 18].mean()) - 100) < 5
     unchanged, _ = edit_selection(TARGET, mode="flatten", mask=np.ones((40, 44), bool), threshold=0)
     np.testing.assert_array_equal(unchanged, TARGET)
@@ -229,16 +231,16 @@ def test_flattening_keeps_edges_and_loses_texture() -> None:
 def test_illumination_change_brings_up_shade() -> None:
     y, x = np.mgrid[:60, :60]
     shade = np.where(x < 30, 20, 200) + 6 * np.sin(y)
-    picture = np.clip(shade, 0, 255).astype(np.uint8)
+    image = np.clip(shade, 0, 255).astype(np.uint8)
     mask = np.zeros((60, 60), bool)
     mask[:, 5:55] = True
-    got, report = edit_selection(picture, mode="illumination", mask=mask, alpha=0.2, beta=0.4)
+    got, report = edit_selection(image, mode="illumination", mask=mask, alpha=0.2, beta=0.4)
     assert report.error_levels <= 0.25
     jump = np.log1p(got[:, 31].astype(float).mean()) - np.log1p(got[:, 28].astype(float).mean())
     assert 0 < jump < 0.9 * (np.log1p(200) - np.log1p(20))
-    np.testing.assert_array_equal(got[~mask], picture[~mask])
-    same, _ = edit_selection(picture, mode="illumination", mask=mask, beta=0)
-    assert np.abs(same.astype(int) - picture).max() <= 1
+    np.testing.assert_array_equal(got[~mask], image[~mask])
+    same, _ = edit_selection(image, mode="illumination", mask=mask, beta=0)
+    assert np.abs(same.astype(int) - image).max() <= 1
     flat = np.full((20, 20, 3), 90, np.uint8)
     same, _ = edit_selection(flat, mode="illumination", mask=np.ones((20, 20), bool))
     assert np.abs(same.astype(int) - 90).max() <= 1
@@ -246,40 +248,40 @@ def test_illumination_change_brings_up_shade() -> None:
 
 def test_tiles_fit_beside_one_another() -> None:
     y, x = np.mgrid[:48, :64]
-    picture = (np.stack([x + y, 200 - x, 150 - y], axis=2) + 30 * np.sin(x / 3)[..., None]).astype(np.uint8)
-    tile, _ = edit_selection(picture, mode="tile")
+    image = (np.stack([x + y, 200 - x, 150 - y], axis=2) + 30 * np.sin(x / 3)[..., None]).astype(np.uint8)
+    tile, _ = edit_selection(image, mode="tile")
     np.testing.assert_array_equal(tile[0], tile[-1])
     np.testing.assert_array_equal(tile[:, 0], tile[:, -1])
     # away from the corners, where the paper's averaged borders cannot agree, no step is larger than in the image
     four = np.tile(tile[:-1, :-1], (2, 2, 1)).astype(int)
     for axis in (0, 1):
-        largest = np.abs(np.diff(picture.astype(int), axis=axis)).max()
+        largest = np.abs(np.diff(image.astype(int), axis=axis)).max()
         assert np.abs(np.diff(four, axis=axis))[10:-10, 10:-10].reshape(-1, 3).max() <= 2 * largest + 20
     np.testing.assert_allclose(
-        np.diff(tile[20:28, 20:40].astype(int), axis=1), np.diff(picture[20:28, 20:40].astype(int), axis=1), atol=3
+        np.diff(tile[20:28, 20:40].astype(int), axis=1), np.diff(image[20:28, 20:40].astype(int), axis=1), atol=3
     )
     for bad in ({"mask": np.ones((48, 64), bool)}, {"polygon": [(0, 0), (9, 0), (9, 9)]}):
         with pytest.raises(InputError, match="whole image"):
-            edit_selection(picture, mode="tile", **bad)
+            edit_selection(image, mode="tile", **bad)
     with pytest.raises(InputError, match="at least 3 x 3"):
-        edit_selection(picture[:2], mode="tile")
+        edit_selection(image[:2], mode="tile")
 
 
 @pytest.mark.parametrize("mode", ["colour", "illumination", "flatten"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_edits_change_nothing_outside(mode: str, channels: int, dtype: str) -> None:
-    picture = as_type(np.random.default_rng(5).integers(0, 256, (33, 41, channels)), dtype)
+    image = as_type(np.random.default_rng(5).integers(0, 256, (33, 41, channels)), dtype)
     if channels == 4:
-        picture[..., 3] = picture.max()
+        image[..., 3] = image.max()
     mask = np.zeros((33, 41), bool)
     mask[0:20, 7:30] = True
-    result, _ = edit_selection(picture, mode=mode, mask=mask)
-    np.testing.assert_array_equal(result[~mask], picture[~mask])
-    assert (result[mask] != picture[mask]).any()
-    assert result.dtype == picture.dtype
+    result, _ = edit_selection(image, mode=mode, mask=mask)
+    np.testing.assert_array_equal(result[~mask], image[~mask])
+    assert (result[mask] != image[mask]).any()
+    assert result.dtype == image.dtype
     if channels == 4:
-        np.testing.assert_array_equal(result[..., 3], picture[..., 3])
+        np.testing.assert_array_equal(result[..., 3], image[..., 3])
 
 
 # ---- what cannot be done
@@ -289,8 +291,8 @@ def test_edits_change_nothing_outside(mode: str, channels: int, dtype: str) -> N
     ("change", "message"),
     [
         ({"mask": np.zeros((30, 36), bool)}, "the mask is empty"),
-        ({"at": (500, 0)}, "outside the target"),
-        ({"at": (0, -40)}, "outside the target"),
+        ({"offset": (500, 0)}, "outside the target"),
+        ({"offset": (0, -40)}, "outside the target"),
         ({"polygon": [(500, 500), (510, 500), (505, 510)], "mask": None}, "the mask is empty"),
         ({"mask": None}, "nothing is selected"),
         ({"polygon": [(0, 0), (9, 0), (9, 9)]}, "both a mask and a polygon"),
@@ -309,9 +311,9 @@ def test_edits_change_nothing_outside(mode: str, channels: int, dtype: str) -> N
         ({"source": np.zeros(5, np.uint8)}, r"shape \(5,\)"),
         ({"source": [["a"]]}, "type"),
         ({"mode": "magic"}, "expected one of import, mixed, monochrome, average"),
-        ({"at": (0.5, 0)}, "two whole numbers"),
-        ({"at": 3}, "two whole numbers"),
-        ({"at": (float("nan"), 0)}, "two whole numbers"),
+        ({"offset": (0.5, 0)}, "two whole numbers"),
+        ({"offset": 3}, "two whole numbers"),
+        ({"offset": (float("nan"), 0)}, "two whole numbers"),
     ],
 )
 def test_one_clear_line_for_bad_input(change: dict[str, object], message: str) -> None:
@@ -345,14 +347,17 @@ PAIRS: dict[str, tuple[str, str, dict[str, object]]] = {
     "monolisa": (
         "source.png",
         "target.png",
-        {"polygon": [(72, 170), (150, 165), (255, 160), (275, 260), (235, 370), (145, 395), (74, 240)], "at": (7, 5)},
+        {
+            "polygon": [(72, 170), (150, 165), (255, 160), (275, 260), (235, 370), (145, 395), (74, 240)],
+            "offset": (7, 5),
+        },
     ),
     "water": (
         "source.jpg",
         "target.jpg",
-        {"polygon": [(55, 75), (150, 85), (330, 130), (330, 200), (110, 190), (50, 155)], "at": (190, 40)},
+        {"polygon": [(55, 75), (150, 85), (330, 130), (330, 200), (110, 190), (50, 155)], "offset": (190, 40)},
     ),
-    "equation_2024": ("source.png", "target.jpg", {"at": (30, 420), "mode": "mixed"}),
+    "equation_2024": ("source.png", "target.jpg", {"offset": (30, 420), "mode": "mixed"}),
 }
 
 
@@ -374,3 +379,10 @@ def test_the_course_s_pairs_at_once(name: str) -> None:
     assert report.error_levels <= 0.25
     assert np.abs(result.astype(int) - exact).max() <= 1
     assert min(seconds) <= 0.2
+
+
+def test_keywords_of_version_0_1_name_the_new_ones() -> None:
+    with pytest.raises(TypeError, match="blend: the keyword 'at' is now 'offset'"):
+        blend(SOURCE, TARGET, mask=MASK, at=(2, 3))  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="edit_selection: the keyword 'picture' is now 'image'"):
+        edit_selection(picture=TARGET, mode="tile")  # type: ignore[call-arg]

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from repix.errors import InputError
 from repix.poisson.mask import (
     as_mask,
+    as_offset,
+    bounding_box,
     create_mask_from_points,
     cut,
     parse_polygon,
-    place,
     read_polygon,
-    scale_and_rotate,
+    target_windows,
     threshold_mask,
 )
 
@@ -200,20 +201,20 @@ def test_soft_masks_are_cut_at_half(mask: np.ndarray, inside: list[int], soft: b
     assert was_soft == soft
 
 
-def windows(mask: np.ndarray, at: tuple[int, int], size: tuple[int, int]) -> list[tuple[slice, slice]]:
+def windows(mask: np.ndarray, offset: tuple[int, int], size: tuple[int, int]) -> list[tuple[slice, slice]]:
     """Where each window is, having checked that together they hold the placed mask exactly once."""
     placed = np.zeros(size, int)
-    for window in place(mask, at, size):
+    for window in target_windows(mask, offset, size):
         placed[window.rows, window.columns] += window.inside
     wanted = np.zeros(size, int)
-    for y, x in np.argwhere(mask) + at:
+    for y, x in np.argwhere(mask) + offset:
         if 0 <= y < size[0] and 0 <= x < size[1]:
             wanted[y, x] = 1
     np.testing.assert_array_equal(placed, wanted)
-    return [(window.rows, window.columns) for window in place(mask, at, size)]
+    return [(window.rows, window.columns) for window in target_windows(mask, offset, size)]
 
 
-def test_place_is_the_box_and_one_pixel_cut_at_the_frame() -> None:
+def test_a_window_is_the_box_and_one_pixel_cut_at_the_frame() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2:5, 3:7] = True
     assert windows(mask, (0, 0), (50, 60)) == [(slice(1, 6), slice(2, 8))]
@@ -221,15 +222,15 @@ def test_place_is_the_box_and_one_pixel_cut_at_the_frame() -> None:
     assert windows(mask, (47, 54), (50, 60)) == [(slice(48, 50), slice(56, 60))]
     assert windows(mask, (-1, -2), (3, 3)) == [(slice(0, 3), slice(0, 3))]
     with pytest.raises(InputError, match="outside the target"):
-        place(mask, (48, 0), (50, 60))
+        target_windows(mask, (48, 0), (50, 60))
     with pytest.raises(InputError, match="outside the target"):
-        place(mask, (-5, 0), (50, 60))
+        target_windows(mask, (-5, 0), (50, 60))
     with pytest.raises(InputError, match="empty"):
-        place(mask & False, (0, 0), (50, 60))
+        target_windows(mask & False, (0, 0), (50, 60))
     corners = np.zeros((10, 10), bool)
     corners[0, 9] = corners[9, 0] = True  # the box meets the target, none of its pixels does
     with pytest.raises(InputError, match="outside the target"):
-        place(corners, (-5, -5), (3, 3))
+        target_windows(corners, (-5, -5), (3, 3))
 
 
 def test_regions_far_apart_get_a_window_each() -> None:
@@ -252,32 +253,22 @@ def test_regions_far_apart_get_a_window_each() -> None:
 
 
 def test_cut_goes_on_past_the_edge() -> None:
-    picture = np.arange(12).reshape(3, 4)
-    assert cut(picture, slice(-1, 2), slice(2, 5), "edge").tolist() == [[2, 3, 3], [2, 3, 3], [6, 7, 7]]
-    assert cut(picture, slice(-1, 1), slice(3, 5), "constant").tolist() == [[0, 0], [3, 0]]
-    assert cut(picture[..., None], slice(0, 4), slice(0, 4), "edge").shape == (4, 4, 1)
+    image = np.arange(12).reshape(3, 4)
+    assert cut(image, slice(-1, 2), slice(2, 5), "edge").tolist() == [[2, 3, 3], [2, 3, 3], [6, 7, 7]]
+    assert cut(image, slice(-1, 1), slice(3, 5), "constant").tolist() == [[0, 0], [3, 0]]
+    assert cut(image[..., None], slice(0, 4), slice(0, 4), "edge").shape == (4, 4, 1)
 
 
-def test_scaling_and_turning() -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (20, 31, 3), np.uint8)
-    selection = np.zeros((20, 31), bool)
-    selection[3:9, 5:20] = True
-    same, chosen = scale_and_rotate(picture, selection, 1, 0)
-    np.testing.assert_array_equal(same, picture)
-    np.testing.assert_array_equal(chosen, selection)
-    for quarters in (1, 2, 3):
-        turned, chosen = scale_and_rotate(picture, selection, 1, 90 * quarters)  # counter-clockwise, as rot90
-        np.testing.assert_allclose(turned, np.rot90(picture, quarters), atol=1)
-        np.testing.assert_array_equal(chosen, np.rot90(selection, quarters))
-    large, chosen = scale_and_rotate(picture, selection, 3, 0)
-    assert large.shape == (60, 93, 3)
-    assert abs(chosen.sum() - 9 * selection.sum()) < 40
-    flat = np.full((40, 50, 1), 1000, np.uint16)
-    small, chosen = scale_and_rotate(flat, np.ones((40, 50), bool), 0.5, 30)
-    assert small.dtype == np.uint16
-    assert (small == 1000).all()
-    assert abs(chosen.sum() - 500) < 40
-    for scale, degrees in ((0, 0), (-1, 0), (float("nan"), 0), (1, float("inf")), (1e5, 0)):
-        with pytest.raises(InputError, match="scale"):
-            scale_and_rotate(picture, selection, scale, degrees)
+def test_offsets_are_two_whole_numbers() -> None:
+    assert as_offset((3.0, -4)) == (3, -4)
+    for bad in ((1.5, 2), (1,), (1, 2, 3), (float("nan"), 0), (float("inf"), 0), "ab", None):
+        with pytest.raises(InputError, match=r"expected two whole numbers \(y, x\)"):
+            as_offset(bad)  # type: ignore[arg-type]
+
+
+def test_the_bounding_box_just_holds_the_mask() -> None:
+    mask = np.zeros((9, 12), bool)
+    mask[2, 5] = mask[7, 3] = True
+    assert bounding_box(mask) == (slice(2, 8), slice(3, 6))
+    with pytest.raises(InputError, match="the mask is empty"):
+        bounding_box(mask & False)
