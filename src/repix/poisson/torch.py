@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.errors import InputError, MissingExtraError
+from repix._types import require
+from repix.errors import InputError
 from repix.poisson.blend import BlendReport
 from repix.poisson.mask import cut, target_windows
 from repix.poisson.solver import solve_poisson, v_cycle
@@ -227,10 +228,9 @@ def poisson_blend(source: Tensor, target: Tensor, mask: NDArray[np.bool_], *, to
 
 
 def _torch() -> Any:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", "torch") from error
+    require("train", "torch")
+    import torch
+
     return torch
 
 
