@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repix.io.image import resize
 from repix.poisson.blend import Mode
 
 Rgb = NDArray[np.uint8]
@@ -33,12 +34,10 @@ class Pair(NamedTuple):
 
 def _noise(shape: tuple[int, int], grain: int, seed: int) -> Floats:
     """Smooth noise around 0 with features of about `grain` pixels; (H, W), most of it within ±1."""
-    import pyvips
-
     height, width = shape
     rng = np.random.default_rng(seed)
     coarse = rng.normal(0, 0.5, (height // grain + 4, width // grain + 4))
-    smooth = pyvips.Image.new_from_array(coarse).resize(grain, kernel="cubic").numpy()
+    smooth = resize(cast(Any, coarse), (coarse.shape[0] * grain, coarse.shape[1] * grain))
     return np.asarray(smooth[grain : grain + height, grain : grain + width], np.float64)
 
 

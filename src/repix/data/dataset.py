@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyvips
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -33,7 +32,7 @@ from repix.degradations.rain import (
     without_camera,
 )
 from repix.errors import InputError
-from repix.io.image import read_image, resize, to_8_bits
+from repix.io.image import read_image, resize, shrink, to_8_bits
 
 KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry", "stripes")
 # Images of this many bytes stay decoded in each worker process; what does not fit is decoded again.
@@ -86,7 +85,7 @@ class PictureCache:
             read = read_image(path).pixels
             pixels = to_8_bits(read) if read.dtype == np.uint16 else read.astype(np.uint8)
             if longest is not None and max(pixels.shape[:2]) > longest:
-                pixels = pyvips.Image.new_from_array(pixels).thumbnail_image(longest, height=longest).numpy()
+                pixels = shrink(pixels, longest)
             if pixels.nbytes > self.budget:
                 return pixels
             self.budget -= pixels.nbytes

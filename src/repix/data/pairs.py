@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pyvips
 
 from repix.errors import InputError, did_you_mean
-
-PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".avif", ".heic", ".heif"}
-)
+from repix.io.formats import IMAGES
+from repix.io.image import read_size
 
 # Names the list of a longer message ends with "and N more".
 _SHOWN = 5
@@ -220,7 +217,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = (file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file())
+    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
     return sorted((file for file in files if not file.name.startswith(".")), key=lambda file: _natural(file.name))
 
 
@@ -274,17 +271,6 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
     return _Match(pairs, lq_orphans, [f"{file} has no degraded image in {lq_dir}" for file in unused])
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header alone, upright."""
-    try:
-        header = pyvips.Image.new_from_file(str(path), access="sequential")
-    except pyvips.Error as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path} is not a readable image ({reason})") from None
-    turned = header.get_typeof("orientation") and header.get("orientation") >= 5
-    return (header.width, header.height) if turned else (header.height, header.width)
-
-
 def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> PairScan:
     """Sets aside the pairs whose sizes, read from the headers, differ."""
     good: list[Pair] = []
@@ -292,8 +278,8 @@ def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> Pai
     sizes: dict[Path, tuple[int, int]] = {}  # fourteen rainy images may share one ground truth
     for pair in pairs:
         try:
-            lq = _size(pair.lq)
-            gt = sizes[pair.gt] = sizes.get(pair.gt) or _size(pair.gt)
+            lq = read_size(pair.lq)
+            gt = sizes[pair.gt] = sizes.get(pair.gt) or read_size(pair.gt)
         except InputError as error:
             bad.append(str(error))
             continue
@@ -307,7 +293,7 @@ def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> Pai
 def _looks_side_by_side(root: Path) -> bool:
     """Whether every image is two squares (pix2pix); anything less could be a folder of single images."""
     try:
-        sizes = [_size(file) for file in _pictures(root)]
+        sizes = [read_size(file) for file in _pictures(root)]
     except InputError:
         return False
     return bool(sizes) and all(width == 2 * height for height, width in sizes)
@@ -318,7 +304,7 @@ def _scan_sides(root: Path, layout: str) -> PairScan:
     problems: list[str] = []
     for file in _pictures(root):
         try:
-            width = _size(file)[1]
+            width = read_size(file)[1]
         except InputError as error:
             problems.append(str(error))
             continue

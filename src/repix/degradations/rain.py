@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repix.errors import InputError
+from repix.io.image import through_jpeg
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -342,11 +343,8 @@ def add_noise(picture: FloatArray, sigma: float, rng: np.random.Generator) -> Fl
 
 def compress_jpeg(picture: FloatArray, quality: int) -> FloatArray:
     """(H, W, 3) float32 in [0, 1] through a JPEG file of that quality and back."""
-    import pyvips
-
     levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    file = pyvips.Image.new_from_array(levels, interpretation="srgb").jpegsave_buffer(Q=quality)
-    return np.asarray(pyvips.Image.new_from_buffer(file, "").numpy(), np.float32) / np.float32(255)
+    return np.asarray(through_jpeg(levels, quality), np.float32) / np.float32(255)
 
 
 def add_rain(

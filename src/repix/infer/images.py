@@ -18,6 +18,7 @@ import numpy as np
 
 from repix.errors import InputError, RepixError
 from repix.infer.restorer import Restorer, Strength, check_strength
+from repix.io.formats import FORMATS
 from repix.io.image import MAX_PIXELS, Picture, read_image, write_image
 from repix.io.paths import Job, Plan, plan
 from repix.tasks import DERAIN
@@ -297,8 +298,8 @@ def _restore(
 def _write(job: Job, wanted: list[Path], rainy: Picture, restored: Picture) -> Result:
     written: list[Path] = []
     notes = list(restored.notes)
-    if restored.format in ("heic", "gif"):
-        notes.append(f"{restored.format.upper()} written as {job.dst.suffix.lstrip('.').upper()}")
+    if FORMATS[restored.format].save is None:
+        notes.append(f"{FORMATS[restored.format].title} written as {job.dst.suffix.lstrip('.').upper()}")
     try:
         for path in wanted:
             picture = restored if path == job.dst else _side_by_side(rainy, restored)

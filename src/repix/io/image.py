@@ -1,7 +1,7 @@
 """Reading and writing images with everything about them kept: orientation, ICC, EXIF, XMP, alpha, depth, grey.
 
-libvips (through pyvips) decodes and encodes; `.heic` goes through pillow-heif, because libvips' binary wheel carries
-no HEVC decoder. Pixels that come back from NumPy have no metadata, so it travels beside them in `Picture`.
+libvips (through pyvips) decodes and encodes what it can, Pillow and pillow-heif decode the rest; `io.formats` says
+which. Pixels that come back from NumPy have no metadata, so it travels beside them in `Picture`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import threading
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from repix.errors import InputError
 from repix.io import tiff
-from repix.io.paths import WRITABLE, atomic
+from repix.io.files import atomic, read_head
+from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, by_suffix, listed, names, sniff
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -29,26 +31,8 @@ MAX_PIXELS = 400_000_000
 
 _CARRIED = ("exif-data", "icc-profile-data", "xmp-data", "iptc-data", "image-description")
 _CARRIED_PREFIX = "png-comment-"
-_LOADERS = {
-    "jpeg": "jpegload",
-    "png": "pngload",
-    "webp": "webpload",
-    "tiff": "tiffload",
-    "avif": "heifload",
-    "gif": "gifload",
-}
-_FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".tif": "tiff"}
-_SAVERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "jpeg": ("jpegsave", {"Q": 95, "subsample_mode": "off", "optimize_coding": True}),
-    "png": ("pngsave", {"filter": "paeth"}),
-    # the default quality of libvips caps a clean image at 37 dB
-    "webp": ("webpsave", {"lossless": True, "exact": True, "effort": 2}),
-    "tiff": ("tiffsave", {"compression": "deflate", "predictor": "horizontal"}),
-    # effort 2 is within 1 dB of effort 6 at a twentieth of the time
-    "avif": ("heifsave", {"compression": "av1", "Q": 95, "subsample_mode": "off", "effort": 2}),
-}
-_LONGEST_SIDE = {"jpeg": 65535, "webp": 16383, "avif": 65536}
 _cache = threading.Lock()  # libvips' cache belongs to all threads
+_PILLOW_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError)
 _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per millimetre
 
 
@@ -61,7 +45,7 @@ class Picture:
             equal channels.
         alpha: (H, W) of the same type, or None.
         grey: written with one channel.
-        format: what the file was: jpeg, png, webp, tiff, avif, heic or gif.
+        format: what the file was, a key of `io.formats.FORMATS`.
         bits: bits per sample in the file, 1 to 16.
         resolution: pixels per millimetre, (horizontal, vertical).
         metadata: libvips' names (`exif-data`, `icc-profile-data`, `xmp-data`, …) -> contents.
@@ -92,7 +76,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """Read an image upright, with its metadata.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, AVIF, HEIC or a still GIF; the contents decide, not the name.
+        path: a still image of a kind in `io.formats.FORMATS`; the contents decide, not the name.
         max_pixels: largest H·W that is decoded; known from the header, so a bomb costs nothing.
 
     Returns:
@@ -103,26 +87,46 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             pixels that are not 8 or 16 bit grey, RGB or CMYK.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(65536)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not head:
-        raise InputError(f"{path}: the file is empty (0 bytes)")
-    format = _sniff(head)
-    if format is None:
-        raise InputError(f"{path}: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)")
-    if format == "heic":
+    format = _image_format(path)
+    if format.load == "pillow_heif":
         return _read_heic(path, max_pixels)
-    if (format == "png" and b"acTL" in head.partition(b"IDAT")[0]) or (format == "avif" and head[8:12] == b"avis"):
-        raise InputError(f"{path}: an animated {format.upper()}; repix takes still images")
+    if format.load == "pillow":
+        return _read_pillow(path, format, max_pixels)
     try:
         return _read_vips(path, format, max_pixels)
     except pyvips.Error as error:
-        raise InputError(f"{path}: damaged or truncated {format.upper()}: {_reason(error)}") from error
+        raise InputError(f"{path}: damaged or truncated {format.title}: {_reason(error)}") from error
     finally:
         _let_go_of_files()
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of an image as `read_image` gives it, from the header alone.
+
+    Raises:
+        InputError: unreadable, empty, or not an image.
+    """
+    path = Path(path)
+    format = _image_format(path)
+    try:
+        if format.load == "pillow_heif":
+            import pillow_heif
+
+            container = pillow_heif.open_heif(path)
+            return container[container.primary_index].size[::-1]
+        if format.load == "pillow":
+            from PIL import Image
+
+            with Image.open(path) as opened:
+                return opened.size[::-1]
+        header = getattr(pyvips.Image, format.load)(os.fsencode(path), access="sequential", revalidate=True)
+    except (pyvips.Error, *_PILLOW_ERRORS) as error:
+        reason = _reason(error) if isinstance(error, pyvips.Error) else error
+        raise InputError(f"{path}: damaged or truncated {format.title}: {reason}") from error
+    finally:
+        _let_go_of_files()
+    turned = _field(header, "orientation", 1) > 4
+    return (header.width, header.height) if turned else (header.height, header.width)
 
 
 def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tuple[str, ...]:
@@ -145,45 +149,42 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
     path = Path(path)
     if isinstance(picture, np.ndarray):
         picture = Picture(picture)
-    suffix = path.suffix.lower()
-    if suffix not in WRITABLE:
-        known = ", ".join(sorted(WRITABLE))
-        raise InputError(f"{path}: cannot write {suffix or 'a file without extension'}; choose {known}")
-    format = _FORMATS.get(suffix, suffix[1:])
+    format = by_suffix(path)
+    if format is None or format.save is None or format.kind != "image":
+        what = path.suffix.lower() or "a file without extension"
+        raise InputError(f"{path}: cannot write {what}; choose {listed(IMAGES_WRITABLE)}")
+    name = format.title
     pixels, alpha = picture.pixels, picture.alpha
     _check_pixels(pixels, alpha)
-    longest = _LONGEST_SIDE.get(format)
-    if longest is not None and max(pixels.shape[:2]) > longest:
+    if format.max_side is not None and max(pixels.shape[:2]) > format.max_side:
         H, W = pixels.shape[:2]
-        raise InputError(f"{path}: {format.upper()} ends at {longest} pixels a side, got {W}×{H}; use png or tiff")
-    if format == "jpeg" and alpha is not None:
+        raise InputError(f"{path}: {name} ends at {format.max_side} pixels a side, got {W}×{H}; use png or tiff")
+    if not format.alpha and alpha is not None:
         if alpha.min() < np.iinfo(alpha.dtype).max:
-            raise InputError(f"{path}: JPEG cannot hold the image's transparency; use --format png, webp or tiff")
+            raise InputError(f"{path}: {name} cannot hold the image's transparency; use --format png, webp or tiff")
         alpha = None
     notes: list[str] = []
-    if pixels.dtype == np.uint16 and format in ("jpeg", "webp"):
+    if pixels.dtype == np.uint16 and format.bits == 8:
         pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        notes.append(f"16 bit reduced to 8, {format.upper()} holds no more")
-    operation, options = _SAVERS[format]
-    if format == "avif":
+        notes.append(f"16 bit reduced to 8, {name} holds no more")
+    options = dict(format.options)
+    if format.name == "avif":
         wide = pixels.dtype == np.uint16
         options = {**options, "bitdepth": (picture.bits if picture.bits in (10, 12) else 12) if wide else 8}
-    if format == "tiff" and pixels.nbytes > 3_500_000_000:
+    if format.name == "tiff" and pixels.nbytes > 3_500_000_000:
         options = {**options, "bigtiff": True}  # plain TIFF ends at 4 GB
     try:
         image = _to_vips(pixels, alpha, picture)
         with atomic(path) as temporary:
-            getattr(image, operation)(os.fsencode(temporary), **options)
+            getattr(image, format.save)(os.fsencode(temporary), **options)
             exif = picture.metadata.get("exif-data")
-            if format == "tiff" and isinstance(exif, bytes):
+            if format.name == "tiff" and isinstance(exif, bytes):
                 try:
                     tiff.add_exif(temporary, exif)
                 except InputError:
                     notes.append("EXIF left out")
     except pyvips.Error as error:
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return tuple(notes)
 
 
@@ -203,36 +204,31 @@ def pixels_like(picture: Picture, other: Picture) -> tuple[Pixels, tuple[str, ..
     return pixels, tuple(notes)
 
 
-def _sniff(head: bytes) -> str | None:
-    """Name of the format from the first bytes, or None. libvips would take far more than photos (SVG, matrices)."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "gif"
-    if head[4:8] == b"ftyp":
-        brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
-        if b"avif" in brands or b"avis" in brands:
-            return "avif"
-        if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")):
-            return "heic"
-    return None
+def _image_format(path: Path) -> Format:
+    """What an image file is by its contents."""
+    head = read_head(path, HEAD)
+    format = sniff(head)
+    if format is None:
+        raise InputError(f"{path}: not an image that repix reads ({names('image')})")
+    name = format.title
+    if format.kind == "video":
+        raise InputError(f"{path}: a video by its contents ({name}), not an image; name it {format.suffixes[0]}")
+    if (format.name == "png" and b"acTL" in head.partition(b"IDAT")[0]) or (
+        format.name == "avif" and head[8:12] == b"avis"
+    ):
+        raise InputError(f"{path}: an animated {name}; repix takes still images")
+    return format
 
 
-def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
+def _read_vips(path: Path, format: Format, max_pixels: int) -> Picture:
     # revalidate: others may have read this name through libvips, and the file may have been replaced since
-    load = getattr(pyvips.Image, _LOADERS[format])
+    load = getattr(pyvips.Image, format.load)
     image = load(os.fsencode(path), access="sequential", fail_on="error", revalidate=True)
     _check_size(path, image.width, image.height, max_pixels)
     pages = _field(image, "n-pages", 1)
     if pages > 1:
-        kind = "an animated" if format in ("gif", "webp") else "a several-page"
-        raise InputError(f"{path}: {kind} {format.upper()} ({pages} images); repix takes still, single images")
+        kind = "an animated" if format.name in ("gif", "webp") else "a several-page"
+        raise InputError(f"{path}: {kind} {format.title} ({pages} images); repix takes still, single images")
     bits = _field(image, "bits-per-sample", 8 if image.format == "uchar" else 16)
     notes = []
     if image.interpretation == "cmyk" and image.format in ("uchar", "ushort"):
@@ -252,7 +248,7 @@ def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
         )
     names = image.get_fields()
     metadata = {name: image.get(name) for name in names if name in _CARRIED or name.startswith(_CARRIED_PREFIX)}
-    if format == "tiff" and (exif := tiff.read_exif(path)) is not None:
+    if format.name == "tiff" and (exif := tiff.read_exif(path)) is not None:
         metadata["exif-data"] = exif
     resolution = (image.xres, image.yres)
     orientation = _field(image, "orientation", 1)
@@ -265,7 +261,7 @@ def _read_vips(path: Path, format: str, max_pixels: int) -> Picture:
         pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
         alpha=np.ascontiguousarray(samples[..., -1]) if alpha else None,
         grey=grey,
-        format=format,
+        format=format.name,
         bits=bits,
         resolution=resolution[::-1] if orientation > 4 else resolution,
         metadata=metadata,
@@ -281,7 +277,7 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
         image = container[container.primary_index]
         _check_size(path, *image.size, max_pixels)
         samples = np.asarray(image)
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
+    except _PILLOW_ERRORS as error:
         raise InputError(f"{path}: damaged or truncated HEIC: {error}") from error
     if samples.ndim == 2:
         samples = samples[..., None]
@@ -297,6 +293,56 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
         metadata=metadata,
         notes=(f"the main one of {len(container)} images in the file",) if len(container) > 1 else (),
     )
+
+
+def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
+    """BMP, PPM and JPEG 2000; of their metadata Pillow gives nothing that libvips writes."""
+    from PIL import Image
+
+    notes = []
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of large images: `max_pixels` decides
+            _check_size(path, *image.size, max_pixels)
+            _, _, offset, how = image.tile[0]
+            if format.name == "ppm" and image.mode == "RGB" and how[-1] in range(256, 65536):
+                samples = _wide_samples(path, offset, image.size, how[-1])  # Pillow cuts them to 8 bits
+            else:
+                if image.mode not in ("L", "LA", "RGB", "RGBA", "I", "I;16"):
+                    image = image.convert("L" if image.mode == "1" else "RGB")
+                samples = np.asarray(image)
+    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: damaged or truncated {format.title}: {error}") from error
+    samples = samples.astype(np.uint8 if samples.dtype == np.uint8 else np.uint16)
+    if format.name == "jpeg2000" and samples.dtype == np.uint8 and (bits := _bits_of_code_stream(path)) > 8:
+        notes.append(f"{bits} bit reduced to 8")
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    grey = samples.shape[2] < 3
+    return Picture(
+        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
+        alpha=np.ascontiguousarray(samples[..., -1]) if samples.shape[2] in (2, 4) else None,
+        grey=grey,
+        format=format.name,
+        bits=8 * samples.itemsize,
+        notes=tuple(notes),
+    )
+
+
+def _wide_samples(path: Path, offset: int, size: tuple[int, int], largest: int) -> NDArray[np.uint16]:
+    """(H, W, 3) of a binary portable map with two bytes a sample, stretched to the whole range."""
+    width, height = size
+    with path.open("rb") as file:
+        file.seek(offset)
+        samples = np.frombuffer(file.read(6 * width * height), ">u2").reshape(height, width, 3)
+    return np.rint(np.minimum(samples, largest) * (65535 / largest)).astype(np.uint16)
+
+
+def _bits_of_code_stream(path: Path) -> int:
+    """Bits per sample of a JPEG 2000 (ISO/IEC 15444-1, section A.5.1)."""
+    head = read_head(path, HEAD)
+    start = head.find(b"\xff\x4f\xff\x51")
+    return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
 def _to_vips(pixels: Pixels, alpha: Pixels | None, picture: Picture) -> Any:
@@ -366,6 +412,19 @@ def resize(pixels: Pixels, size: tuple[int, int], kernel: Literal["cubic", "line
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
     resized: Pixels = image.resize(size[1] / width, vscale=size[0] / height, kernel=kernel).numpy()
     return resized
+
+
+def shrink(pixels: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
+    """(H, W, 3) pixels, scaled down so that their longer side is `max_side`."""
+    shrunk: NDArray[np.uint8] = pyvips.Image.new_from_array(pixels).thumbnail_image(max_side, height=max_side).numpy()
+    return shrunk
+
+
+def through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """(H, W, 3) pixels as they come back from a JPEG of that quality, chroma subsampled as cameras do."""
+    file = pyvips.Image.new_from_array(pixels, interpretation="srgb").jpegsave_buffer(Q=quality)
+    coded: NDArray[np.uint8] = pyvips.Image.new_from_buffer(file, "").numpy()
+    return coded
 
 
 def _upright_xmp(xmp: bytes) -> bytes:

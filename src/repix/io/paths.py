@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
-import secrets
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repix.errors import InputError
+from repix.io.files import atomic as atomic
+from repix.io.files import check_writable
+from repix.io.files import mark_temporaries as mark_temporaries
+from repix.io.files import remove_temporaries as remove_temporaries
+from repix.io.formats import IMAGES, IMAGES_WRITABLE, VIDEOS, VIDEOS_WRITABLE, listed, result_suffix
 
-READABLE = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif"}
-)
-"""File name extensions that are taken for images, in lower case."""
-
-WRITABLE = READABLE - {".heic", ".heif", ".gif"}
-"""Extensions that an image can be written as."""
-
-VIDEOS_WRITABLE = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
-"""Extensions that a video can be written as."""
-
-VIDEOS = VIDEOS_WRITABLE | {".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".ogv"}
-"""File name extensions that are taken for videos, in lower case."""
-
-# Matroska holds the sound and subtitles of every other container as they are
-_WRITTEN_AS = {".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | dict.fromkeys(VIDEOS - VIDEOS_WRITABLE, ".mkv")
-# what smears the flat colours of a label map
-_LOSSLESS_AS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".avif", ".heic", ".heif", ".gif"), ".png")
+READABLE, WRITABLE = IMAGES, IMAGES_WRITABLE
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 
 
@@ -120,7 +106,7 @@ def plan(
             files = list(_walk(path, known, leave_out=target, failed=failed))
             found += [(file, target / file.relative_to(path), file.stem) for file in files]
             if not files and len(named) == 1 and not failed:
-                raise InputError(f"no images{' or films' if films else ''} in {path} (looked for {_listed(known)})")
+                raise InputError(f"no images{' or films' if films else ''} in {path} (looked for {listed(known)})")
         elif not path.is_file():
             failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
         elif out_file is not None:
@@ -130,13 +116,11 @@ def plan(
         else:
             found.append((path, path.with_name(f"{path.stem}_{tag}{path.suffix}"), path.stem))
     if lossless and suffix is None:
-        found = [
-            (src, dst.with_suffix(_LOSSLESS_AS.get(dst.suffix.lower(), dst.suffix)), stem) for src, dst, stem in found
-        ]
+        found = [(src, dst.with_suffix(result_suffix(dst.suffix, exact=True)), stem) for src, dst, stem in found]
     return _settle(found, failed, suffix, named=out_file is not None, compare=compare, overwrite=overwrite, films=films)
 
 
-def plan_listed(
+def planlisted(
     found: Sequence[tuple[Path, Path]],
     *,
     format: str | None = None,
@@ -168,16 +152,15 @@ def _settle(
         else:
             failed.append((src, job))
     kept = _without_collisions(list(jobs.values()), overwrite=overwrite)
-    _check_writable(kept)
+    check_writable(job.dst.parent for job in kept)
     return Plan(kept, failed)
 
 
 def _job(src: Path, dst: Path, stem: str, suffix: str | None, *, named: bool, compare: bool, films: bool) -> Job | str:
     """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
     known = READABLE | VIDEOS if films else READABLE
-    own = dst.suffix.lower()
     if src.suffix.lower() not in known and suffix is None:
-        return f"not a {'picture or film' if films else 'picture'} that repix knows by its extension ({_listed(known)})"
+        return f"not a {'picture or film' if films else 'picture'} that repix knows by its extension ({listed(known)})"
     is_film = films and (
         src.suffix.lower() in VIDEOS or (src.suffix.lower() not in READABLE and suffix in VIDEOS_WRITABLE)
     )
@@ -185,49 +168,10 @@ def _job(src: Path, dst: Path, stem: str, suffix: str | None, *, named: bool, co
         if not named:
             dst = dst.with_suffix(suffix)
     elif named and suffix is not None:
-        return f"cannot be written as {suffix}; choose one of {_listed(VIDEOS_WRITABLE if is_film else WRITABLE)}"
-    elif own in _WRITTEN_AS:
-        dst = dst.with_suffix(_WRITTEN_AS[own])
+        return f"cannot be written as {suffix}; choose one of {listed(VIDEOS_WRITABLE if is_film else WRITABLE)}"
+    else:
+        dst = dst.with_suffix(result_suffix(dst.suffix))
     return Job(src, dst, dst.with_name(f"{stem}_compare{dst.suffix}") if compare and not is_film else None)
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Args:
-        path: the file to write; folders above it are made.
-
-    Yields:
-        A name beside it to write to. It takes `path`'s place when the block ends, and is removed when it fails.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".repix-{_mark}{secrets.token_hex(6)}.tmp"
-    try:
-        yield temporary
-        with temporary.open("r+b") as file:  # a result must not vanish in a power cut after its input was replaced
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-_mark = ""
-
-
-def mark_temporaries(mark: str) -> None:
-    """Begin this process's temporary names with a mark, so that what it leaves when it is killed can be found."""
-    global _mark
-    _mark = f"{mark}-"
-
-
-def remove_temporaries(folders: Iterable[Path], mark: str) -> None:
-    """Remove what processes of that mark left in some folders."""
-    for folder in folders:
-        for left in folder.glob(f".repix-{mark}-*.tmp"):
-            with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
 
 
 def _checked_suffix(format: str | None, *, films: bool) -> str | None:
@@ -236,9 +180,9 @@ def _checked_suffix(format: str | None, *, films: bool) -> str | None:
     suffix = "." + format.lower().lstrip(".")
     if films and suffix in VIDEOS:
         if suffix not in VIDEOS_WRITABLE:
-            raise InputError(f"cannot write {format!r} videos; choose one of {_listed(VIDEOS_WRITABLE)}")
+            raise InputError(f"cannot write {format!r} videos; choose one of {listed(VIDEOS_WRITABLE)}")
     elif suffix not in WRITABLE:
-        raise InputError(f"cannot write {format!r} images; choose one of {_listed(WRITABLE)}")
+        raise InputError(f"cannot write {format!r} images; choose one of {listed(WRITABLE)}")
     return suffix
 
 
@@ -296,31 +240,7 @@ def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
     return kept
 
 
-def _check_writable(jobs: list[Job]) -> None:
-    """Try the nearest existing folder above every result: an hour's work must not end in "permission denied"."""
-    tried: set[Path] = set()
-    for folder in dict.fromkeys(job.dst.parent for job in jobs):
-        existing = folder
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        if existing in tried:
-            continue
-        tried.add(existing)
-        if not existing.is_dir():
-            raise InputError(f"cannot write to {folder}: {existing} is a file, not a folder; choose another -o")
-        probe = existing / f".repix-{secrets.token_hex(6)}.tmp"
-        try:
-            probe.touch(exist_ok=False)
-            probe.unlink()
-        except OSError as error:
-            raise InputError(f"cannot write to {existing}: {error.strerror}; choose another folder with -o") from error
-
-
 def _key(path: Path) -> str:
     """One text for one file, however it is spelled."""
     whole = os.path.realpath(path)
     return whole.casefold() if _CASE_BLIND else whole
-
-
-def _listed(suffixes: frozenset[str]) -> str:
-    return ", ".join(sorted(suffixes))

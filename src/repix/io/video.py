@@ -27,12 +27,12 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from repix.errors import InputError
+from repix.io.files import atomic, read_head
+from repix.io.formats import FORMATS, HEAD, VIDEOS_WRITABLE, by_suffix, listed, sniff
 from repix.io.image import MAX_PIXELS, Pixels
-from repix.io.paths import atomic
 
-_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # playlists and scripts, which may name other files and addresses, are no videos
-_DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
+_DEMUXERS = ",".join(dict.fromkeys(format.load for format in FORMATS.values() if format.kind == "video"))
 _THREADS = min(os.cpu_count() or 1, 4)  # each holds frames
 
 # a photo comes back from RGB with luma exact and chroma at 70 dB; with swscale's own choice luma is at 47 dB, one
@@ -317,16 +317,15 @@ class VideoReader:
 
 def _open(path: Path) -> InputContainer:
     options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+    format = sniff(read_head(path, HEAD))
+    if format is not None and format.kind == "image":
+        name = format.title
+        raise InputError(f"{path}: an image by its contents ({name}), not a video; name it {format.suffixes[0]}")
     try:
-        with path.open("rb") as file:  # Python names what is wrong with a file better
-            if not file.read(1):
-                raise InputError(f"{path}: the file is empty (0 bytes)")
         # "file:", because "a:b.mp4" would be taken for an address
         return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise InputError(f"{path}: not a video, or damaged beyond reading: {error.strerror}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 class VideoWriter:
@@ -336,10 +335,10 @@ class VideoWriter:
         notes: what could not be kept as it was, one sentence each.
     """
 
-    def __init__(self, path: Path, film: VideoReader, *, shown: Path, codec: str, crf: float) -> None:
+    def __init__(self, path: Path, film: VideoReader, *, shown: Path, container: str, codec: str, crf: float) -> None:
         self.notes: list[str] = []
         self._film = film
-        self._container = _CONTAINERS[shown.suffix.lower()]
+        self._container = container
         exact = {
             "movie_timescale": str(film.time_base.denominator)
         }  # a video that begins late is placed to 1 ms without
@@ -472,11 +471,12 @@ def write_video(
             or the sound, or a file that cannot be written (rights, full disk).
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _CONTAINERS:
-        raise InputError(f"{path}: cannot write {suffix or 'no extension'} videos; choose {', '.join(_CONTAINERS)}")
+    format = by_suffix(path)
+    if format is None or format.save is None or format.kind != "video":
+        what = path.suffix.lower() or "no extension"
+        raise InputError(f"{path}: cannot write {what} videos; choose {listed(VIDEOS_WRITABLE)}")
     if codec is None:
-        codec = "vp9" if suffix == ".webm" else "h264" if film.bits <= 8 else "h265"
+        codec = "vp9" if format.name == "webm" else "h264" if film.bits <= 8 else "h265"
     if codec not in CODECS:
         raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
     worst = CODECS[codec].worst
@@ -486,13 +486,13 @@ def write_video(
         raise InputError(f"the constant rate factor (crf) of {codec} must be from 0 (best) to {worst}, got {crf:g}")
     try:
         with atomic(path) as temporary:
-            writer = VideoWriter(temporary, film, shown=path, codec=codec, crf=crf)
+            writer = VideoWriter(temporary, film, shown=path, container=format.save, codec=codec, crf=crf)
             try:
                 yield writer
                 writer.finish()
             finally:
                 writer.close()
-    except (av.FFmpegError, OSError) as error:
+    except av.FFmpegError as error:  # an error of FFmpeg need not be one of the system
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 

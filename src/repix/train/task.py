@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from repix.errors import RecipeError
 from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.tiling import Pixels, apply_tiled
+from repix.io.image import write_image
 from repix.losses import WeightedLoss
 from repix.metrics import psnr_rgb, psnr_y
 from repix.models import Prediction, create_model
@@ -182,15 +183,13 @@ class RestorationTask(lightning.LightningModule):
         return sum(min(mean, 45.0) for mean in means.values()) / len(means)
 
     def _save_grid(self, name: str, rows: list[npt.NDArray[np.uint8]]) -> None:
-        import pyvips
-
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
         grid = np.concatenate(padded)
         if self._pictures is not None:
             self._pictures.mkdir(parents=True, exist_ok=True)
             path = self._pictures / f"{name}_{self.global_step:07d}.png"
-            pyvips.Image.new_from_array(grid).write_to_file(str(path))
+            write_image(path, grid)
         if isinstance(self.logger, TensorBoardLogger):
             self.logger.experiment.add_image(f"{name}: {_GRID}", grid, global_step=self.global_step, dataformats="HWC")
 

@@ -171,7 +171,7 @@ def test_orientation_counts(tmp_path: Path) -> None:
 def test_unreadable_picture_is_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "target/a.png", "target/b.png")
     (tmp_path / "input" / "b.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"b\.png is not a readable image"):
+    with pytest.raises(InputError, match=r"b\.png: the file is empty"):
         find_pairs(tmp_path)
 
 

@@ -14,6 +14,7 @@ from repix.errors import BackendError, InputError
 from repix.infer import images as batch
 from repix.infer.images import Result, restore_path
 from repix.infer.restorer import Restorer
+from repix.io.formats import names
 from repix.io.image import Picture, read_image, write_image
 
 
@@ -51,7 +52,7 @@ def test_summary_and_results_as_they_come(restorer: Restorer, folder: Path, tmp_
     assert len(came) == 6
     assert {r.message for r in summary.failed} == {
         f"{folder / '3.png'}: out of memory",
-        f"{folder / 'bad.png'}: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)",
+        f"{folder / 'bad.png'}: not an image that repix reads ({names('image')})",
     }
     for result in summary.done:
         (written,) = result.written

@@ -187,7 +187,7 @@ def test_16_bits_stay_16_bits(tmp_path: Path, suffix: str) -> None:
 def test_16_bits_to_8_says_so_and_rounds(tmp_path: Path) -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     notes = write_image(tmp_path / "a.webp", Picture(np.stack([ramp] * 3, axis=2), bits=16))
-    assert notes == ("16 bit reduced to 8, WEBP holds no more",)
+    assert notes == ("16 bit reduced to 8, WebP holds no more",)
     np.testing.assert_array_equal(read_image(tmp_path / "a.webp").pixels[..., 0], np.rint(ramp / 257))
 
 

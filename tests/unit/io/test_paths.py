@@ -1,4 +1,4 @@
-"""Which output names a run plans, and that files are written whole or not at all. `repix derain` tests the rest."""
+"""Which output names a run plans. `repix derain` tests the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repix.errors import InputError
-from repix.io.paths import atomic, plan
+from repix.io.paths import plan
 
 
 @pytest.fixture
@@ -114,39 +114,3 @@ def test_planning_leaves_nothing_behind(work: Path) -> None:
     touch("a.jpg")
     plan(["a.jpg"], "deep/er/out")
     assert os.listdir(work) == ["a.jpg"]
-
-
-def test_atomic_replaces_at_the_end(work: Path) -> None:
-    Path("a").write_text("old")
-    with atomic(Path("a")) as temporary:
-        temporary.write_text("new")
-        assert Path("a").read_text() == "old"
-        assert temporary.parent == Path()
-    assert Path("a").read_text() == "new"
-    assert os.listdir(work) == ["a"]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_atomic_leaves_the_old_file_on_any_error(work: Path, error: type[BaseException]) -> None:
-    Path("a").write_text("old")
-
-    def fail() -> None:
-        with atomic(Path("a")) as temporary:
-            temporary.write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        fail()
-    assert Path("a").read_text() == "old"
-    assert os.listdir(work) == ["a"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
-def test_results_have_ordinary_rights(work: Path) -> None:
-    old = os.umask(0o022)
-    try:
-        with atomic(Path("sub") / "a") as temporary:
-            temporary.write_text("x")
-    finally:
-        os.umask(old)
-    assert Path("sub/a").stat().st_mode & 0o777 == 0o644
