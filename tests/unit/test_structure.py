@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,87 @@ def test_comparisons_of_a_task_are_seen() -> None:
         assert compares_task_by_string(ast.parse(text)), text
     for text in ("card.task is not DERAIN", "task in tasks", "card.arch == 'x'"):
         assert not compares_task_by_string(ast.parse(text)), text
+
+
+def imports_pyvips(tree: ast.AST) -> list[int]:
+    """Lines that import pyvips, at the top or inside a function."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "pyvips" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pyvips")
+    ]
+
+
+def test_pyvips_is_imported_under_io_only() -> None:
+    found = [path for path, tree in trees() if imports_pyvips(tree)]
+    assert found
+    assert all(path.parent == SOURCE / "io" for path in found), found
+
+
+def lists_suffixes(tree: ast.AST) -> list[int]:
+    """Lines of a collection that holds two or more extensions of file names."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Set | ast.Tuple):
+            values = node.elts
+        elif isinstance(node, ast.Dict):
+            values = [*(key for key in node.keys if key is not None), *node.values]
+        else:
+            continue
+        texts = [one.value for one in values if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        if sum(bool(re.fullmatch(r"\.[a-z0-9]{2,5}", text)) for text in texts) >= 2:
+            lines.append(node.lineno)
+    return lines
+
+
+def test_formats_are_listed_once() -> None:
+    found = [f"{path}:{line}" for path, tree in trees(but="io/formats.py") for line in lists_suffixes(tree)]
+    assert not found
+    (formats,) = (tree for path, tree in trees() if path == SOURCE / "io" / "formats.py")
+    assert lists_suffixes(formats)
+
+
+def test_lists_of_suffixes_are_seen() -> None:
+    for text in ("{'.png', '.jpg'}", "('.jp2', x, '.m4v')", "{'.heic': '.jpg'}", "['.a1', '.b2']"):
+        assert lists_suffixes(ast.parse(text)), text
+    assert not lists_suffixes(ast.parse("('.png', 'x'); '.png'; {'.tar.gz', '.p'}"))
+
+
+def runtime_imports(path: Path, tree: ast.Module) -> set[str]:
+    """Modules of repix that a file imports when it runs, inside functions too; not those for type checkers alone."""
+    modules = {module_name(other) for other in SOURCE.rglob("*.py")}
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(parts & modules or {node.module})
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return (found & modules) - {module_name(path)}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_import_cycles() -> None:
+    """Between modules, by all imports, those inside functions included. That importing `repix.x.y` runs the
+    `__init__` of `repix` and `repix.x` counts for nothing here: `repix` resolves its names on first use."""
+    graph = {module_name(path): runtime_imports(path, tree) for path, tree in trees()}
+    assert graph["repix.infer.images"]
+    with contextlib.suppress(StopIteration):
+        while True:  # what imports nothing that is left, and what nothing that is left imports, is in no cycle
+            wanted = set().union(*graph.values())
+            del graph[next(name for name in graph if not graph[name] & graph.keys() or name not in wanted)]
+    assert not graph, "imports in a circle: " + "; ".join(f"{k} → {sorted(v & graph.keys())}" for k, v in graph.items())
