@@ -1,4 +1,4 @@
-"""The page as a process of its own, and Chromium to look at it."""
+"""The web UI as a process of its own, and Chromium to look at it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_page import Site
+from running_site import Site
 
 from repix.palettes import FACADES
 from tiny_weight import write_weight
@@ -56,7 +56,7 @@ def site(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     if sys.platform != "win32":  # where nothing can be told to end in good order
         assert code == 0
         assert list(files.glob("repix-app-*")) == []
-    assert list(work.iterdir()) == [], "the page wrote into the folder it was started in"
+    assert list(work.iterdir()) == [], "the web UI wrote into the folder it was started in"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def page(chromium: Any, site: Site, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A fresh browser window on the page; whatever a test does, nothing is asked of any other machine, and no script
+    """A fresh browser window on the web UI; whatever a test does, nothing is asked of any other machine, and no script
     fails. A test's parameter may say the window's width and its colour scheme."""
     width, scheme = getattr(request, "param", (1280, "light"))
     window = chromium.new_page()

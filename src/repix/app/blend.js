@@ -1,12 +1,12 @@
-// The two canvases of the Blend tab. All coordinates are pixels of the full pictures; the server does the same geometry
+// The two canvases of the Blend tab. All coordinates are pixels of the full images; the server does the same geometry
 // (repix/app/blend.py). Called by gradio with: element, trigger, props, watch.
 const find = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
-const source = { canvas: find('.rx-source'), picture: null };
-const target = { canvas: find('.rx-target'), picture: null };
+const source = { canvas: find('.rx-source'), photo: null, turn: 0 };
+const target = { canvas: find('.rx-target'), photo: null, turn: 0 };
 const HEIGHT = 520; // of a canvas at most, CSS pixels
 let tool = 'polygon', polygon = [], closed = false, strokes = [], history = [];
-let place = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
+let placement = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
 let result = null, serial = 0, timer = 0, busy = false; // busy: the pointer is down on the target
 
 const said = (text) => { find('.rx-said').textContent = text; };
@@ -20,31 +20,31 @@ function box() { // of the selection, clipped to the source: [x0, y0, x1, y1]
   }
   if (!xs.length) return null;
   const most = (n, size) => Math.min(Math.max(n, 0), size - 1);
-  const { width, height } = source.picture;
+  const { width, height } = source.photo;
   return [most(Math.min(...xs), width), most(Math.min(...ys), height), most(Math.max(...xs), width), most(Math.max(...ys), height)];
 }
 
 // ---- drawing ----
 
-function fit(pane) { // gives the context in which one unit is one pixel of the picture, or null while hidden
-  const { canvas, picture } = pane;
-  if (!picture) return null;
-  canvas.style.width = 'min(100%, ' + (HEIGHT * picture.width / picture.height) + 'px)';
-  canvas.style.aspectRatio = picture.width + ' / ' + picture.height;
+function fit(pane) { // gives the context in which one unit is one pixel of the image, or null while hidden
+  const { canvas, photo } = pane;
+  if (!photo) return null;
+  canvas.style.width = 'min(100%, ' + (HEIGHT * photo.width / photo.height) + 'px)';
+  canvas.style.aspectRatio = photo.width + ' / ' + photo.height;
   const width = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
   if (!width) return null;
-  const height = Math.round(width * picture.height / picture.width);
+  const height = Math.round(width * photo.height / photo.width);
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
   const context = canvas.getContext('2d');
-  const k = width / picture.width;
+  const k = width / photo.width;
   // the centre of a pixel has whole coordinates
   context.setTransform(k, 0, 0, k, k / 2, k / 2);
   pane.k = k;
   return context;
 }
 
-function paintPicture(context, image, picture) {
-  context.drawImage(image, -0.5, -0.5, picture.width, picture.height);
+function paintPhoto(context, image, photo) {
+  context.drawImage(image, -0.5, -0.5, photo.width, photo.height);
 }
 
 function path(context, points, close) {
@@ -96,9 +96,9 @@ function outline(pane, context, scale) { // a ring around the selection under th
 function drawSource() {
   const context = fit(source);
   if (!context) return;
-  const { picture, k } = source;
-  context.clearRect(-1, -1, picture.width + 1, picture.height + 1);
-  paintPicture(context, picture.image, picture);
+  const { photo, k } = source;
+  context.clearRect(-1, -1, photo.width + 1, photo.height + 1);
+  paintPhoto(context, photo.image, photo);
   if (selected()) outline(source, context, 1);
   if (!closed && polygon.length) {
     const dpr = window.devicePixelRatio || 1;
@@ -117,15 +117,15 @@ function drawSource() {
 function drawTarget() {
   const context = fit(target);
   if (!context) return;
-  const { picture } = target;
-  context.clearRect(-1, -1, picture.width + 1, picture.height + 1);
+  const { photo } = target;
+  context.clearRect(-1, -1, photo.width + 1, photo.height + 1);
   const stale = result === null;
-  paintPicture(context, stale ? picture.image : result, picture);
-  if (!source.picture || !selected()) return;
-  const [x0, y0, x1, y1] = box(), angle = -place.rotate * Math.PI / 180;
+  paintPhoto(context, stale ? photo.image : result, photo);
+  if (!source.photo || !selected()) return;
+  const [x0, y0, x1, y1] = box(), angle = -placement.rotate * Math.PI / 180;
   const put = (c) => {
     c.setTransform(context.getTransform());
-    c.translate(place.x, place.y); c.rotate(angle); c.scale(place.scale, place.scale);
+    c.translate(placement.x, placement.y); c.rotate(angle); c.scale(placement.scale, placement.scale);
     c.translate(-(x0 + x1) / 2, -(y0 + y1) / 2);
   };
   if (stale) { // the cut-out itself, until the server answers
@@ -133,7 +133,7 @@ function drawTarget() {
     put(pen);
     paintSelection(pen);
     pen.globalCompositeOperation = 'source-in';
-    paintPicture(pen, source.picture.image, source.picture);
+    paintPhoto(pen, source.photo.image, source.photo);
     context.save(); context.resetTransform(); context.globalAlpha = 0.75; context.drawImage(ghost, 0, 0); context.restore();
   }
   if (stale || busy || target.canvas.matches(':hover') || document.activeElement === target.canvas) {
@@ -141,16 +141,16 @@ function drawTarget() {
     const pen = layer(1, 1).getContext('2d');
     put(pen);
     context.setTransform(pen.getTransform());
-    outline(target, context, place.scale);
+    outline(target, context, placement.scale);
     context.restore();
   }
 }
 
 function showFields() {
-  if (target.picture) for (const [field, size] of [['x', target.picture.width], ['y', target.picture.height]])
+  if (target.photo) for (const [field, size] of [['x', target.photo.width], ['y', target.photo.height]])
     for (const input of all('[data-field=' + field + ']')) { input.min = 0; input.max = size - 1; }
   for (const input of all('[data-field]')) {
-    if (input !== document.activeElement || input.type === 'range') input.value = +place[input.dataset.field].toFixed(2);
+    if (input !== document.activeElement || input.type === 'range') input.value = +placement[input.dataset.field].toFixed(2);
   }
   const text = find('.rx-points');
   if (text !== document.activeElement) text.value = polygon.map(([x, y]) => Math.round(x) + ',' + Math.round(y)).join(' ');
@@ -169,26 +169,24 @@ function changed() { // whatever is on the screen is out of date; ask when the h
   serial += 1; // an answer that is on its way is about something else
   clearTimeout(timer);
   draw();
-  if (!source.picture || !target.picture) said('Choose a source and a target, or an example.');
+  if (!source.photo || !target.photo) said('Choose a source image and a target image, or try an example.');
   else if (!selected()) said('Click around a part of the source, or paint over it.');
   else if (!busy) { said('…'); timer = setTimeout(ask, 80); } // what is said belongs to an older result
 }
 
+function asked() { // what is on the screen
+  const images = { source: source.photo?.id, target: target.photo?.id };
+  return { kind: 'ask', serial, ...images, ...placement, mode, polygon: closed ? polygon : [], strokes };
+}
+
 function ask() {
-  props.value = { kind: 'ask', serial, ...place, mode, polygon: closed ? polygon : [], strokes };
+  props.value = asked();
   trigger('submit');
 }
 
-let loaded = '';
 function answered() { // gradio may tell of one value twice
   const value = props.value;
-  if (!value) return;
-  if (value.kind === 'pictures') {
-    const text = JSON.stringify(value);
-    if (text !== loaded) { loaded = text; load(value); }
-    return;
-  }
-  if (value.kind !== 'result' && value.kind !== 'failed') return;
+  if (!value || (value.kind !== 'result' && value.kind !== 'failed')) return;
   if (value.serial !== serial) { // the answer took the place of a newer question: put that again
     clearTimeout(timer);
     if (!busy && selected()) timer = setTimeout(ask, 80);
@@ -203,28 +201,41 @@ function answered() { // gradio may tell of one value twice
   image.src = value.url;
 }
 
-async function load(value) {
-  const image = (url) => new Promise((done) => { const i = new Image(); i.onload = () => done(i); i.src = url; });
-  for (const [pane, name] of [[source, 'source'], [target, 'target']]) {
-    if (value[name]) pane.picture = { ...value[name], image: await image(value[name].url) };
+// Images that the server has read, each in its own time: the last one chosen for a canvas stays, whichever comes last.
+async function show(value) {
+  const panes = Object.entries({ source, target }).filter(([name]) => value[name]);
+  const arrived = await Promise.all(panes.map(async ([name, pane]) => {
+    const turn = pane.turn += 1, image = new Image();
+    image.src = value[name].url;
+    await image.decode();
+    return { name, pane, turn, image };
+  }));
+  const fresh = {};
+  for (const { name, pane, turn, image } of arrived) {
+    if (turn === pane.turn) { pane.photo = { ...value[name], image }; fresh[name] = true; }
   }
-  if (value.source) { polygon = []; closed = false; strokes = []; history = []; }
-  if (value.polygon) { polygon = value.polygon; closed = true; history = ['example']; }
-  if (value.mode) mode = value.mode;
-  if (value.at) place = { x: value.at[0], y: value.at[1], scale: 1, rotate: 0 };
-  else if (value.target) place = { ...place, x: Math.round(target.picture.width / 2), y: Math.round(target.picture.height / 2) };
-  changed();
+  if (fresh.source) {
+    polygon = value.polygon || []; closed = polygon.length > 0; strokes = [];
+    history = closed ? ['example'] : [];
+    mode = value.mode || mode;
+  }
+  if (fresh.target) {
+    const { width, height } = target.photo, [x, y] = value.centre || [Math.round(width / 2), Math.round(height / 2)];
+    placement = value.centre ? { x, y, scale: 1, rotate: 0 } : { ...placement, x, y };
+  }
+  if (fresh.source || fresh.target) changed();
 }
+Object.assign(find('.rx'), { show, asked }); // for gradio's events
 watch('value', answered);
 
 // ---- selecting ----
 
-function at(pane, event) {
-  const frame = pane.canvas.getBoundingClientRect(), { width, height } = pane.picture;
+function pointAt(pane, event) {
+  const frame = pane.canvas.getBoundingClientRect(), { width, height } = pane.photo;
   return [(event.clientX - frame.left) / frame.width * width - 0.5, (event.clientY - frame.top) / frame.height * height - 0.5];
 }
 const inSource = ([x, y]) => [
-  +Math.min(Math.max(x, 0), source.picture.width - 1).toFixed(1), +Math.min(Math.max(y, 0), source.picture.height - 1).toFixed(1)];
+  +Math.min(Math.max(x, 0), source.photo.width - 1).toFixed(1), +Math.min(Math.max(y, 0), source.photo.height - 1).toFixed(1)];
 
 const acts = {
   undo() {
@@ -242,18 +253,18 @@ for (const input of all('[name=rx-mode]')) input.addEventListener('change', () =
 
 let stroke = null;
 source.canvas.addEventListener('pointerdown', (event) => {
-  if (!source.picture || event.button !== 0) return;
+  if (!source.photo || event.button !== 0) return;
   event.preventDefault();
   source.canvas.focus({ preventScroll: true });
-  const point = inSource(at(source, event));
+  const point = inSource(pointAt(source, event));
   if (tool === 'polygon') {
-    const near = 10 / source.canvas.getBoundingClientRect().width * source.picture.width;
+    const near = 10 / source.canvas.getBoundingClientRect().width * source.photo.width;
     if (closed) { polygon = []; closed = false; history = history.filter((act) => act === 'stroke'); }
     if (polygon.length >= 3 && Math.hypot(point[0] - polygon[0][0], point[1] - polygon[0][1]) < near) acts.close();
     else { polygon.push(point); history.push('point'); }
     changed();
   } else {
-    const radius = +find('.rx-radius').value / 400 * Math.max(source.picture.width, source.picture.height);
+    const radius = +find('.rx-radius').value / 400 * Math.max(source.photo.width, source.photo.height);
     stroke = { radius: +radius.toFixed(1), erase: tool === 'eraser', points: [point] };
     strokes.push(stroke); history.push('stroke');
     source.canvas.setPointerCapture(event.pointerId);
@@ -262,7 +273,7 @@ source.canvas.addEventListener('pointerdown', (event) => {
 });
 source.canvas.addEventListener('pointermove', (event) => {
   if (!stroke) return;
-  stroke.points.push(inSource(at(source, event)));
+  stroke.points.push(inSource(pointAt(source, event)));
   drawSource();
 });
 for (const name of ['pointerup', 'pointercancel']) source.canvas.addEventListener(name, () => { if (stroke) { stroke = null; changed(); } });
@@ -284,17 +295,17 @@ find('.rx-points').addEventListener('change', (event) => {
 
 let held = null;
 target.canvas.addEventListener('pointerdown', (event) => {
-  if (!target.picture || !source.picture || !selected() || event.button !== 0) return;
+  if (!target.photo || !source.photo || !selected() || event.button !== 0) return;
   event.preventDefault();
   target.canvas.focus({ preventScroll: true });
-  const [x, y] = at(target, event);
-  held = [x - place.x, y - place.y]; busy = true;
+  const [x, y] = pointAt(target, event);
+  held = [x - placement.x, y - placement.y]; busy = true;
   target.canvas.setPointerCapture(event.pointerId);
 });
 target.canvas.addEventListener('pointermove', (event) => {
   if (!held) return;
-  const [x, y] = at(target, event);
-  place.x = Math.round(x - held[0]); place.y = Math.round(y - held[1]);
+  const [x, y] = pointAt(target, event);
+  placement.x = Math.round(x - held[0]); placement.y = Math.round(y - held[1]);
   changed();
 });
 for (const name of ['pointerup', 'pointercancel']) target.canvas.addEventListener(name, () => { if (held) { held = null; busy = false; changed(); } });
@@ -307,16 +318,16 @@ target.canvas.addEventListener('keydown', (event) => {
   }[event.key];
   if (!move) return;
   event.preventDefault();
-  set(move[0], place[move[0]] + move[1]);
+  set(move[0], placement[move[0]] + move[1]);
 });
 function set(field, value) {
   if (!Number.isFinite(value)) return;
   if (field === 'scale') value = Math.min(Math.max(value, 0.05), 20);
-  place[field] = value;
+  placement[field] = value;
   changed();
 }
 for (const input of all('[data-field]')) input.addEventListener('input', () => { if (input.value !== '') set(input.dataset.field, +input.value); });
 
-new ResizeObserver(draw).observe(find('.rx-pictures'));
+new ResizeObserver(draw).observe(find('.rx-images'));
 answered();
 changed();

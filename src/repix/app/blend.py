@@ -25,6 +25,7 @@ from repix.poisson.mask import create_mask_from_points, parse_polygon
 
 _HERE = Path(__file__).parent
 _SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full images
+_CANVAS = "document.querySelector('#blend .rx')"
 Point = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -39,7 +40,7 @@ class Stroke(BaseModel):
 
 
 class Placing(BaseModel):
-    """What is to be pasted where.
+    """What is to be pasted where, as the browser sends it.
 
     Attributes:
         polygon: corners (x, y) in the source, or nothing.
@@ -126,7 +127,7 @@ def result_name(target: str) -> str:
 
 
 def build(server: Server) -> None:
-    """Put the tab's components and handlers into the page that is being built."""
+    """Put the tab's components and handlers into the web UI that is being built."""
     kinds = sorted(READABLE)
     with gr.Row(equal_height=True):
         source = gr.UploadButton("Source image…", file_types=kinds, size="md", elem_id="blend-source")
@@ -148,71 +149,67 @@ def build(server: Server) -> None:
     with gr.Row():
         make = gr.Button("Download the result", elem_id="blend-download")
         file = gr.DownloadButton("The result", visible="hidden", elem_id="blend-file")
-    chosen = gr.State({})  # paths of "source" and "target", and what was asked last
 
-    def picture_shown(path: str) -> dict[str, Any]:
-        picture = server.read(path)
-        height, width = picture.pixels.shape[:2]
-        url = server.url(server.preview(picture, largest=_SHOWN))
-        return {"url": url, "width": width, "height": height}
-
-    @server.shown
-    def on_upload(which: str, path: str | None, chosen: dict[str, Any]) -> list[Any]:
-        path = present(path, f"{which} image")
-        shown = picture_shown(path)
-        return [{"kind": "pictures", which: shown}, {**chosen, which: path, "asked": None}]
-
-    def on_source(path: str | None, chosen: dict[str, Any]) -> list[Any]:
-        return on_upload("source", path, chosen)
-
-    def on_target(path: str | None, chosen: dict[str, Any]) -> list[Any]:
-        return on_upload("target", path, chosen)
+    def image_shown(path: str) -> dict[str, Any]:
+        image = server.read(path)
+        height, width = image.pixels.shape[:2]
+        url = server.url(server.preview(image, largest=_SHOWN))
+        return {"id": server.name(path), "url": url, "width": width, "height": height}
 
     @server.shown
-    def on_example(name: str | None) -> list[Any]:
+    def on_upload(path: str | None) -> dict[str, Any]:
+        return image_shown(present(path, "image"))
+
+    @server.shown
+    def on_example(name: str | None) -> dict[str, Any]:
         pair = examples.PAIRS[present(name, "example")]
         folder = server.new_folder()
-        paths = {}
+        shown: dict[str, Any] = {"polygon": pair.polygon, "centre": pair.centre, "mode": pair.mode}
         for which, pixels in zip(("source", "target"), pair.draw(), strict=True):
-            paths[which] = str(folder / f"{which}.png")
-            write_image(paths[which], pixels)
-        shown = {which: picture_shown(path) for which, path in paths.items()}
-        told = {"polygon": pair.polygon, "at": pair.at, "mode": pair.mode}
-        return [{"kind": "pictures", **shown, **told}, {**paths, "asked": None}]
+            path = folder / f"{which}.png"
+            write_image(path, pixels)
+            shown[which] = image_shown(str(path))
+        return shown
 
-    def solved(chosen: dict[str, Any], asked: dict[str, Any]) -> tuple[BlendedPicture, float]:
-        source, target = (server.read(present(chosen.get(name), f"{name} image")) for name in ("source", "target"))
+    def solved(asked: dict[str, Any]) -> tuple[BlendedPicture, Path, float]:
+        """The result, the target's file and the seconds. The images are those that the browser shows and names, so
+        nothing that is uploaded meanwhile gets between."""
+        paths = [server.named(present(asked.get(which), f"{which} image")) for which in ("source", "target")]
+        source, target = (server.read(path) for path in paths)
         begun = time.perf_counter()
         result = paste(source, target, _validated(asked))
-        return result, time.perf_counter() - begun
+        return result, Path(paths[1]), time.perf_counter() - begun
 
-    def on_ask(asked: dict[str, Any] | None, chosen: dict[str, Any]) -> list[Any]:
+    def on_ask(asked: dict[str, Any] | None) -> Any:
         if not isinstance(asked, dict) or asked.get("kind") != "ask":
-            return [gr.skip(), gr.skip()]
+            return gr.skip()
         try:
-            result, seconds = solved(chosen, asked)
+            result, _, seconds = solved(asked)
         except Exception as error:
-            return [{"kind": "failed", "serial": asked.get("serial"), "said": server.one_line(error)}, chosen]
+            return {"kind": "failed", "serial": asked.get("serial"), "said": server.one_line(error)}
         url = server.url(server.preview(result, largest=_SHOWN))
-        answer = {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(result.report, seconds)}
-        return [answer, {**chosen, "asked": asked}]
+        return {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(result.report, seconds)}
 
     @server.shown
-    def on_download(chosen: dict[str, Any]) -> str:
-        if not chosen.get("asked"):
-            raise InputError("there is no result yet: choose two images, select a part of the source and place it")
-        path = server.new_folder() / result_name(chosen["target"])
-        notes = write_image(path, solved(chosen, chosen["asked"])[0])
-        for note in notes:
+    def on_download(asked: dict[str, Any]) -> str:
+        result, target, _ = solved(asked)
+        path = server.new_folder() / result_name(target.name)
+        for note in (*result.notes, *write_image(path, result)):
             gr.Info(note)
         return str(path)
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    source.upload(on_source, [source, chosen], [canvas, chosen], **private)
-    target.upload(on_target, [target, chosen], [canvas, chosen], **private)
-    example.input(on_example, example, [canvas, chosen], **private)
-    canvas.submit(on_ask, [canvas, chosen], [canvas, chosen], trigger_mode="always_last", **private)
-    make.click(on_download, chosen, file, api_visibility="private").success(
+    for button, which in ((source, "source"), (target, "target")):
+        arrived = gr.JSON(visible=False)
+        button.upload(on_upload, button, arrived, trigger_mode="always_last", **private).success(
+            None, arrived, js=f"(shown) => {{ {_CANVAS}.show({{ {which}: shown }}); }}"
+        )
+    arrived = gr.JSON(visible=False)
+    example.input(on_example, example, arrived, trigger_mode="always_last", **private).success(
+        None, arrived, js=f"(shown) => {{ {_CANVAS}.show(shown); }}"
+    )
+    canvas.submit(on_ask, canvas, canvas, trigger_mode="always_last", **private)
+    make.click(on_download, canvas, file, js=f"() => [{_CANVAS}.asked()]", api_visibility="private").success(
         None, js="() => document.querySelector('#blend-file').click()"
     )
     _build_api(server)

@@ -1,4 +1,4 @@
-"""The page's fourth tab: one image through several models, side by side."""
+"""The web UI's fourth tab: one image through several models, next to one another."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def compare_models(
     """
     if not 1 <= len(models) <= MOST:
         raise InputError(f"{len(models)} models are chosen; expected 1 to {MOST}")
-    picture, folder = server.read(path), server.new_folder()
+    image, folder = server.read(path), server.new_folder()
     rows = []
     for number, name in enumerate(models):
         progress((number, len(models)), unit="models", desc=name)
         restorer = server.restorer(name, DERAIN)
         begun = time.perf_counter()
-        result = restorer(picture.pixels)
+        result = restorer(image.pixels)
         seconds = time.perf_counter() - begun
         written = plan([path], folder).jobs[0].dst
         tag = Path(name).name
         written = written.with_name(f"{written.stem}_{tag}{written.suffix}")
-        write_image(written, picture.with_pixels(result))
+        write_image(written, image.with_pixels(result))
         rows.append((name, written, seconds))
     return rows
 
 
 def build(server: Server) -> None:
-    """Put the tab's components and handlers into the page that is being built."""
+    """Put the tab's components and handlers into the web UI that is being built."""
     models = server.models(DERAIN)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
@@ -63,16 +63,16 @@ def build(server: Server) -> None:
 
     @server.shown
     def on_compare(path: str | None, chosen: list[str], progress: gr.Progress = PROGRESS) -> str:
-        path = present(path, "picture")
+        path = present(path, "image")
         rows = [("as it was", Path(path), None), *compare_models(server, path, chosen, progress)]
-        return _side_by_side([(name, server.url(server.preview(server.read(file))), s) for name, file, s in rows])
+        return _gallery([(name, server.url(server.preview(server.read(file))), s) for name, file, s in rows])
 
     go.click(on_compare, [file, chosen], shown, concurrency_id=NETWORK, api_visibility="private")
 
     with gr.Column(visible=False):
         api_file, results = gr.File(label="file"), gr.File(label="results", file_count="multiple")
         api_models = gr.CheckboxGroup(models, value=models[:MOST], label="models")
-        figures = gr.JSON(label="seconds")
+        seconds_taken = gr.JSON(label="seconds")
         button = gr.Button()
 
     @server.shown
@@ -81,10 +81,10 @@ def build(server: Server) -> None:
         rows = compare_models(server, present(file, "file"), models, progress)
         return [[os.fspath(made) for _, made, _ in rows], {name: round(seconds, 4) for name, _, seconds in rows}]
 
-    button.click(compare, [api_file, api_models], [results, figures], api_name="compare", concurrency_id=NETWORK)
+    button.click(compare, [api_file, api_models], [results, seconds_taken], api_name="compare", concurrency_id=NETWORK)
 
 
-def _side_by_side(rows: list[tuple[str, str, float | None]]) -> str:
+def _gallery(rows: list[tuple[str, str, float | None]]) -> str:
     """Images with name and seconds beneath, each a link to its full size."""
     figures = []
     for name, url, seconds in rows:

@@ -1,4 +1,4 @@
-"""The page's first tab: rain out of images and videos, and rain onto images for trying."""
+"""The web UI's first tab: rain out of images and videos, and rain onto images for trying."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, str]
 """One image of a run: `name`, and the paths `before` and `after`."""
 
 
-def derain_picture(server: Server, path: str, model: str, strength: float, folder: Path) -> tuple[Path, list[str]]:
+def derain_image(server: Server, path: str, model: str, strength: float, folder: Path) -> tuple[Path, list[str]]:
     """Restore one image file as the command line does; its name, metadata, depth and transparency stay.
 
     Returns:
@@ -45,20 +45,20 @@ def derain_picture(server: Server, path: str, model: str, strength: float, folde
     return summary.done[0].written[0], list(summary.done[0].notes)
 
 
-def rain_on_picture(server: Server, path: str, severity: float, seed: int, folder: Path) -> Path:
-    """An image file with rain drawn over it, under the same name in `folder`; the same seed gives the same rain."""
+def rain_on_image(server: Server, path: str, severity: float, seed: int, folder: Path) -> Path:
+    """An image file with synthetic rain over it, under the same name in `folder`; the same seed gives the same rain."""
     job = plan([path], folder).jobs
     if not job:
         raise InputError(f"{path}: not an image by its name")
-    picture = server.read(path)
+    image = server.read(path)
     rng = np.random.default_rng(seed)
-    params = RainParams.from_severity(severity, rng, focal=1.1 * max(picture.pixels.shape[:2]))
-    write_image(job[0].dst, picture.with_pixels(add_rain(picture.pixels, params, rng)[0]))
+    params = RainParams.from_severity(severity, rng, focal=1.1 * max(image.pixels.shape[:2]))
+    write_image(job[0].dst, image.with_pixels(add_rain(image.pixels, params, rng)[0]))
     return job[0].dst
 
 
-def derain_film(
-    server: Server, path: str, model: str, strength: float, steady: bool, progress: gr.Progress, session: str | None
+def derain_video(
+    server: Server, path: str, model: str, strength: float, deflicker: bool, progress: gr.Progress, session: str | None
 ) -> tuple[Path, list[str]]:
     """Restore a video file as the command line does, with its sound; `Server.stop` ends it and nothing is left."""
     planned = plan([path], server.new_folder(), films=True)
@@ -79,7 +79,7 @@ def derain_film(
             job.src,
             job.dst,
             strength=strength,
-            options=VideoOptions(steady=steady),
+            options=VideoOptions(steady=deflicker),
             max_pixels=server.options.max_pixels,
             progress=advance,
         )
@@ -97,8 +97,8 @@ def show(server: Server, row: Row, view: str) -> tuple[str, str]:
 
 def _taken_away(before: Picture, after: Picture) -> Picture:
     """What became darker, brightened until the strongest is white."""
-    rainy, dry = pixels_like(before, after)[0], after.pixels  # 16 bit may have become 8
-    layer = np.maximum(rainy, dry) - dry
+    rainy, clean = pixels_like(before, after)[0], after.pixels  # 16 bit may have become 8
+    layer = np.maximum(rainy, clean) - clean
     full = np.iinfo(layer.dtype).max
     strongest = max(float(np.percentile(layer[::4, ::4], 99.9)), full / 16)  # a clean image stays black
     pixels = np.minimum(np.rint(layer * np.float32(full / strongest)), full).astype(layer.dtype)
@@ -106,7 +106,7 @@ def _taken_away(before: Picture, after: Picture) -> Picture:
 
 
 def build(server: Server) -> None:
-    """Put the tab's components and handlers into the page that is being built."""
+    """Put the tab's components and handlers into the web UI that is being built."""
     models = server.models(DERAIN)
     model_options: dict[str, Any] = {
         "choices": models,
@@ -114,14 +114,14 @@ def build(server: Server) -> None:
         "label": "Model",
     }
     with gr.Tabs():
-        with gr.Tab("Pictures"):
-            _build_pictures(server, model_options)
-        with gr.Tab("Film"):
-            _build_film(server, model_options)
+        with gr.Tab("Images"):
+            _build_images(server, model_options)
+        with gr.Tab("Video"):
+            _build_video(server, model_options)
     _build_api(server, model_options)
 
 
-def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
+def _build_images(server: Server, model_options: dict[str, Any]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             files = gr.File(
@@ -138,10 +138,10 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
                 cancel = gr.Button("Cancel", min_width=80, elem_id="derain-cancel")
             with gr.Accordion("No rain at hand? Add some", open=False):
                 severity = gr.Slider(0, 1, value=SEVERITY, step=0.05, label="Severity", info="drizzle to storm")
-                seed = gr.Slider(0, 99, value=0, step=1, label="Draw", info="another number, other drops")
+                seed = gr.Slider(0, 99, value=0, step=1, label="Seed", info="another number, other drops")
                 add = gr.Button("Add rain", elem_id="derain-add")
         with gr.Column(scale=2, min_width=300):
-            which = gr.Dropdown(label="Picture", visible=False, interactive=True, elem_id="derain-which")
+            which = gr.Dropdown(label="Image", visible=False, interactive=True, elem_id="derain-which")
             slider = gr.ImageSlider(
                 label="Before | after",
                 type="filepath",
@@ -173,12 +173,12 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
         notes: list[str] = []
         with server.cancellable(request.session_hash) as check:
             paths = paths or []
-            present(" ".join(paths), "picture")
+            present(" ".join(paths), "image")
             for number, path in enumerate(paths):
                 check()
-                progress((number, len(paths)), unit="pictures", desc=Path(path).name)
+                progress((number, len(paths)), unit="images", desc=Path(path).name)
                 try:
-                    result, own_notes = derain_picture(server, path, model, strength, folder / str(number))
+                    result, own_notes = derain_image(server, path, model, strength, folder / str(number))
                 except Exception as error:
                     if len(paths) == 1:
                         raise
@@ -208,10 +208,9 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
     @server.shown
     def on_rain(paths: list[str] | None, severity: float, seed: float) -> list[str]:
         folder = server.new_folder()
-        present(" ".join(paths or []), "picture")
+        present(" ".join(paths or []), "image")
         return [
-            str(rain_on_picture(server, path, severity, int(seed), folder / str(i)))
-            for i, path in enumerate(paths or [])
+            str(rain_on_image(server, path, severity, int(seed), folder / str(i))) for i, path in enumerate(paths or [])
         ]
 
     shown = [rows, which, slider, download, said]
@@ -236,39 +235,39 @@ def _build_pictures(server: Server, model_options: dict[str, Any]) -> None:
     view.input(look, [rows, which, view], slider, api_visibility="private")
 
 
-def _build_film(server: Server, model_options: dict[str, Any]) -> None:
+def _build_video(server: Server, model_options: dict[str, Any]) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            film = gr.File(label="Rainy video", file_types=sorted(VIDEOS), height=180, elem_id="film-file")
+            video = gr.File(label="Rainy video", file_types=sorted(VIDEOS), height=180, elem_id="video-file")
             model = gr.Dropdown(**model_options)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
-            steady = gr.Checkbox(label="Steady", info="calms flicker while the camera stands still")
+            deflicker = gr.Checkbox(label="Reduce flicker", info="while the camera stands still")
             with gr.Row():
-                go = gr.Button("Take the rain out", variant="primary", scale=2, min_width=150, elem_id="film-go")
-                cancel = gr.Button("Cancel", min_width=80, elem_id="film-cancel")
+                go = gr.Button("Take the rain out", variant="primary", scale=2, min_width=150, elem_id="video-go")
+                cancel = gr.Button("Cancel", min_width=80, elem_id="video-cancel")
         with gr.Column(scale=2, min_width=300):
-            result = gr.Video(label="Result, with its sound", interactive=False, height=420, elem_id="film-result")
-            download = gr.DownloadButton("Download", interactive=False, elem_id="film-download")
-            said = gr.Markdown(elem_id="film-said")
+            result = gr.Video(label="Result, with its sound", interactive=False, height=420, elem_id="video-result")
+            download = gr.DownloadButton("Download", interactive=False, elem_id="video-download")
+            said = gr.Markdown(elem_id="video-said")
 
     @server.shown
     def run(
         path: str | None,
         model: str,
         strength: float,
-        steady: bool,
+        deflicker: bool,
         request: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> list[Any]:
         progress(0, desc="starting")
-        path = present(path, "film")
-        written, notes = derain_film(server, path, model, strength, steady, progress, request.session_hash)
+        path = present(path, "video")
+        written, notes = derain_video(server, path, model, strength, deflicker, progress, request.session_hash)
         button = gr.DownloadButton(f"Download {written.name}", value=str(written), interactive=True)
         return [str(written), button, " · ".join([f"**{written.name}**", *notes])]
 
     go.click(
         run,
-        [film, model, strength, steady],
+        [video, model, strength, deflicker],
         [result, download, said],
         concurrency_id=NETWORK,
         api_visibility="private",
@@ -285,32 +284,32 @@ def _build_api(server: Server, model_options: dict[str, Any]) -> None:
         strength = gr.Slider(0, 1, value=1, label="strength")
         severity = gr.Slider(0, 1, value=SEVERITY, label="severity")
         seed = gr.Number(0, precision=0, minimum=0, label="seed")
-        steady = gr.Checkbox(label="steady")
+        deflicker = gr.Checkbox(label="deflicker")
         button = gr.Button()
 
     @server.shown
     def derain(file: str | None, model: str, strength: float) -> str:
         """Take the rain out of an image; name, metadata, depth and transparency are kept."""
-        return os.fspath(derain_picture(server, present(file, "file"), model, strength, server.new_folder())[0])
+        return os.fspath(derain_image(server, present(file, "file"), model, strength, server.new_folder())[0])
 
     @server.shown
-    def film(
+    def video(
         file: str | None,
         model: str,
         strength: float,
-        steady: bool,
+        deflicker: bool,
         request: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> str:
         """Take the rain out of a video; its sound, frame times and tags are kept."""
         path = present(file, "file")
-        return os.fspath(derain_film(server, path, model, strength, steady, progress, request.session_hash)[0])
+        return os.fspath(derain_video(server, path, model, strength, deflicker, progress, request.session_hash)[0])
 
     @server.shown
     def rain(file: str | None, severity: float, seed: float) -> str:
-        """Draw rain over an image; the same seed gives the same rain."""
-        return os.fspath(rain_on_picture(server, present(file, "file"), severity, int(seed), server.new_folder()))
+        """Put synthetic rain over an image; the same seed gives the same rain."""
+        return os.fspath(rain_on_image(server, present(file, "file"), severity, int(seed), server.new_folder()))
 
     button.click(derain, [file, model, strength], result, api_name="derain", concurrency_id=NETWORK)
-    button.click(film, [file, model, strength, steady], result, api_name="film", concurrency_id=NETWORK)
+    button.click(video, [file, model, strength, deflicker], result, api_name="video", concurrency_id=NETWORK)
     button.click(rain, [file, severity, seed], result, api_name="rain")

@@ -1,4 +1,4 @@
-"""Pairs of images for the Blend tab, drawn by the page itself."""
+"""Pairs of images for the Blend tab, drawn by the program itself."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Pair(NamedTuple):
     Attributes:
         draw: gives source and target, (H, W, 3) uint8.
         polygon: corners (x, y) of what to take from the source.
-        at: (x, y) in the target of its middle.
+        centre: (x, y) in the target of its middle.
         mode: what suits it.
     """
 
     draw: Callable[[], tuple[Rgb, Rgb]]
     polygon: list[list[int]]
-    at: tuple[int, int]
+    centre: tuple[int, int]
     mode: Mode
 
 
@@ -48,37 +48,37 @@ def _clouds(shape: tuple[int, int], seed: int) -> Floats:
 def _gradient(shape: tuple[int, int], stops: list[tuple[float, tuple[int, int, int]]]) -> Floats:
     """Colours from top to bottom, (H, W, 3)."""
     y = np.linspace(0, 1, shape[0])
-    places = [place for place, _ in stops]
-    column = np.stack([np.interp(y, places, [colour[c] for _, colour in stops]) for c in range(3)], axis=-1)
+    heights = [height for height, _ in stops]
+    column = np.stack([np.interp(y, heights, [colour[c] for _, colour in stops]) for c in range(3)], axis=-1)
     return np.repeat(column[:, None], shape[1], axis=1)
 
 
-def _mix(picture: Floats, colour: Any, amount: Floats) -> Floats:
-    return picture + (np.asarray(colour, float) - picture) * np.clip(amount, 0, 1)[..., None]
+def _mix(image: Floats, colour: Any, amount: Floats) -> Floats:
+    return image + (np.asarray(colour, float) - image) * np.clip(amount, 0, 1)[..., None]
 
 
-def _done(picture: Floats, seed: int) -> Rgb:
-    grain = np.random.default_rng(seed).normal(0, 1.5, picture.shape[:2])[..., None]
-    return np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)
+def _done(image: Floats, seed: int) -> Rgb:
+    grain = np.random.default_rng(seed).normal(0, 1.5, image.shape[:2])[..., None]
+    return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
 
 
-def _hills(picture: Floats, colours: list[tuple[int, int, int]], seed: int) -> Floats:
-    height, width = picture.shape[:2]
+def _hills(image: Floats, colours: list[tuple[int, int, int]], seed: int) -> Floats:
+    height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     for i, colour in enumerate(colours):
         line = _noise((1, width), 150 // (i + 1), seed + i)[0] * height * 0.07 + height * (0.62 + 0.13 * i)
         line += _noise((1, width), 12, seed + 9 + i)[0] * height * 0.006
         shade = 1 + 0.25 * _clouds((height, width), seed + 20 + i)[..., None]
-        picture = _mix(picture, colour, y - line[x]) * np.where((y > line[x])[..., None], shade, 1)
-    return picture
+        image = _mix(image, colour, y - line[x]) * np.where((y > line[x])[..., None], shade, 1)
+    return image
 
 
 @functools.cache
 def _balloon() -> tuple[Rgb, Rgb]:
     shape = (420, 360)
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(float)
-    picture = _gradient(shape, [(0, (118, 148, 182)), (1, (164, 184, 200))])
-    picture = _mix(picture, (206, 214, 222), 0.35 + _clouds(shape, 3) * 0.7)
+    image = _gradient(shape, [(0, (118, 148, 182)), (1, (164, 184, 200))])
+    image = _mix(image, (206, 214, 222), 0.35 + _clouds(shape, 3) * 0.7)
     u, v = (x - 180) / 105, (y - 165) / 120
     pear = np.hypot(u * (1 + 0.35 * np.clip(v, 0, 2)), v)
     stripe = np.floor((np.arcsin(np.clip(u / np.sqrt(np.clip(1 - v * v, 0.05, 1)), -1, 1)) / np.pi + 0.5) * 9).astype(
@@ -87,13 +87,13 @@ def _balloon() -> tuple[Rgb, Rgb]:
     palette = np.array([(200, 50, 50), (240, 185, 60), (40, 105, 165)], float)
     skin = palette[stripe % 3] * (0.75 + 0.45 * np.clip(0.6 - 0.6 * u - 0.35 * v, 0, 1))[..., None]
     edge = np.clip((1 - pear) * 60, 0, 1)
-    picture += (skin - picture) * edge[..., None]
+    image += (skin - image) * edge[..., None]
     for side in (-1, 1):
         rope = np.abs(x - 180 - side * (20 + (355 - y) * 0.24)) < 1.1
-        picture = _mix(picture, (70, 55, 45), (rope & (y > 270) & (y < 358)).astype(float))
+        image = _mix(image, (70, 55, 45), (rope & (y > 270) & (y < 358)).astype(float))
     basket = (np.abs(x - 180) < 23 - (y - 352) * 0.08) & (y > 352) & (y < 388)
     weave = 0.8 + 0.2 * np.sin(x * 1.3) * np.sin(y * 1.1)
-    picture = np.where(basket[..., None], np.array((134, 92, 52)) * weave[..., None], picture)
+    image = np.where(basket[..., None], np.array((134, 92, 52)) * weave[..., None], image)
 
     shape = (560, 840)
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(float)
@@ -103,7 +103,7 @@ def _balloon() -> tuple[Rgb, Rgb]:
     evening = _mix(evening, (255, 214, 170), (_clouds(shape, 40) - 0.15) * 0.9)
     evening = _mix(evening, (255, 240, 205), np.exp(-np.hypot(x - 620, y - 330) / 46))
     evening = _hills(evening, [(104, 84, 118), (62, 58, 88), (30, 34, 50)], 11)
-    return _done(picture, 1), _done(evening, 2)
+    return _done(image, 1), _done(evening, 2)
 
 
 @functools.cache
@@ -144,13 +144,13 @@ def _moon() -> tuple[Rgb, Rgb]:
     limb = np.sqrt(np.clip(1 - radius**2, 0, 1)) ** 0.35
     sky = np.full((*shape, 3), (9.0, 10.0, 14.0)) + np.exp(-np.clip(radius - 1, 0, None) * 6)[..., None] * 16
     moon = (face * limb)[..., None] * np.array((1, 0.985, 0.94))
-    picture = sky + (moon - sky) * np.clip((1 - radius) * 120, 0, 1)[..., None]
+    image = sky + (moon - sky) * np.clip((1 - radius) * 120, 0, 1)[..., None]
 
     shape = (560, 840)
     dusk = _gradient(shape, [(0, (18, 26, 58)), (0.5, (52, 72, 122)), (0.7, (120, 126, 158)), (1, (150, 140, 150))])
     dusk = _mix(dusk, (96, 110, 150), (_clouds(shape, 100) - 0.05) * 0.8)
     dusk = _hills(dusk, [(48, 62, 88), (26, 38, 54), (12, 18, 26)], 23)
-    return _done(picture, 6), _done(dusk, 7)
+    return _done(image, 6), _done(dusk, 7)
 
 
 PAIRS: dict[str, Pair] = {

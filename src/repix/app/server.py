@@ -1,11 +1,13 @@
-"""What every tab of the page needs: limits, weights loaded once, a folder that is emptied, errors as messages."""
+"""What every tab of the web UI needs: limits, weights loaded once, a folder that is emptied, errors as messages."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
+import os
 import re
+import secrets
 import tempfile
 import threading
 import time
@@ -37,7 +39,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Options:
-    """How the page is run.
+    """How the web UI is run.
 
     Attributes:
         models: folders of one's own weights, offered beside the shipped ones.
@@ -57,11 +59,11 @@ class Options:
 
 
 class StoppedError(RepixError):
-    """The user pressed Cancel, or closed the page."""
+    """The user pressed Cancel, or closed the window."""
 
 
 class Server:
-    """Weights and files of one running page.
+    """Weights and files of one running web UI.
 
     Args:
         options: how it is run.
@@ -82,13 +84,14 @@ class Server:
             self.cards[name], self._paths[name] = card, str(where)
         self._restorer = functools.lru_cache(maxsize=4)(self._load)
         self._stops: dict[str, threading.Event] = {}
+        self._names: dict[str, str] = {}
 
     def models(self, task: Task) -> list[str]:
         """Names of the models that are made for a task."""
         return [name for name, card in self.cards.items() if card.task is task]
 
     def restorer(self, name: str, task: Task) -> Restorer:
-        """A weight, loaded once. Only those the page offers: a path that a client sends is not looked at.
+        """A weight, loaded once. Only those that are offered: a path that a client sends is not looked at.
 
         Raises:
             WeightsError: not offered, or made for another task.
@@ -108,18 +111,35 @@ class Server:
         """A fresh folder for results, in which names need not be changed."""
         return Path(tempfile.mkdtemp(prefix="repix-", dir=self.folder))
 
+    def name(self, path: str) -> str:
+        """A name for a file, by which the browser that was told it, and no other, can ask for it again."""
+        name = secrets.token_urlsafe(16)
+        self._names[name] = path
+        return name
+
+    def named(self, name: str) -> str:
+        """The file of a name.
+
+        Raises:
+            InputError: nobody was told this name, or its file has been deleted since.
+        """
+        path = self._names.get(name, "")
+        if not os.path.isfile(path):
+            raise InputError("this image has been deleted in the meantime; choose it again")
+        return path
+
     def read(self, path: str | Path) -> Picture:
         """An image within the limit on pixels."""
         return read_image(path, max_pixels=self.options.max_pixels)
 
-    def preview(self, picture: Picture, *, largest: int | None = None) -> Path:
+    def preview(self, image: Picture, *, largest: int | None = None) -> Path:
         """A copy that every browser shows: 8 bit, JPEG, or WebP where there is transparency.
 
         Args:
             image: what to show.
             largest: scale it down to this many pixels a side; None keeps the full size.
         """
-        pixels, alpha = picture.pixels, picture.alpha
+        pixels, alpha = image.pixels, image.alpha
         step = 1 if largest is None else -(-max(pixels.shape[:2]) // largest)
         if step > 1:
             size = (max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step))
@@ -129,9 +149,9 @@ class Server:
             )
         if pixels.dtype == np.uint16:
             pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        profile = {name: value for name, value in picture.metadata.items() if name == "icc-profile-data"}
+        profile = {name: value for name, value in image.metadata.items() if name == "icc-profile-data"}
         path = self.new_folder() / ("preview.jpg" if alpha is None else "preview.webp")
-        write_image(path, replace(picture, pixels=pixels, alpha=alpha, metadata=profile))
+        write_image(path, replace(image, pixels=pixels, alpha=alpha, metadata=profile))
         return path
 
     def url(self, path: Path) -> str:
@@ -160,7 +180,7 @@ class Server:
             event.set()
 
     def stop_session(self, request: gr.Request) -> None:
-        """`stop`, as the handler of a Cancel button or of a page that is closed."""
+        """`stop`, as the handler of a Cancel button or of a window that is closed."""
         self.stop(request.session_hash)
 
     def sweep(self) -> None:
@@ -172,6 +192,9 @@ class Server:
                     path.rmdir() if path.is_dir() else path.unlink()
             except OSError:  # gone already, in use (Windows), or a folder that still holds something
                 continue
+        for name, file in list(self._names.items()):
+            if not os.path.isfile(file):
+                del self._names[name]
 
     def sweep_while(self, running: threading.Event) -> None:
         """`sweep` again and again until `running` is cleared; for a thread of its own."""
@@ -192,7 +215,7 @@ class Server:
         return re.sub(inside, "", text)
 
     def shown(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorator for event handlers: errors reach the page as one line."""
+        """Decorator for event handlers: errors reach the browser as one line."""
 
         @functools.wraps(function)
         def handler(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""The page's third tab: one kind of image into another, painted or uploaded."""
+"""The web UI's third tab: one kind of image into another, painted or uploaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE = 256
 """Side of what is painted, in pixels: that of the images the facade networks learnt from."""
 
 NONE_INSTALLED = (
-    "No weight that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the page "
+    "No weight that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the web UI "
     "with `repix app --model FOLDER`."
 )
 _HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ def first_facade() -> list[dict[str, Any]]:
     return shapes
 
 
-def translate_picture(server: Server, path: str, model: str, folder: Path) -> Path:
+def translate_image(server: Server, path: str, model: str, folder: Path) -> Path:
     """Translate one image file as the command line does, into `folder`.
 
     Raises:
@@ -96,7 +96,7 @@ def translate_picture(server: Server, path: str, model: str, folder: Path) -> Pa
 
 
 def build(server: Server) -> None:
-    """Put the tab's components and handlers into the page that is being built."""
+    """Put the tab's components and handlers into the web UI that is being built."""
     models = server.models(TRANSLATE)
     if not models:
         gr.Markdown(NONE_INSTALLED, elem_id="translate-none")
@@ -137,7 +137,7 @@ def _build_paint(server: Server, models: list[str]) -> None:
                 elem_id="paint-result",
             )
             with gr.Row():
-                picture = gr.DownloadButton("Download image", interactive=False, elem_id="paint-download")
+                image = gr.DownloadButton("Download image", interactive=False, elem_id="paint-download")
                 labels = gr.DownloadButton("Download label map", interactive=False, elem_id="paint-labels")
 
     @server.shown
@@ -145,11 +145,11 @@ def _build_paint(server: Server, models: list[str]) -> None:
         try:
             shapes = [Shape.model_validate(shape) for shape in painted.get("shapes", painted["start"])[:5_000]]
         except (ValidationError, AttributeError, KeyError, TypeError) as error:
-            raise InputError("this is not a painting; reload the page") from error
+            raise InputError("this is not a painting; reload the window") from error
         folder = server.new_folder()
         drawn = folder / "labels.png"
         write_image(drawn, Picture(draw_labels(shapes)))
-        made = translate_picture(server, str(drawn), model, folder / "made")
+        made = translate_image(server, str(drawn), model, folder / "made")
         made = made.replace(made.with_name("facade.png"))
         ready = gr.DownloadButton(value=str(made), interactive=True)
         return [str(made), ready, gr.DownloadButton(value=str(drawn), interactive=True)]
@@ -158,7 +158,7 @@ def _build_paint(server: Server, models: list[str]) -> None:
         event(
             on_paint,
             [canvas, model],
-            [result, picture, labels],
+            [result, image, labels],
             trigger_mode="always_last",
             concurrency_id=NETWORK,
             api_visibility="private",
@@ -190,8 +190,8 @@ def _build_upload(server: Server, models: list[str]) -> None:
 
     @server.shown
     def on_translate(path: str | None, model: str) -> list[Any]:
-        path = present(path, "picture")
-        made = translate_picture(server, path, model, server.new_folder())
+        path = present(path, "image")
+        made = translate_image(server, path, model, server.new_folder())
         sides = (str(server.preview(server.read(path))), str(server.preview(server.read(made))))
         return [sides, gr.DownloadButton(f"Download {made.name}", value=str(made), interactive=True)]
 
@@ -215,6 +215,6 @@ def _build_api(server: Server, models: list[str]) -> None:
     @server.shown
     def translate(file: str | None, model: str) -> str:
         """Turn one kind of image into another: what kinds, the model's card says."""
-        return os.fspath(translate_picture(server, present(file, "file"), model, server.new_folder()))
+        return os.fspath(translate_image(server, present(file, "file"), model, server.new_folder()))
 
     button.click(translate, [file, model], result, api_name="translate", concurrency_id=NETWORK)

@@ -34,7 +34,7 @@ def app(
     max_upload: float,
     keep: float,
 ) -> None:
-    """Open the page: derain, blend, translate and compare in a browser.
+    """Open the web UI: derain, blend, translate and compare in a browser.
 
     Only this machine reaches it, and it fetches nothing from elsewhere. Ctrl-C ends it.
     """
@@ -44,7 +44,7 @@ def app(
 
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtraError("app", "gradio")
-    from repix.app.page import serve
+    from repix.app.ui import serve
     from repix.app.server import Options
 
     try:
@@ -52,7 +52,7 @@ def app(
     except ValueError:
         local = False
     if not local:
-        click.echo(f"warning: everyone who reaches {host} can use this page; there is no password", err=True)
+        click.echo(f"warning: everyone who reaches {host} can use this web UI; there is no password", err=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
     options = Options(models, device, threads, max_pixels, max_upload, keep)
     try:
@@ -64,4 +64,4 @@ def app(
             on_ready=lambda address: click.echo(f"repix is at {address} (Ctrl-C ends it)"),
         )
     except KeyboardInterrupt:
-        click.echo("repix: the page has ended, its files are deleted", err=True)
+        click.echo("repix: the web UI has ended, its files are deleted", err=True)

@@ -111,13 +111,13 @@ def test_what_cannot_be_pasted(pair: tuple[Picture, Picture], placing: Placing, 
 def test_examples_can_be_blended_and_change_only_where_they_are_put(name: str) -> None:
     pair = examples.PAIRS[name]
     source, target = (Picture(pixels) for pixels in pair.draw())
-    placing = Placing(polygon=[(x, y) for x, y in pair.polygon], x=pair.at[0], y=pair.at[1], mode=pair.mode)
+    placing = Placing(polygon=[(x, y) for x, y in pair.polygon], x=pair.centre[0], y=pair.centre[1], mode=pair.mode)
     result = paste(source, target, placing)
     assert result.report.error_levels < 0.5
     corners = np.array(pair.polygon)
     half = (corners.max(0) - corners.min(0)) / 2 + 1
     y, x = np.mgrid[0 : target.pixels.shape[0], 0 : target.pixels.shape[1]]
-    outside: NDArray[np.bool_] = (np.abs(x - pair.at[0]) > half[0]) | (np.abs(y - pair.at[1]) > half[1])
+    outside: NDArray[np.bool_] = (np.abs(x - pair.centre[0]) > half[0]) | (np.abs(y - pair.centre[1]) > half[1])
     np.testing.assert_array_equal(result.pixels[outside], target.pixels[outside])
     assert np.abs(result.pixels.astype(int) - target.pixels)[~outside].max() > 60
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from repix.app.derain import RAIN, derain_film, derain_picture, rain_on_picture, show
+from repix.app.derain import RAIN, derain_video, derain_image, rain_on_image, show
 from repix.app.server import Options, Server, StoppedError
 from repix.errors import InputError
 from repix.io.image import Picture, read_image, write_image
@@ -30,21 +30,21 @@ def test_name_metadata_depth_and_transparency_stay(server: Server, photo: NDArra
     rainy = Picture(wide, alpha=np.full(wide.shape[:2], 40_000, np.uint16), metadata={"xmp-data": b"<xmp/>"}, bits=16)
     path = tmp_path / "Häuser (2).png"
     write_image(path, rainy)
-    made, notes = derain_picture(server, str(path), "darken", 1.0, server.new_folder())
+    made, notes = derain_image(server, str(path), "darken", 1.0, server.new_folder())
     result = read_image(made)
     assert (made.name, notes) == (path.name, [])
     assert result.metadata["xmp-data"] == b"<xmp/>"
     np.testing.assert_array_equal(result.alpha, rainy.alpha)
     np.testing.assert_allclose(result.pixels, wide * 0.4, atol=1)
-    half, _ = derain_picture(server, str(path), "darken", 0.5, server.new_folder())
+    half, _ = derain_image(server, str(path), "darken", 0.5, server.new_folder())
     np.testing.assert_allclose(read_image(half).pixels, wide * 0.7, atol=1)
 
 
 def test_rain_is_the_same_for_the_same_draw(server: Server, photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    path = tmp_path / "dry.png"
+    path = tmp_path / "clean.png"
     write_image(path, photo)
     one, again, other = (
-        read_image(rain_on_picture(server, str(path), 0.7, seed, server.new_folder())).pixels for seed in (3, 3, 4)
+        read_image(rain_on_image(server, str(path), 0.7, seed, server.new_folder())).pixels for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
@@ -67,9 +67,9 @@ def test_the_rain_taken_away_is_what_became_darker(server: Server, photo: NDArra
     assert read_image(show(server, row, RAIN)[1]).pixels[:, 40].mean() > 40
 
 
-def test_a_film_keeps_its_sound_and_can_be_cancelled(server: Server, tmp_path: Path) -> None:
-    film = tmp_path / "clip.mp4"
-    make_film(film, frames=10)
+def test_a_video_keeps_its_sound_and_can_be_cancelled(server: Server, tmp_path: Path) -> None:
+    video = tmp_path / "clip.mp4"
+    make_film(video, frames=10)
     steps: list[float] = []
 
     class Bar(gr.Progress):
@@ -78,14 +78,14 @@ def test_a_film_keeps_its_sound_and_can_be_cancelled(server: Server, tmp_path: P
             if len(steps) == 13:  # in the second run
                 server.stop("me")
 
-    made, notes = derain_film(server, str(film), "darken", 1.0, False, Bar(), "me")
+    made, notes = derain_video(server, str(video), "darken", 1.0, False, Bar(), "me")
     assert (made.name, notes) == ("clip.mp4", [])
-    assert sound_of(made) == sound_of(film) != []
+    assert sound_of(made) == sound_of(video) != []
     assert steps[-1] == pytest.approx(1)
     with pytest.raises(StoppedError):
-        derain_film(server, str(film), "darken", 1.0, False, Bar(), "me")
+        derain_video(server, str(video), "darken", 1.0, False, Bar(), "me")
     left = [path for path in server.folder.rglob("*") if path.is_file()]
     assert left == [made]
     write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="not a video"):
-        derain_film(server, str(tmp_path / "a.png"), "darken", 1.0, False, Bar(), "me")
+        derain_video(server, str(tmp_path / "a.png"), "darken", 1.0, False, Bar(), "me")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from repix.app.page import build_app, serve, theme
+from repix.app.ui import build_app, serve, theme
 from repix.app.server import Options, Server, StoppedError, save_zip
 from repix.errors import InputError, WeightsError
 from repix.io.image import Picture, read_image, write_image
@@ -62,7 +62,7 @@ def test_what_is_old_is_deleted_and_what_is_new_stays(server: Server) -> None:
     old, new = server.new_folder(), server.new_folder()
     for folder in (old, new):
         (folder / "deep").mkdir()
-        (folder / "deep" / "a.png").write_bytes(b"picture")
+        (folder / "deep" / "a.png").write_bytes(b"image")
     past = time.time() - 61
     for path in (old / "deep" / "a.png", old / "deep", old):
         os.utime(path, (past, past))
@@ -71,9 +71,26 @@ def test_what_is_old_is_deleted_and_what_is_new_stays(server: Server) -> None:
     assert (new / "deep" / "a.png").exists()
 
 
-def test_sweeping_goes_on_while_the_page_runs(tmp_path: Path) -> None:
+def test_a_file_is_found_by_its_name_while_it_is_there(server: Server) -> None:
+    path = server.new_folder() / "a.png"
+    path.write_bytes(b"image")
+    name = server.name(str(path))
+    assert server.named(name) == str(path)
+    for other in (str(path), "", name[:-1]):  # a path that a client sends is no name
+        with pytest.raises(InputError, match="choose it again"):
+            server.named(other)
+    path.unlink()
+    with pytest.raises(InputError, match="choose it again"):
+        server.named(name)
+    server.sweep()
+    path.write_bytes(b"another image")
+    with pytest.raises(InputError, match="choose it again"):
+        server.named(name)
+
+
+def test_sweeping_goes_on_while_the_web_ui_runs(tmp_path: Path) -> None:
     server = Server(Options(keep_minutes=0.002), tmp_path)
-    (tmp_path / "upload.jpg").write_bytes(b"picture")
+    (tmp_path / "upload.jpg").write_bytes(b"image")
     running = threading.Event()
     running.set()
     thread = threading.Thread(target=server.sweep_while, args=(running,))
@@ -88,14 +105,14 @@ def test_sweeping_goes_on_while_the_page_runs(tmp_path: Path) -> None:
 
 def test_errors_are_one_line_without_the_servers_folder(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     path = server.new_folder() / "My photo.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"not an image")
     with pytest.raises(InputError) as error:
         server.read(path)
     assert str(server.folder) in str(error.value)
     assert server.one_line(error.value).startswith("My photo.jpg: not an image")
     assert "ValueError" in server.one_line(ValueError("secret /path"))
     assert "secret" not in server.one_line(ValueError("secret /path"))
-    assert "secret" in caplog.text  # for whoever runs the page
+    assert "secret" in caplog.text  # for whoever runs it
 
     @server.shown
     def handler() -> None:
@@ -118,8 +135,8 @@ def test_stopping_one_session_leaves_another_alone(server: Server) -> None:
 
 def test_previews_are_8_bit_keep_the_colour_profile_and_shrink(server: Server) -> None:
     wide = np.full((300, 500, 3), 40_000, np.uint16)
-    picture = Picture(wide, alpha=np.full((300, 500), 30_000, np.uint16), metadata={"exif-data": b"Exif\0\0"})
-    preview = read_image(server.preview(picture, largest=250))
+    image = Picture(wide, alpha=np.full((300, 500), 30_000, np.uint16), metadata={"exif-data": b"Exif\0\0"})
+    preview = read_image(server.preview(image, largest=250))
     assert preview.pixels.shape == (150, 250, 3)
     assert preview.alpha is not None
     assert np.abs(preview.pixels.astype(int) - round(40_000 / 257)).max() <= 1
@@ -142,7 +159,7 @@ def test_the_look_asks_for_nothing_from_elsewhere() -> None:
     assert re.findall(r"url\(.{0,1}(?:https?:)?//|@import", look._get_theme_css()) == []
 
 
-def test_the_page_says_so_when_nothing_translates(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_web_ui_says_so_when_nothing_translates(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "cards", {"repixnet": server.cards["repixnet"]})
     texts = [
         block.value or ""
@@ -155,7 +172,7 @@ def test_the_page_says_so_when_nothing_translates(server: Server, monkeypatch: p
 def test_only_useful_endpoints_are_shown(make_weight: Callable[..., Path], tmp_path: Path) -> None:
     with_paint = Server(Options(models=(str(make_weight("paint", task="translate")),)), tmp_path)
     named = in_a_loop(lambda: build_app(with_paint)).get_api_info()["named_endpoints"]
-    assert sorted(named) == ["/blend", "/compare", "/derain", "/film", "/rain", "/translate"]
+    assert sorted(named) == ["/blend", "/compare", "/derain", "/rain", "/translate", "/video"]
 
 
 def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +184,7 @@ def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         in_a_loop(lambda: serve(Options(), port=7860, browser=False))
 
 
-def test_a_picture_round_trips_through_the_folder(server: Server, photo: NDArray[np.uint8]) -> None:
+def test_an_image_round_trips_through_the_folder(server: Server, photo: NDArray[np.uint8]) -> None:
     path = server.new_folder() / "a.png"
     write_image(path, photo)
     np.testing.assert_array_equal(server.read(path).pixels, photo)

@@ -1,4 +1,4 @@
-"""A page that runs in a process of its own."""
+"""A web UI that runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass
 class Site:
-    """A running page.
+    """A running web UI.
 
     Attributes:
         url: its address, with a slash at the end.
@@ -21,5 +21,5 @@ class Site:
     weights: dict[str, Path]
 
     def results(self, name: str) -> list[Path]:
-        """Files of that name which the page has made or been given."""
+        """Files of that name which the web UI has made or been given."""
         return list(self.files.rglob(name))

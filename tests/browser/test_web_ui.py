@@ -1,4 +1,4 @@
-"""All four tabs of the page, used as a person would, in Chromium."""
+"""All four tabs of the web UI, used as a person would, in Chromium."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from running_page import Site
+from running_site import Site
 
 from repix.app.blend import Placing, paste
 from repix.infer.images import restore_path
@@ -45,7 +45,7 @@ def rainy(tmp_path: Path) -> Path:
 
 def upload(page: Any, part: str, *files: Path) -> None:
     page.set_input_files(f"{part} input[type=file]", [str(file) for file in files])
-    name = "".join(files[-1].name.split())  # the page cuts names in two before their extension
+    name = "".join(files[-1].name.split())  # the web UI cuts names in two before their extension
     until(lambda: name in "".join(page.locator(part).text_content().split()))
 
 
@@ -91,7 +91,7 @@ def until(say: Callable[[], Any], seconds: float = 60) -> Any:
 # ---- Derain ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_derained_as_on_the_command_line(page: Any, rainy: Path, tmp_path: Path) -> None:
+def test_an_image_is_derained_as_on_the_command_line(page: Any, rainy: Path, tmp_path: Path) -> None:
     upload(page, "#derain-files", rainy)
     page.click("#derain-go")
     page.locator("#derain-slider img").nth(1).wait_for()
@@ -121,12 +121,12 @@ def test_a_picture_is_derained_as_on_the_command_line(page: Any, rainy: Path, tm
     until(lambda: page.get_attribute(cut, "src") != shown)
 
 
-def test_many_pictures_and_a_broken_one(page: Any, rainy: Path, tmp_path: Path) -> None:
+def test_many_images_and_a_broken_one(page: Any, rainy: Path, tmp_path: Path) -> None:
     wide = tmp_path / "wide.png"
     alpha = np.full((40, 50), 30_000, np.uint16)
     write_image(wide, Picture(np.full((40, 50, 3), 30_000, np.uint16), alpha=alpha, bits=16))
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"not an image")
     upload(page, "#derain-files", rainy, wide, broken)
     page.click("#derain-go")
     page.get_by_text("broken.jpg: not an image that repix reads").wait_for()
@@ -144,9 +144,9 @@ def test_many_pictures_and_a_broken_one(page: Any, rainy: Path, tmp_path: Path) 
 
 
 def test_rain_is_added_for_trying(page: Any, tmp_path: Path) -> None:
-    dry = tmp_path / "dry.png"
-    write_image(dry, np.full((120, 160, 3), 90, np.uint8))
-    upload(page, "#derain-files", dry)
+    clean = tmp_path / "clean.png"
+    write_image(clean, np.full((120, 160, 3), 90, np.uint8))
+    upload(page, "#derain-files", clean)
     page.get_by_text("No rain at hand?").click()
     page.click("#derain-add")
     page.locator("#derain-slider img").nth(1).wait_for()
@@ -172,27 +172,27 @@ def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
     page.get_by_text(re.compile("too large|exceeds|maximum", re.IGNORECASE)).first.wait_for()
 
 
-def test_a_film_keeps_its_sound(page: Any, tmp_path: Path) -> None:
+def test_a_video_keeps_its_sound(page: Any, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     make_film(clip, frames=12)
-    page.get_by_role("tab", name="Film").click()
-    upload(page, "#film-file", clip)
-    page.click("#film-go")
+    page.get_by_role("tab", name="Video").click()
+    upload(page, "#video-file", clip)
+    page.click("#video-go")
     page.locator("#video-result video").wait_for()
-    made = download(page, "#film-download", tmp_path / "page")
+    made = download(page, "#video-download", tmp_path / "page")
     assert made.name == "clip.mp4"
     assert sound_of(made) == sound_of(clip) != []
     assert until(lambda: page.evaluate("document.querySelector('#video-result video').videoWidth")) == 64
 
 
-def test_a_film_is_cancelled(page: Any, site: Site, tmp_path: Path) -> None:
+def test_a_video_is_cancelled(page: Any, site: Site, tmp_path: Path) -> None:
     clip = tmp_path / "long.mp4"
     make_film(clip, frames=400, size=(240, 320), sound=False)
-    page.get_by_role("tab", name="Film").click()
-    upload(page, "#film-file", clip)
-    page.click("#film-go")
+    page.get_by_role("tab", name="Video").click()
+    upload(page, "#video-file", clip)
+    page.click("#video-go")
     page.get_by_text(re.compile(r"[\d.]+ frames/s")).first.wait_for()
-    page.click("#film-cancel")
+    page.click("#video-cancel")
     page.get_by_text("cancelled; nothing was written").wait_for()
     until(lambda: len(site.results("long.mp4")) == 1)  # the upload
     assert site.results("*.tmp") == []
@@ -287,6 +287,58 @@ def test_a_polygon_is_clicked_and_dragged(blend: Any, pair: tuple[Path, Path], t
     assert "Click around" in said(page)
 
 
+def noisy(path: Path, size: tuple[int, int]) -> Path:
+    """An image that takes a while to read, because it does not compress."""
+    write_image(path, np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
+    return path
+
+
+def test_a_slow_image_and_a_fast_one_do_not_lose_each_other(page: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    slow = tmp_path / "slow.avif"  # small, so that it is there at once, and takes a while to read
+    y, x = np.mgrid[0:1400, 0:1400]
+    write_image(slow, np.stack([x / 6, y / 6, 120 + 100 * np.sin(x * y / 9e3)], axis=2).astype(np.uint8))
+    for _ in range(3):
+        page.reload()
+        page.get_by_role("tab", name="Blend").click()
+        choose(page, "#blend-source", slow)
+        choose(page, "#blend-target", pair[1])
+        page.get_by_text("Click around a part of the source").wait_for()
+        page.locator(".rx-points").fill("20,30 90,30 90,110 20,110")
+        page.keyboard.press("Enter")
+        solved(page)
+    made = download(page, "#blend-download", tmp_path / "made")
+    assert made.name == "Ziel_blend.png"
+    source, target = (Picture(read_image(path).pixels) for path in (slow, pair[1]))
+    corners = [(20.0, 30.0), (90.0, 30.0), (90.0, 110.0), (20.0, 110.0)]
+    expected = paste(source, target, Placing(polygon=corners, x=200, y=120))
+    np.testing.assert_array_equal(read_image(made).pixels, expected.pixels)
+
+
+def test_the_last_image_chosen_for_a_canvas_stays(page: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    slow = noisy(tmp_path / "slow.png", (700, 1400))
+    page.get_by_role("tab", name="Blend").click()
+    choose(page, "#blend-source", slow)
+    choose(page, "#blend-source", pair[0])
+    page.wait_for_timeout(3000)
+    assert page.evaluate("document.querySelector('.rx-source').style.aspectRatio") == "300 / 200"
+
+
+def test_the_download_is_what_is_shown(blend: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    page = blend
+    page.locator(".rx-points").fill("20,30 90,30 90,110 20,110")
+    page.keyboard.press("Enter")
+    solved(page)
+    page.locator("#blend input[type=number][data-field=x]").fill("90")  # and no waiting for the answer
+    made = download(page, "#blend-download", tmp_path / "made")
+    source, target = (Picture(read_image(path).pixels) for path in pair)
+    corners = [(20.0, 30.0), (90.0, 30.0), (90.0, 110.0), (20.0, 110.0)]
+    expected = paste(source, target, Placing(polygon=corners, x=90, y=120))
+    np.testing.assert_array_equal(read_image(made).pixels, expected.pixels)
+    page.get_by_role("button", name="Clear").click()
+    page.click("#blend-download")
+    page.get_by_text("nothing is selected").wait_for()
+
+
 def test_a_brush_and_an_eraser(blend: Any) -> None:
     page = blend
     page.get_by_text("Brush", exact=True).click()
@@ -326,7 +378,7 @@ def test_blending_by_the_keyboard_alone(blend: Any, pair: tuple[Path, Path], tmp
     source, target = (Picture(read_image(path).pixels) for path in pair)
     corners = [(20.0, 30.0), (90.0, 30.0), (90.0, 110.0), (20.0, 110.0)]
     placing = Placing(polygon=corners, x=100, y=129, scale=1.02, rotate=2, mode="mixed")
-    np.testing.assert_array_equal(read_image(tmp_path / "made.png").pixels, paste(source, target, placing)[0].pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "made.png").pixels, paste(source, target, placing).pixels)
     page.locator(".rx-source").focus()
     page.keyboard.press("Escape")
     assert page.input_value(".rx-points") == ""
@@ -430,7 +482,7 @@ def test_a_photo_becomes_labels(page: Any, rainy: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(made).pixels, 0.4 * read_image(rainy).pixels, atol=1)
 
 
-# ---- Compare, and the page as a whole -------------------------------------------------------------------------------
+# ---- Compare, and the web UI as a whole -----------------------------------------------------------------------------
 
 
 def test_models_are_compared_with_their_seconds(page: Any, rainy: Path) -> None:
@@ -468,7 +520,7 @@ def test_every_tab_fits_its_window_in_light_and_dark(page: Any) -> None:
 
 
 def documented(language: str, site: Site) -> list[str]:
-    """The examples of docs/app.md in a language, for the page that runs."""
+    """The examples of docs/app.md in a language, for the web UI that runs."""
     text = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
     found = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [block.replace("http://127.0.0.1:7860/", site.url) for block in found]
@@ -477,9 +529,9 @@ def documented(language: str, site: Site) -> list[str]:
 def test_the_documented_python_works(site: Site, tmp_path: Path) -> None:
     script = "\n".join([*documented("python", site), "print(result)", "print(report['error_levels'])"])
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100)
-    dry, blended, error = done.stdout.splitlines()[-3:]
+    derained, blended, error = done.stdout.splitlines()[-3:]
     restore_path(Restorer.from_pretrained(threads=1), EXAMPLE, tmp_path)
-    np.testing.assert_array_equal(read_image(dry).pixels, read_image(tmp_path / "rainy.jpg").pixels)
+    np.testing.assert_array_equal(read_image(derained).pixels, read_image(tmp_path / "rainy.jpg").pixels)
     assert Path(blended).name == "rainy_blend.jpg"
     assert 0 <= float(error) < 0.5
 
@@ -513,5 +565,5 @@ except Exception as error:
     assert "../../weights" in lines[0]
     assert "darken-photo" in lines[1]
     assert "strength" in lines[2] or "2" in lines[2]
-    assert "test_page.py" in lines[3]
+    assert "test_web_ui.py" in lines[3]
     assert str(site.files) not in done.stdout

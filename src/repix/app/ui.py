@@ -1,4 +1,4 @@
-"""The page put together, and the server that runs it on this machine alone."""
+"""The web UI put together, and the server that runs it on this machine alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from repix.errors import InputError
 
 _WAITING = 64  # events in the queue before the next is told to come back later
 _HERE = Path(__file__).parent
-_CSS = (_HERE / "page.css").read_text(encoding="utf-8")
-_HEAD = f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+_CSS = (_HERE / "ui.css").read_text(encoding="utf-8")
+_HEAD = f"<script>{(_HERE / 'ui.js').read_text(encoding='utf-8')}</script>"
 
 
 def build_app(server: Server) -> gr.Blocks:
-    """The page, to be launched by `serve`.
+    """The web UI, to be launched by `serve`.
 
     Args:
         server: weights, limits and the folder for files.
     """
-    page = gr.Blocks(title="repix", analytics_enabled=False, fill_width=True)
-    with page:
-        gr.Markdown("## repix\nRain out of images and videos, blending without a seam. Nothing leaves this machine.")
+    ui = gr.Blocks(title="repix", analytics_enabled=False, fill_width=True)
+    with ui:
+        gr.Markdown("## repix\nRain out of photos and videos, blending without a seam. Nothing leaves this machine.")
         with gr.Tabs():
             with gr.Tab("Derain"):
                 derain.build(server)
@@ -40,9 +40,9 @@ def build_app(server: Server) -> gr.Blocks:
             with gr.Tab("Compare"):
                 compare.build(server)
 
-        page.unload(server.stop_session)
-    page.queue(max_size=_WAITING, default_concurrency_limit=2)
-    return page
+        ui.unload(server.stop_session)
+    ui.queue(max_size=_WAITING, default_concurrency_limit=2)
+    return ui
 
 
 def theme() -> gr.themes.Base:
@@ -64,14 +64,14 @@ def serve(
     browser: bool = True,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run the page until it is interrupted; then every uploaded and made file is deleted.
+    """Run the web UI until it is interrupted; then every uploaded and made file is deleted.
 
     Args:
         options: weights and limits.
         host: address to listen on; the default is reached from this machine only.
         port: None takes the first that is free from 7860 on.
         browser: open one.
-        on_ready: called with the page's address once it answers.
+        on_ready: called with its address once it answers.
 
     Raises:
         InputError: the port is taken, or the address is not this machine's.
@@ -82,9 +82,9 @@ def serve(
             os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder).resolve())
         server = Server(options, Path(folder).resolve())
-        page = build_app(server)
+        ui = build_app(server)
         try:
-            _, address, _ = page.launch(
+            _, address, _ = ui.launch(
                 server_name=host,
                 server_port=port,
                 inbrowser=browser,
@@ -116,4 +116,4 @@ def serve(
                 time.sleep(3600)
         finally:
             running.clear()
-            page.close(verbose=False)
+            ui.close(verbose=False)
