@@ -28,7 +28,8 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from repix.infer.images import find_jobs, restore_jobs
+from repix.infer.images import restore_jobs
+from repix.infer.jobs import BatchOptions, plan
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 
@@ -102,27 +103,27 @@ def measure(photos: Path, count: int) -> None:
         folder = Path(temporary)
         warm = False
         for number, pixels in enumerate(islice(frames(photos), count)):
-            source, result = folder / f"{number}.jpg", folder / f"{number}_dry.jpg"
+            source, result = folder / f"{number}.jpg", folder / f"{number}_derained.jpg"
             pyvips.Image.new_from_array(pixels).jpegsave(str(source), Q=90)
             if not warm:
                 restorer(pixels)
                 warm = True
             picture = read_image(source)
             steps["decode"].append(cpu(lambda source=source: read_image(source)))  # type: ignore[misc]
-            dry = picture.with_pixels(restorer(picture.pixels))
+            clean = picture.with_pixels(restorer(picture.pixels))
             steps["network"].append(cpu(lambda picture=picture: restorer(picture.pixels)))  # type: ignore[misc]
-            steps["encode"].append(cpu(lambda result=result, dry=dry: write_image(result, dry)))  # type: ignore[misc]
+            steps["encode"].append(cpu(lambda result=result, clean=clean: write_image(result, clean)))  # type: ignore[misc]
             steps["in"].append(source.stat().st_size)
             steps["out"].append(result.stat().st_size)
             result.unlink()
-            jobs, _ = find_jobs(source)
-            steps["all"].append(cpu(lambda jobs=jobs: list(restore_jobs(restorer, jobs))))  # type: ignore[misc]
+            jobs, _ = plan([source], None).pending(overwrite=False)
+            steps["all"].append(cpu(lambda jobs=jobs: list(restore_jobs(restorer, jobs, options=BatchOptions()))))  # type: ignore[misc]
         many = folder / "many"
         many.mkdir()
         for number in range(5000):
             (many / f"frame-{number:08d}.jpg").touch()
         tracemalloc.start()
-        kept = find_jobs(many, folder / "out")
+        kept = plan([many], folder / "out").pending(overwrite=False)
         memory = tracemalloc.get_traced_memory()[0] / len(kept[0])
         tracemalloc.stop()
         driver = driver_seconds(folder, (100, 3100)) / median(units) * yardstick()

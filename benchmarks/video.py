@@ -1,9 +1,9 @@
-"""Videos: what `--steady` does to flicker and to what moves, and how fast and in how much memory a video runs.
+"""Videos: what `--deflicker` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
-    python benchmarks/video.py steady [--model NAME|PATH] [--csv benchmarks/results/steady.csv] [--look FOLDER]
+    python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
-`steady` puts rain, another seed for each frame, on videos made of ../shared/data/Rain100L's clean photos, which no
+`deflicker` puts rain, another seed for each frame, on videos made of ../shared/data/Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
 be 0. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
@@ -30,7 +30,7 @@ from scipy.ndimage import shift
 
 from repix.degradations.rain import RainParams, add_rain
 from repix.infer.restorer import Restorer
-from repix.infer.video import steady
+from repix.infer.video import deflicker
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 
@@ -95,7 +95,7 @@ def flicker(frames: list[Image]) -> float:
     return float(np.mean([np.abs(b.astype(np.float32) - a).mean() for a, b in itertools.pairwise(frames)]))
 
 
-def measure_steady(options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
     restorer = Restorer.from_pretrained(options.model)
     photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
     rows = []
@@ -110,7 +110,7 @@ def measure_steady(options: argparse.Namespace) -> list[dict[str, Any]]:
                     add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(truth)
                 ]
                 single = [restorer(frame) for frame in rainy]
-                calm = [f.pixels for f in steady(Frame(pixels, t) for t, pixels in enumerate(single))]
+                calm = [f.pixels for f in deflicker(Frame(pixels, t) for t, pixels in enumerate(single))]
                 films = (rainy, single, calm)
                 quality = [float(np.mean([psnr(*pair) for pair in zip(film, truth, strict=True)])) for film in films]
                 results.append((*map(flicker, (*films, truth)), *quality))
@@ -126,8 +126,8 @@ def measure_steady(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows.append({
                 "model": described(restorer), "scene": name, "severity": severity,
                 "flicker_rainy": round(mean[0], 3), "flicker_single": round(mean[1], 3),
-                "flicker_steady": round(mean[2], 3), "flicker_truth": round(mean[3], 3),
-                "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_steady": round(mean[6], 2),
+                "flicker_deflicker": round(mean[2], 3), "flicker_truth": round(mean[3], 3),
+                "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_deflicker": round(mean[6], 2),
                 "worst_gain_dB": round(min(r[6] - r[5] for r in results), 3),
             })  # fmt: skip
             print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
@@ -211,7 +211,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     restorer.backend.run = counting  # type: ignore[method-assign]
     _, whole_cpu, _ = clocked(lambda: [restorer(pixels) for pixels in some])
     alone, alone_cpu = np.sum(spent, axis=0)
-    _, calming, _ = clocked(lambda: list(steady(Frame(pixels, t) for t, pixels in enumerate(some))))
+    _, calming, _ = clocked(lambda: list(deflicker(Frame(pixels, t) for t, pixels in enumerate(some))))
     row = {
         "model": described(restorer), "height": options.height, "frames": frames,
         "options": " ".join(options.more), "peak_MB": round(peak / 1e6),
@@ -223,7 +223,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         "tiling_and_types_cpu_s": round((whole_cpu - alone_cpu) / len(some), 4),
         "decode_and_to_rgb_cpu_s": round(reading / len(items), 4),
         "from_rgb_and_encode_cpu_s": round(writing / len(items), 4),
-        "steady_cpu_s": round(calming / len(some), 4),
+        "deflicker_cpu_s": round(calming / len(some), 4),
         "sound_identical": sound == new_sound, "times_identical": times == new_times,
     }  # fmt: skip
     print(*(f"{key} {value}" for key, value in row.items()), sep="\n")
@@ -232,17 +232,19 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["steady", "speed"])
+    parser.add_argument("what", choices=["deflicker", "speed"])
     parser.add_argument("--model", default="repixnet")
-    parser.add_argument("--photos", type=int, default=6, help="steady: how many photos")
-    parser.add_argument("--look", type=Path, help="steady: folder for rainy | alone over steady | its change times 4")
+    parser.add_argument("--photos", type=int, default=6, help="deflicker: how many photos")
+    parser.add_argument(
+        "--look", type=Path, help="deflicker: folder for rainy | alone over deflicker | its change times 4"
+    )
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
     parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
     parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
     parser.add_argument("--csv", type=Path, help="add rows there")
     options = parser.parse_args()
     options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
-    rows = measure_steady(options) if options.what == "steady" else measure_speed(options)
+    rows = measure_deflicker(options) if options.what == "deflicker" else measure_speed(options)
     if options.csv:
         there = options.csv.exists() and options.what == "speed"
         with options.csv.open("a" if there else "w", newline="", encoding="utf-8") as file:

@@ -14,6 +14,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Restorer": "repix.infer.restorer",
+    "restore": "repix.infer.images",
+    "BatchOptions": "repix.infer.jobs",
+    "VideoOptions": "repix.infer.jobs",
     "RainParams": "repix.degradations.rain",
     "add_rain": "repix.degradations.rain",
     "find_pairs": "repix.data.pairs",
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from repix.degradations.rain import RainParams as RainParams
     from repix.degradations.rain import add_rain as add_rain
     from repix.errors import RepixError as RepixError
+    from repix.infer.images import restore as restore
+    from repix.infer.jobs import BatchOptions as BatchOptions
+    from repix.infer.jobs import VideoOptions as VideoOptions
     from repix.infer.restorer import Restorer as Restorer
     from repix.io.image import read_image as read_image
     from repix.io.image import write_image as write_image

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repix.errors import InputError, MissingExtraError
-from repix.io.paths import atomic
+from repix.io.files import atomic
 
 Floats = NDArray[np.float32]
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from running_site import Site
 
 from repix.app.blend import Placing, paste
-from repix.infer.images import restore_path
-from repix.infer.restorer import Restorer
+from repix.infer.images import restore
+from repix.infer.jobs import BatchOptions
 from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES, nearest_label
 from repix.tasks import DERAIN
@@ -97,7 +97,7 @@ def test_an_image_is_derained_as_on_the_command_line(page: Any, rainy: Path, tmp
     page.locator("#derain-slider img").nth(1).wait_for()
     made = download(page, "#derain-download", tmp_path / "page")
     assert made.name == rainy.name
-    restore_path(Restorer.from_pretrained(threads=1), rainy, tmp_path / "cli")
+    restore(rainy, tmp_path / "cli", options=BatchOptions(threads=1))
     ours, expected = read_image(made), read_image(tmp_path / "cli" / rainy.name)
     np.testing.assert_array_equal(ours.pixels, expected.pixels)
     assert ours.metadata == expected.metadata
@@ -529,9 +529,9 @@ def documented(language: str, site: Site) -> list[str]:
 def test_the_documented_python_works(site: Site, tmp_path: Path) -> None:
     script = "\n".join([*documented("python", site), "print(result)", "print(report['error_levels'])"])
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100)
-    derained, blended, error = done.stdout.splitlines()[-3:]
-    restore_path(Restorer.from_pretrained(threads=1), EXAMPLE, tmp_path)
-    np.testing.assert_array_equal(read_image(derained).pixels, read_image(tmp_path / "rainy.jpg").pixels)
+    dry, blended, error = done.stdout.splitlines()[-3:]
+    restore(EXAMPLE, tmp_path, options=BatchOptions(threads=1))
+    np.testing.assert_array_equal(read_image(dry).pixels, read_image(tmp_path / "rainy.jpg").pixels)
     assert Path(blended).name == "rainy_blend.jpg"
     assert 0 <= float(error) < 0.5
 

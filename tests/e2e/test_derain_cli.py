@@ -64,10 +64,10 @@ def test_one_file_goes_beside_itself(derain: Run, work: Path, photo: NDArray[np.
     before = save(work / "a.png", photo)
     code, out, err = derain("a.png")
     assert (code, err) == (0, "")
-    assert "a_dry.png" in out
-    np.testing.assert_array_equal(load(work / "a_dry.png"), dark(photo))
+    assert "a_derained.png" in out
+    np.testing.assert_array_equal(load(work / "a_derained.png"), dark(photo))
     assert (work / "a.png").read_bytes() == before
-    assert sorted(os.listdir(work)) == ["a.png", "a_dry.png"]
+    assert sorted(os.listdir(work)) == ["a.png", "a_derained.png"]
 
 
 def test_one_file_to_a_name(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
@@ -95,10 +95,10 @@ def test_folder_without_output_goes_beside_it(
 ) -> None:
     save(work / "in" / "x" / "a.png", photo)
     assert derain("in")[0] == 0
-    assert sorted(tree(work)) == ["in/x/a.png", "in_dry/x/a.png"]
+    assert sorted(tree(work)) == ["in/x/a.png", "in_derained/x/a.png"]
     monkeypatch.chdir(work / "in")
     assert derain(".", "--overwrite")[0] == 0
-    assert sorted(tree(work)) == ["in/x/a.png", "in_dry/x/a.png"]
+    assert sorted(tree(work)) == ["in/x/a.png", "in_derained/x/a.png"]
 
 
 def test_output_inside_the_folder_is_not_taken_for_input(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
@@ -128,16 +128,33 @@ def test_second_run_skips_what_is_there_and_takes_no_result_for_input(
     assert code == 0
     assert "1 already there" in out
     assert {name: data for name, data in tree(work).items() if name in first} == first
-    assert sorted(tree(work)) == ["a.png", "a_dry.png", "b.png", "b_dry.png"]
+    assert sorted(tree(work)) == ["a.png", "a_derained.png", "b.png", "b_derained.png"]
+
+
+def test_second_run_over_a_folder_leaves_results_out_and_counts_them(
+    derain: Run, work: Path, photo: NDArray[np.uint8]
+) -> None:
+    save(work / "in" / "a.png", photo)
+    save(work / "in" / "b_compare.png", photo)
+    save(work / "in" / "a_dry.png", photo)  # by version 0.1
+    assert derain("in/a.png", "--compare")[0] == 0
+    save(work / "in" / "in_derained" / "a.png", photo)
+    code, out, err = derain("in", "-o", "out")
+    assert (code, err) == (0, "")
+    assert "derained 2 images" in out
+    assert "; 4 results of earlier runs left out" in out
+    assert sorted(tree(work / "out")) == ["a.png", "b_compare.png"]
+    assert "left out" not in derain("in/a_derained.png", "-o", "out")[1]
+    np.testing.assert_array_equal(load(work / "out" / "a_derained.png"), dark(dark(photo)))
 
 
 def test_overwrite_writes_again(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "a.png", photo)
-    save(work / "a_dry.png", photo[:5])
+    save(work / "a_derained.png", photo[:5])
     derain("a.png")
-    assert load(work / "a_dry.png").shape == (5, 83, 3)
+    assert load(work / "a_derained.png").shape == (5, 83, 3)
     derain("a.png", "--overwrite")
-    np.testing.assert_array_equal(load(work / "a_dry.png"), dark(photo))
+    np.testing.assert_array_equal(load(work / "a_derained.png"), dark(photo))
 
 
 def test_input_is_replaced_only_when_asked(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
@@ -168,10 +185,10 @@ def test_strength_and_compare(derain: Run, work: Path, photo: NDArray[np.uint8])
     save(work / "a.png", photo)
     derain("a.png", "--strength", "0.5", "--compare")
     half = np.rint(photo * 0.7).astype(np.uint8)
-    assert np.abs(load(work / "a_dry.png").astype(int) - half).max() <= 1
+    assert np.abs(load(work / "a_derained.png").astype(int) - half).max() <= 1
     both = load(work / "a_compare.png")
     np.testing.assert_array_equal(both[:, :83], photo)
-    np.testing.assert_array_equal(both[:, 83:], load(work / "a_dry.png"))
+    np.testing.assert_array_equal(both[:, 83:], load(work / "a_derained.png"))
     derain("a.png", "--strength", "0", "-o", "same")
     np.testing.assert_array_equal(load(work / "same" / "a.png"), photo)
 
@@ -179,7 +196,7 @@ def test_strength_and_compare(derain: Run, work: Path, photo: NDArray[np.uint8])
 def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "a.png", photo)
     assert derain("a.png", "--strength", "auto")[0] == 0  # the network looks at single pixels: never in doubt
-    assert np.abs(load(work / "a_dry.png").astype(int) - photo * 0.4).max() <= 1
+    assert np.abs(load(work / "a_derained.png").astype(int) - photo * 0.4).max() <= 1
     for wrong in ("1.5", "nan", "much"):
         code, _, err = derain("a.png", "--strength", wrong)
         assert code == 2
@@ -218,13 +235,13 @@ def test_extreme_sizes(derain: Run, work: Path, size: tuple[int, int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     save(work / "a.png", array)
     assert derain("a.png")[::2] == (0, "")
-    np.testing.assert_array_equal(load(work / "a_dry.png"), dark(array))
+    np.testing.assert_array_equal(load(work / "a_derained.png"), dark(array))
 
 
 def test_grey(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "a.png", photo[..., 0])
     assert derain("a.png")[::2] == (0, "")
-    np.testing.assert_array_equal(load(work / "a_dry.png"), dark(photo[..., 0]))
+    np.testing.assert_array_equal(load(work / "a_derained.png"), dark(photo[..., 0]))
 
 
 def test_16_bit(derain: Run, work: Path) -> None:
@@ -232,7 +249,7 @@ def test_16_bit(derain: Run, work: Path) -> None:
     save(work / "a.png", grey)
     save(work / "a.tif", grey)
     assert derain("a.png", "a.tif")[::2] == (0, "")
-    for name in ("a_dry.png", "a_dry.tif"):
+    for name in ("a_derained.png", "a_derained.tif"):
         np.testing.assert_array_equal(load(work / name), dark(grey))
 
 
@@ -241,7 +258,7 @@ def test_cmyk(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     code, out, err = derain("a.jpg")
     assert (code, err) == (0, "")
     assert "note: CMYK converted to sRGB" in out
-    with Image.open(work / "a_dry.jpg") as image:
+    with Image.open(work / "a_derained.jpg") as image:
         assert image.mode == "RGB"
 
 
@@ -253,7 +270,7 @@ def test_palette_with_transparency(derain: Run, work: Path) -> None:
     with Image.open(work / "a.png") as image:
         expected = np.asarray(image.convert("RGBA")).copy()
     expected[..., :3] = dark(expected[..., :3])
-    np.testing.assert_array_equal(load(work / "a_dry.png"), expected)
+    np.testing.assert_array_equal(load(work / "a_derained.png"), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -285,7 +302,7 @@ def test_heic_becomes_jpeg_with_a_word(derain: Run, work: Path, photo: NDArray[n
     code, out, err = derain("IMG_1.HEIC")
     assert (code, err) == (0, "")
     assert "note: HEIC written as JPG" in out
-    with Image.open(work / "IMG_1_dry.jpg") as image:
+    with Image.open(work / "IMG_1_derained.jpg") as image:
         assert image.format == "JPEG"
 
 

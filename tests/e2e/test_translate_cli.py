@@ -179,13 +179,13 @@ def test_label_maps_are_not_written_with_loss_unless_asked(repix: Run, work: Pat
 
 def test_one_bad_file_stops_nothing(repix: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "good.png", photo)
-    (work / "bad.png").write_bytes(b"no picture")
-    (work / "film.mp4").write_bytes(b"no film either")
-    code, out, err = repix("good.png", "bad.png", "film.mp4", "-m", "small", "-o", "out")
+    (work / "bad.png").write_bytes(b"no image")
+    (work / "video.mp4").write_bytes(b"no video either")
+    code, out, err = repix("good.png", "bad.png", "video.mp4", "-m", "small", "-o", "out")
     assert code == 1
     assert "2 failed" in out
     by_name = sorted(err.splitlines())
-    assert by_name[0] == "repix: bad.png: not an image that repix reads (JPEG, PNG, WebP, TIFF, AVIF, HEIC, GIF)"
+    assert by_name[0].startswith("repix: bad.png: not an image that repix reads (JPEG, PNG")
     assert by_name[1].startswith("repix: video.mp4: not an image that repix knows by its extension")
     assert len(by_name) == 2
     assert names(work / "out") == ["good.png"]

@@ -39,11 +39,11 @@ def test_a_film_with_its_sound(derain: Run, work: Path) -> None:
     code, out, err = derain("clip.mp4")
     assert (code, err) == (0, "")
     assert "derained clip.mp4 in" in out
-    assert "clip_dry.mp4" in out
+    assert "clip_derained.mp4" in out
     assert "note" not in out
     assert (work / "clip.mp4").read_bytes() == before
-    assert sound_of(work / "clip_dry.mp4") == sound_of(work / "clip.mp4") != []
-    for wet, dry in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_dry.mp4"), strict=True):
+    assert sound_of(work / "clip_derained.mp4") == sound_of(work / "clip.mp4") != []
+    for wet, dry in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_derained.mp4"), strict=True):
         assert np.mean(dry) == pytest.approx(0.4 * np.mean(wet), abs=2)
     code, out, _ = derain("clip.mp4")
     assert "1 already there" in out
@@ -70,9 +70,9 @@ def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArra
     assert sorted(os.listdir(work / "out3")) == ["A.MP4", "d.webp"]
 
 
-def test_start_end_codec_crf_steady(derain: Run, work: Path) -> None:
+def test_start_end_codec_crf_deflicker(derain: Run, work: Path) -> None:
     make_film(work / "clip.mkv", 50)
-    arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--crf", "30", "--steady", "-o", "b.mkv")
+    arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--crf", "30", "--deflicker", "-o", "b.mkv")
     code, _, err = derain("clip.mkv", *arguments)
     assert (code, err) == (0, "")
     with av.open("b.mkv") as film:

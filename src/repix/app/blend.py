@@ -17,8 +17,8 @@ from repix.app import examples
 from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import Server, present
 from repix.errors import InputError
+from repix.io.formats import IMAGES, IMAGES_WRITABLE
 from repix.io.image import Picture, write_image
-from repix.io.paths import READABLE, WRITABLE
 from repix.poisson.blend import BlendReport, Mode
 from repix.poisson.compose import BlendedPicture, blend_images
 from repix.poisson.mask import create_mask_from_points, parse_polygon
@@ -123,12 +123,12 @@ def _said(report: BlendReport, seconds: float) -> str:
 def result_name(target: str) -> str:
     """`NAME_blend.EXT`, as the command line calls it."""
     path = Path(target)
-    return f"{path.stem}_blend{path.suffix if path.suffix.lower() in WRITABLE else '.png'}"
+    return f"{path.stem}_blend{path.suffix if path.suffix.lower() in IMAGES_WRITABLE else '.png'}"
 
 
 def build(server: Server) -> None:
     """Put the tab's components and handlers into the web UI that is being built."""
-    kinds = sorted(READABLE)
+    kinds = sorted(IMAGES)
     with gr.Row(equal_height=True):
         source = gr.UploadButton("Source image…", file_types=kinds, size="md", elem_id="blend-source")
         target = gr.UploadButton("Target image…", file_types=kinds, size="md", elem_id="blend-target")

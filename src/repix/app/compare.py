@@ -12,8 +12,9 @@ import gradio as gr
 
 from repix.app.server import NETWORK, PROGRESS, Server, present
 from repix.errors import InputError
+from repix.infer.jobs import plan
+from repix.io.formats import IMAGES
 from repix.io.image import write_image
-from repix.io.paths import READABLE, plan
 from repix.tasks import DERAIN
 
 MOST = 6
@@ -54,7 +55,7 @@ def build(server: Server) -> None:
     models = server.models(DERAIN)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            file = gr.File(label="Rainy image", file_types=sorted(READABLE), height=160, elem_id="compare-file")
+            file = gr.File(label="Rainy image", file_types=sorted(IMAGES), height=160, elem_id="compare-file")
             chosen = gr.CheckboxGroup(models, value=models[:MOST], label="Models", elem_id="compare-models")
             go = gr.Button("Compare", variant="primary", elem_id="compare-go")
             gr.Markdown("More models: `repix app --model FOLDER`, once for each.")

@@ -14,10 +14,11 @@ import numpy as np
 from repix.app.server import NETWORK, PROGRESS, Server, present, save_zip
 from repix.degradations.rain import RainParams, add_rain
 from repix.errors import InputError
-from repix.infer.images import VideoOptions, restore_path
-from repix.infer.video import restore_film
+from repix.infer.images import restore
+from repix.infer.jobs import BatchOptions, VideoOptions, plan
+from repix.infer.video import restore_video
+from repix.io.formats import IMAGES, VIDEOS
 from repix.io.image import Picture, pixels_like, read_image, write_image
-from repix.io.paths import READABLE, VIDEOS, plan
 from repix.tasks import DERAIN
 from repix.weights import DEFAULT_MODEL
 
@@ -35,11 +36,12 @@ def derain_image(server: Server, path: str, model: str, strength: float, folder:
         The result, in `folder`, and what could not be kept, one sentence each.
 
     Raises:
-        InputError, WeightsError, BackendError: as `restore_path`; also where it only reports them.
+        InputError, WeightsError, BackendError: as `repix.restore`; also where it only reports them.
     """
-    summary = restore_path(
-        server.restorer(model, DERAIN), path, folder, strength=strength, max_pixels=server.options.max_pixels
+    options = BatchOptions(
+        model=server.restorer(model, DERAIN), strength=strength, max_pixels=server.options.max_pixels
     )
+    summary = restore(path, folder, options=options)
     for result in summary.failed:
         raise InputError(result.message)
     return summary.done[0].written[0], list(summary.done[0].notes)
@@ -48,7 +50,7 @@ def derain_image(server: Server, path: str, model: str, strength: float, folder:
 def rain_on_image(server: Server, path: str, severity: float, seed: int, folder: Path) -> Path:
     """An image file with synthetic rain over it, under the same name in `folder`; the same seed gives the same rain."""
     job = plan([path], folder).jobs
-    if not job:
+    if not job or job[0].is_video:
         raise InputError(f"{path}: not an image by its name")
     image = server.read(path)
     rng = np.random.default_rng(seed)
@@ -61,8 +63,8 @@ def derain_video(
     server: Server, path: str, model: str, strength: float, deflicker: bool, progress: gr.Progress, session: str | None
 ) -> tuple[Path, list[str]]:
     """Restore a video file as the command line does, with its sound; `Server.stop` ends it and nothing is left."""
-    planned = plan([path], server.new_folder(), films=True)
-    if not planned.jobs or not planned.jobs[0].is_film:
+    planned = plan([path], server.new_folder())
+    if not planned.jobs or not planned.jobs[0].is_video:
         raise InputError(f"{path}: not a video; there is a part of its own for images")
     job = planned.jobs[0]
     done = 0.0
@@ -74,15 +76,10 @@ def derain_video(
             done += fraction
             progress(min(done, 1.0), desc=f"{rate:.1f} frames/s")
 
-        notes = restore_film(
-            server.restorer(model, DERAIN),
-            job.src,
-            job.dst,
-            strength=strength,
-            options=VideoOptions(steady=deflicker),
-            max_pixels=server.options.max_pixels,
-            progress=advance,
+        options = BatchOptions(
+            strength=strength, max_pixels=server.options.max_pixels, video=VideoOptions(deflicker=deflicker)
         )
+        notes = restore_video(server.restorer(model, DERAIN), job.src, job.dst, options=options, progress=advance)
     return job.dst, list(notes)
 
 
@@ -127,7 +124,7 @@ def _build_images(server: Server, model_options: dict[str, Any]) -> None:
             files = gr.File(
                 label="Rainy images",
                 file_count="multiple",
-                file_types=sorted(READABLE),
+                file_types=sorted(IMAGES),
                 height=180,
                 elem_id="derain-files",
             )

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from repix.app.brush import MOST_POINTS, draw_line
 from repix.app.server import NETWORK, Server, present
 from repix.errors import InputError
-from repix.infer.images import restore_path
+from repix.infer.images import restore
+from repix.infer.jobs import BatchOptions
+from repix.io.formats import IMAGES
 from repix.io.image import Picture, write_image
-from repix.io.paths import READABLE
 from repix.palettes import FACADES
 from repix.tasks import TRANSLATE
 
@@ -87,9 +88,10 @@ def translate_image(server: Server, path: str, model: str, folder: Path) -> Path
     """Translate one image file as the command line does, into `folder`.
 
     Raises:
-        InputError, WeightsError, BackendError: as `restore_path`; also where it only reports them.
+        InputError, WeightsError, BackendError: as `repix.restore`; also where it only reports them.
     """
-    summary = restore_path(server.restorer(model, TRANSLATE), path, folder, max_pixels=server.options.max_pixels)
+    options = BatchOptions(model=server.restorer(model, TRANSLATE), max_pixels=server.options.max_pixels)
+    summary = restore(path, folder, options=options)
     for result in summary.failed:
         raise InputError(result.message)
     return summary.done[0].written[0]
@@ -171,9 +173,7 @@ def _build_upload(server: Server, models: list[str]) -> None:
     first = "facades-labels" if "facades-labels" in models else of_photos[0]
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            file = gr.File(
-                label="Photo or label map", file_types=sorted(READABLE), height=160, elem_id="translate-file"
-            )
+            file = gr.File(label="Photo or label map", file_types=sorted(IMAGES), height=160, elem_id="translate-file")
             model = gr.Dropdown(models, value=first, label="Model", elem_id="translate-model")
             about = gr.Markdown(server.cards[first].description)
             go = gr.Button("Translate", variant="primary", elem_id="translate-go")

@@ -65,8 +65,8 @@ def blend(
     """
     import time
 
+    from repix.io.formats import IMAGES_WRITABLE
     from repix.io.image import read_image, write_image
-    from repix.io.paths import WRITABLE
     from repix.poisson.compose import blend_images
     from repix.poisson.mask import parse_polygon, read_polygon
 
@@ -76,7 +76,7 @@ def blend(
     red, green, blue = numbers("--gain", gain, 3)
     base = target if target is not None else source
     if output is None:
-        suffix = base.suffix if base.suffix.lower() in WRITABLE else ".png"
+        suffix = base.suffix if base.suffix.lower() in IMAGES_WRITABLE else ".png"
         output = base.with_name(f"{base.stem}_blend{suffix}")
     if not overwrite and output.resolve() in [path.resolve() for path in (source, target, mask) if path is not None]:
         raise InputError(f"{output} is an input and would be overwritten; choose another -o, or say --overwrite")

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from repix.cli.files import load_restorer, run_over_files, say_failure
+from repix.cli.files import check_model, run_over_files, say_failure
 from repix.cli.options import file_options, ray_address, seconds, strength_or_auto
 from repix.errors import InputError
 
 if TYPE_CHECKING:
-    from repix.infer.images import Summary
+    from repix.infer.jobs import Summary
     from repix.infer.restorer import Quality
 
 
 @click.command()
 @file_options(
-    names="NAME_dry.EXT, DIR_dry/",
+    names="NAME_derained.EXT, DIR_derained/",
     model="repixnet",
     models="Shipped weight, or a weight's folder.",
     formats="Write jpg, png, webp, tiff or avif; videos mp4, mov, mkv, webm. [as is]",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--end", callback=seconds, metavar="TIME", help="Videos: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
 @click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
-@click.option("--steady", is_flag=True, help="Videos: calm flicker with the neighbouring frames.")
+@click.option("--deflicker", is_flag=True, help="Videos: calm flicker with the neighbouring frames.")
 @click.option(
     "--ray",
     "address",
@@ -67,7 +67,7 @@ def derain(
     end: float | None,
     codec: str | None,
     crf: float | None,
-    steady: bool,
+    deflicker: bool,
     address: str | None,
 ) -> None:
     """Take the rain out of photos and videos.
@@ -76,36 +76,33 @@ def derain(
     stays: size, depth, transparency, EXIF, colour profile; and about a video: sound, subtitles, frame times, rotation,
     colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
     """
-    import functools
-
-    from repix.infer.images import VideoOptions, restore_path
+    from repix.infer.images import restore
+    from repix.infer.jobs import BatchOptions, VideoOptions
     from repix.tasks import DERAIN
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
+    check_model(DERAIN, model)
+    options = BatchOptions(
+        model=model,
+        device=device,
+        threads=threads,
+        quality=quality,
+        strength=strength,
+        compare=compare,
+        format=format,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        video=VideoOptions(start, end, codec, crf, deflicker),
+    )
 
     def work() -> Summary:
-        how = functools.partial(
-            restore_path,
-            load_restorer(DERAIN, model, "cpu" if address is not None else device, threads=threads, quality=quality),
-        )
-        if address is not None:
-            from repix.infer.cluster import restore_on_ray
+        if address is None:
+            return restore(paths, output, options=options, progress=True, on_result=say_failure)
+        from repix.infer.cluster import restore_on_ray
 
-            how = functools.partial(
-                restore_on_ray, model, address=address or None, device=device, threads=threads or 1, quality=quality
-            )
-        return how(
-            paths,
-            output,
-            strength=strength,
-            compare=compare,
-            format=format,
-            overwrite=overwrite,
-            max_pixels=max_pixels,
-            film=VideoOptions(start, end, codec, crf, steady),
-            progress=True,
-            on_result=say_failure,
+        return restore_on_ray(
+            paths, output, address=address or None, options=options, progress=True, on_result=say_failure
         )
 
     run_over_files(work, DERAIN.done)

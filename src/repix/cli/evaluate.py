@@ -73,7 +73,7 @@ def evaluate(
     from repix.evaluate.run import evaluate as measure
     from repix.figures import save_figure
     from repix.infer.restorer import Restorer
-    from repix.io.paths import atomic
+    from repix.io.files import atomic
     from repix.palettes import PALETTES
     from repix.weights import DEFAULT_MODEL
 

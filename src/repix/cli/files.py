@@ -15,22 +15,16 @@ import click
 from repix.errors import WeightsError
 
 if TYPE_CHECKING:
-    from repix.infer.images import Result, Summary
-    from repix.infer.restorer import Quality, Restorer
+    from repix.infer.jobs import Result, Summary
     from repix.tasks import Task
 
 
-def load_restorer(
-    task: Task,
-    model: str,
-    device: str,
-    *,
-    threads: int | None,
-    size: int | None = None,
-    quality: Quality = "fast",
-) -> Restorer:
-    """The weight, if it is made for this."""
-    from repix.infer.restorer import Restorer
+def check_model(task: Task, model: str) -> None:
+    """Refuse a model that is made for something else.
+
+    Raises:
+        WeightsError: it is, or there is no such model.
+    """
     from repix.weights import find_card
 
     card, _ = find_card(model)
@@ -39,7 +33,6 @@ def load_restorer(
             f"model {model!r} is made to {card.task.verb}, not to {task.verb}; "
             f"type: repix {card.task.verb} PATH --model {model}"
         )
-    return Restorer.from_pretrained(model, device, threads=threads, size=size, quality=quality)
 
 
 def run_over_files(work: Callable[[], Summary], verb: str) -> None:
@@ -60,10 +53,10 @@ def say_failure(result: Result) -> None:
 
 
 def _kinds(results: Sequence[Result]) -> str:
-    from repix.io.paths import VIDEOS
+    from repix.io.formats import VIDEOS
 
-    films = sum(result.src.suffix.lower() in VIDEOS for result in results)
-    return "pictures" if not films else "films" if films == len(results) else "images and videos"
+    videos = sum(result.src.suffix.lower() in VIDEOS for result in results)
+    return "images" if not videos else "videos" if videos == len(results) else "images and videos"
 
 
 def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
@@ -79,6 +72,9 @@ def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
         counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
     if summary.failed:
         counts.append(f"{len(summary.failed)} failed")
+    if summary.left_out:
+        many = len(summary.left_out) > 1
+        counts.append(f"{len(summary.left_out)} result{'s' if many else ''} of earlier runs left out")
     click.echo("; ".join(counts) or "nothing to do")
     notes = Counter(note for result in summary.done for note in result.notes)
     for note, count in notes.items():

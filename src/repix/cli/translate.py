@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from repix.cli.files import load_restorer, run_over_files, say_failure
+from repix.cli.files import check_model, run_over_files, say_failure
 from repix.cli.options import file_options
-
-if TYPE_CHECKING:
-    from repix.infer.images import Summary
 
 
 @click.command()
@@ -50,20 +45,21 @@ def translate(
     repix translate house.jpg --model facades-labels
     repix translate drawings/ --model facades-photo -o houses
     """
-    from repix.infer.images import restore_path
+    from repix.infer.images import restore
+    from repix.infer.jobs import BatchOptions
     from repix.tasks import TRANSLATE
 
-    def work() -> Summary:
-        return restore_path(
-            load_restorer(TRANSLATE, model, device, threads=threads, size=size),
-            paths,
-            output,
-            compare=compare,
-            format=format,
-            overwrite=overwrite,
-            max_pixels=max_pixels,
-            progress=True,
-            on_result=say_failure,
-        )
-
-    run_over_files(work, TRANSLATE.done)
+    check_model(TRANSLATE, model)
+    options = BatchOptions(
+        model=model,
+        device=device,
+        threads=threads,
+        size=size,
+        compare=compare,
+        format=format,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+    )
+    run_over_files(
+        lambda: restore(paths, output, options=options, progress=True, on_result=say_failure), TRANSLATE.done
+    )

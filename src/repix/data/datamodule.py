@@ -27,7 +27,7 @@ from repix.data.dataset import (
 from repix.data.pairs import Pair, find_pairs
 from repix.degradations.rain import FloatArray, RainParams, add_rain
 from repix.errors import InputError
-from repix.io.paths import READABLE
+from repix.io.formats import IMAGES, listed
 
 T = TypeVar("T")
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -45,9 +45,9 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder.resolve()}: no such folder; expected a folder of images")
-        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
+        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
         if not here:
-            raise InputError(f"{folder.resolve()}: no images in it (known: {' '.join(sorted(READABLE))})")
+            raise InputError(f"{folder.resolve()}: no images in it (known: {listed(IMAGES)})")
         found += here
     return found
 

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from repix.degradations.rain import FloatArray, RainParams, add_rain
 from repix.errors import InputError, RepixError
+from repix.infer.jobs import BatchOptions, Job, Naming, plan
+from repix.io.formats import IMAGES
 from repix.io.image import Picture, read_image, write_image
-from repix.io.paths import READABLE, Job, plan
 
 # Cameras differ; a horizontal field of view of 60° is a common phone's, and f = W / (2·tan 30°).
 _FOCAL = 0.87
@@ -67,7 +68,12 @@ def make_pairs(
     Raises:
         InputError: no photos, names that collide, or a folder that cannot be written.
     """
-    jobs = plan(photos, out / "target", format=format, overwrite=overwrite)
+    jobs = plan(
+        photos,
+        out / "target",
+        options=BatchOptions(format=format, overwrite=overwrite),
+        naming=Naming(takes_video=False),
+    )
     failed = [f"{path}: {reason}" for path, reason in jobs.failed]
     streaks = _load_masks(masks) if masks is not None else []
     made = 0
@@ -126,7 +132,7 @@ def _make(
 
 
 def _load_masks(folder: Path) -> list[FloatArray]:
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in READABLE) if folder.is_dir() else []
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGES) if folder.is_dir() else []
     if not paths:
         raise InputError(f"{folder}: no streak masks there; expected a folder of images, white streaks on black")
     masks = []

@@ -20,7 +20,7 @@ from repix.features import BACKBONES, FeatureStack
 from repix.figures import Figure, Floats, Panel
 from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.uncertainty import estimates, expected_error
-from repix.io.paths import atomic
+from repix.io.files import atomic
 from repix.models import MODELS, Prediction, create_model
 from repix.weights import find_card, read_weights
 

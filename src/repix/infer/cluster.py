@@ -1,7 +1,7 @@
-"""Files through a `Restorer` on many machines, with Ray Data: every worker does, and writes, what `infer.batch` would.
+"""Files through a `Restorer` on many machines, with Ray Data: every worker does, and writes, what `infer.images` would.
 
 A worker holds one network and takes files in blocks. Only names and outcomes pass between machines, so inputs, results
-and the weight must lie where every node finds them under the same path; inputs may also be URLs. A node that dies takes
+and the model must lie where every node finds them under the same path; inputs may also be URLs. A node that dies takes
 the blocks that it was at with it, and these are done again elsewhere: results appear whole or not at all, so doing a
 file twice is the same as doing it once.
 """
@@ -30,10 +30,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from repix.errors import BackendError, InputError, MissingExtraError
-from repix.infer.images import Bar, Result, Summary, VideoOptions, Wanted, find_jobs, restore_jobs, to_do
-from repix.infer.restorer import Quality, Restorer, Strength, check_strength
-from repix.io.image import MAX_PIXELS
-from repix.io.paths import READABLE, VIDEOS, Job, atomic, beside, mark_temporaries, plan_listed, remove_temporaries
+from repix.infer.images import restore_jobs
+from repix.infer.jobs import Bar, BatchOptions, Found, Job, Plan, Result, Summary, beside, plan, plan_listed
+from repix.io.files import atomic, mark_temporaries, remove_temporaries
+from repix.io.formats import by_suffix
 from repix.weights import find_card, verify
 
 ATTEMPTS = 3
@@ -49,7 +49,6 @@ class _Task(NamedTuple):
 
     number: int
     job: Job
-    wanted: list[Path]
     url: str | None
 
 
@@ -63,69 +62,60 @@ class _Outcome(NamedTuple):
 
 
 def restore_on_ray(
-    model: str | os.PathLike[str],
     src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     dst: str | os.PathLike[str] | None = None,
     *,
     address: str | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    quality: Quality = "fast",
-    strength: Strength = 1.0,
-    compare: bool = False,
-    format: str | None = None,
-    overwrite: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    film: VideoOptions | None = None,
+    options: BatchOptions | None = None,
     progress: bool = False,
     on_result: Callable[[Result], None] | None = None,
 ) -> Summary:
-    """Restore files and folders on a Ray cluster; like `restore_path`, where nothing else is said.
+    """Restore files and folders on a Ray cluster; like `repix.restore`, where nothing else is said.
 
     Args:
-        model: name of a shipped weight, or a weight's folder, which every node must see.
         src: files, folders and patterns; or URLs of files and folders that fsspec knows, such as `s3://bucket/day1`.
-        dst: as for `restore_path`; URLs need a folder here.
+        dst: as for `repix.restore`; URLs need a folder here.
         address: `HOST:PORT` of a running cluster, or `auto` for the one that this machine belongs to; None starts one
             of this machine alone and ends it afterwards.
-        device: of each worker; with `cuda` there is a worker for each GPU.
-        threads: processor threads of each worker; without GPUs there are as many workers as the cores allow.
-        quality: as for `Restorer`.
-        strength, compare, format, overwrite, max_pixels, video: as for `restore_path`.
-        progress, on_result: as for `restore_path`.
+        options: `model` is a name or a folder, which every node must see. With the device `cuda` there is a worker for
+            each GPU; else as many as the cores allow, each with `threads` of them (None: one).
+        progress, on_result: as for `repix.restore`.
 
     Returns:
-        What was done, skipped and failed. A file whose worker died `ATTEMPTS` times has failed. The same is said by
-        `manifest.jsonl` in the folder of the results, a line for each file: `src`, `dst`, `status`, `seconds`, `node`,
-        `message`, `notes`. Lines are added as results come; a later run into the same folder goes on with the file.
+        What was done, skipped, failed and left out. A file whose worker died `ATTEMPTS` times has failed. The same is
+        said by `manifest.jsonl` in the folder of the results, a line for each file: `src`, `dst`, `status`, `seconds`,
+        `node`, `message`, `notes`. Lines are added as results come; a later run into the same folder goes on with the
+        file.
 
     Raises:
         MissingExtraError: Ray is not installed.
         InputError: nothing can be done as asked.
-        WeightsError: no such weight, or damaged.
+        WeightsError: no such model, or a damaged one.
         BackendError: the cluster cannot be reached, or its workers cannot start.
     """
+    options = options or BatchOptions()
     if importlib.util.find_spec("ray") is None:
         raise MissingExtraError("scale", "ray")
-    check_strength(strength)
     inputs = [str(src)] if isinstance(src, str | os.PathLike) else [str(path) for path in src]
     if dst is not None:
         dst = os.path.abspath(dst)
     urls: dict[Path, str] = {}
     if any("://" in name for name in inputs):
-        jobs, settled, urls = _find_remote(inputs, dst, format=format, compare=compare, overwrite=overwrite)
+        planned, urls = _find_remote(inputs, dst, options)
     else:
         inputs = [os.path.abspath(name) for name in inputs]  # workers have a current folder of their own
-        jobs, settled = find_jobs(inputs, dst, format=format, compare=compare, overwrite=overwrite)
-        _refuse_results_over_inputs(jobs)
-    model = os.path.abspath(model) if os.path.isdir(model) else str(model)
-    verify(*find_card(model))  # a damaged weight is better told of before there are workers
+        planned = plan(inputs, dst, options=options)
+        _refuse_results_over_inputs(planned.jobs)
+    jobs, settled = planned.pending(overwrite=options.overwrite)
+    if not isinstance(options.model, str | os.PathLike):
+        raise InputError("a cluster's workers load the model themselves; give its name or its folder")
+    model = os.path.abspath(options.model) if os.path.isdir(options.model) else str(options.model)
+    options = replace(options, model=model, threads=options.threads or 1)
+    verify(*find_card(model))  # a damaged model is better told of before there are workers
 
     mark = secrets.token_hex(4)
-    tasks = [_Task(number, job, wanted, urls.get(job.src)) for number, (job, wanted) in enumerate(jobs)]
-    options = {"strength": strength, "max_pixels": max_pixels, "film": film}
-    worker = (model, device, threads, quality, overwrite, mark, options)
-    summary = Summary()
+    tasks = [_Task(number, job, urls.get(job.src)) for number, job in enumerate(jobs)]
+    summary = Summary(left_out=planned.left_out)
     with (
         _Manifest(_results(inputs, dst) / "manifest.jsonl") as lines,
         contextlib.closing(Bar(len(tasks), enabled=progress)) as bar,
@@ -142,7 +132,7 @@ def restore_on_ray(
         if tasks:
             try:
                 with _cluster(address):
-                    for outcome in _rounds(tasks, worker):
+                    for outcome in _rounds(tasks, options, mark):
                         job = tasks[outcome.number].job
                         bar.start(job.src)
                         note(outcome.result, job.dst, seconds=outcome.seconds, node=outcome.node)
@@ -152,16 +142,14 @@ def restore_on_ray(
     return summary
 
 
-def _find_remote(
-    inputs: Sequence[str], dst: str | None, *, format: str | None, compare: bool, overwrite: bool
-) -> tuple[list[Wanted], list[Result], dict[Path, str]]:
-    """As `find_jobs`, for URLs; the last gives the URL of each job's `src`, which is only a name."""
+def _find_remote(inputs: Sequence[str], dst: str | None, options: BatchOptions) -> tuple[Plan, dict[Path, str]]:
+    """As `plan`, for URLs; the second gives the URL of each job's `src`, which is only a name."""
     import fsspec
 
     if dst is None or _names_a_file(dst):
         raise InputError(f"{inputs[0]}: say with -o into which folder the results go; got {dst or 'none'}")
     urls: dict[Path, str] = {}
-    found: list[tuple[Path, Path]] = []
+    found: list[Found] = []
     for url in inputs:
         if "://" not in url:
             raise InputError(f"{url}: URLs and paths cannot be mixed; run them apart")
@@ -176,20 +164,20 @@ def _find_remote(
         for name in names:
             inside = PurePosixPath(PurePosixPath(name).relative_to(root) if name != root else PurePosixPath(name).name)
             hidden = any(part.startswith(".") for part in inside.parts)  # and never above the folder of the results
-            if inside.suffix.lower() in READABLE | VIDEOS and not hidden:
+            if by_suffix(inside.name) is not None and not hidden:
                 whole = files.unstrip_protocol(name)
                 urls[Path(whole)] = whole
-                found.append((Path(whole), Path(dst) / inside))
+                folder = None if name == root else Path(files.unstrip_protocol(root))
+                found.append(Found(Path(whole), Path(dst) / inside, inside.stem, folder))
         if len(found) == before:
             raise InputError(f"no images or videos in {url}")
-    planned = plan_listed(found, format=format, compare=compare, overwrite=overwrite, films=True)
-    return *to_do(planned, overwrite=overwrite), urls
+    return plan_listed(found, options=options), urls
 
 
-def _refuse_results_over_inputs(jobs: Sequence[Wanted]) -> None:
+def _refuse_results_over_inputs(jobs: Sequence[Job]) -> None:
     """A file may be done twice, and twice derained is not what was asked for."""
-    inputs = {os.path.realpath(job.src) for job, _ in jobs}
-    for job, _ in jobs:
+    inputs = {os.path.realpath(job.src) for job in jobs}
+    for job in jobs:
         if os.path.realpath(job.dst) in inputs:
             raise InputError(f"{job.dst} is an input, which --ray never overwrites; choose another folder with -o")
 
@@ -204,7 +192,7 @@ def _results(inputs: Sequence[str], dst: str | None) -> Path:
 
 
 def _names_a_file(dst: str) -> bool:
-    return Path(dst).suffix.lower() in READABLE | VIDEOS and not os.path.isdir(dst)
+    return by_suffix(dst) is not None and not os.path.isdir(dst)
 
 
 @contextlib.contextmanager
@@ -267,7 +255,7 @@ def _without_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _rounds(tasks: Sequence[_Task], worker: tuple[Any, ...]) -> Iterator[_Outcome]:
+def _rounds(tasks: Sequence[_Task], options: BatchOptions, mark: str) -> Iterator[_Outcome]:
     """Every task's outcome, once; what died with a worker is done again, then file by file."""
     waiting = {task.number: task for task in tasks}
     trouble: Exception | None = None
@@ -275,7 +263,7 @@ def _rounds(tasks: Sequence[_Task], worker: tuple[Any, ...]) -> Iterator[_Outcom
         if not waiting:
             return
         try:
-            for outcome in _round(list(waiting.values()), worker, alone=attempt > 0):
+            for outcome in _round(list(waiting.values()), options, mark, alone=attempt > 0):
                 if waiting.pop(outcome.number, None) is not None:
                     yield outcome
         except BackendError:
@@ -289,24 +277,24 @@ def _rounds(tasks: Sequence[_Task], worker: tuple[Any, ...]) -> Iterator[_Outcom
         yield _Outcome(task.number, Result(task.job.src, "failed", message=message), 0.0, "")
 
 
-def _round(tasks: Sequence[_Task], worker: tuple[Any, ...], *, alone: bool) -> Iterator[_Outcome]:
+def _round(tasks: Sequence[_Task], options: BatchOptions, mark: str, *, alone: bool) -> Iterator[_Outcome]:
     import ray
     import ray.data
 
-    _, device, threads, *_ = worker
+    threads, cuda = options.threads or 1, options.device == "cuda"
     cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = int(cluster.get("GPU", 0))
-    if device == "cuda" and not gpus:
+    if cuda and not gpus:
         raise BackendError("--device cuda, but the cluster has no GPU; see: ray status")
-    workers = max(1, gpus if device == "cuda" else int(cluster.get("CPU", 0)) // threads)
+    workers = max(1, gpus if cuda else int(cluster.get("CPU", 0)) // threads)
     size = max(min(_BLOCK, len(tasks) // (4 * workers)), len(tasks) // _MOST_BLOCKS, 1)
     rows = [{"task": pickle.dumps(task)} for task in tasks]
     outcomes = ray.data.from_items(rows, override_num_blocks=len(rows) if alone else -(-len(rows) // size)).map(
         cast(Any, _Worker),
-        fn_constructor_args=worker,
+        fn_constructor_args=(options, mark),
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1 if alone else 2),
         num_cpus=threads,
-        num_gpus=1 if device == "cuda" else 0,
+        num_gpus=1 if cuda else 0,
         # Ray's own retries wait for the dead worker's place, which another may have taken
         ray_remote_args_fn=lambda: {"max_task_retries": 0},
     )
@@ -317,35 +305,25 @@ def _round(tasks: Sequence[_Task], worker: tuple[Any, ...], *, alone: bool) -> I
 class _Worker:
     """What Ray keeps on the nodes: a network and how to use it."""
 
-    def __init__(
-        self,
-        model: str,
-        device: str,
-        threads: int,
-        quality: Quality,
-        overwrite: bool,
-        mark: str,
-        options: dict[str, Any],
-    ) -> None:
+    def __init__(self, options: BatchOptions, mark: str) -> None:
         import ray
 
         mark_temporaries(mark)
         # several nodes may run on one machine
         self._node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
-        self._restorer = Restorer.from_pretrained(model, device, threads=threads, quality=quality)
-        self._overwrite = overwrite
+        self._restorer = options.load()
         self._options = options
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         task: _Task = pickle.loads(row["task"])
         begun = time.perf_counter()
         # a worker that died may have written the result and not lived to tell
-        wanted = [path for path in task.wanted if self._overwrite or not path.exists()]
-        result = Result(task.job.src, "done", tuple(task.wanted))
+        wanted = tuple(path for path in task.job.wanted if self._options.overwrite or not path.exists())
+        result = Result(task.job.src, "done", task.job.wanted)
         if wanted:
             try:
                 with _fetched(task) as job:
-                    (done,) = restore_jobs(self._restorer, [(job, wanted)], **self._options)
+                    (done,) = restore_jobs(self._restorer, [replace(job, wanted=wanted)], options=self._options)
                 message = done.message.replace(str(job.src), task.url) if task.url else done.message
                 result = replace(done, src=task.job.src, message=message)
             except Exception as error:  # of fetching: each file system has its own

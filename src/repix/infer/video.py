@@ -13,17 +13,18 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.infer.images import VideoOptions
+from repix.errors import InputError
+from repix.infer.jobs import BatchOptions
 from repix.infer.restorer import Restorer
-from repix.io.image import MAX_PIXELS, Pixels
-from repix.io.paths import VIDEOS_WRITABLE
+from repix.io.formats import VIDEOS_WRITABLE
+from repix.io.image import Pixels
 from repix.io.video import Frame, VideoReader, write_video
 
 Floats = NDArray[np.float32]
 
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
 _BAND = 128  # rows
-_REACH = 2  # frames before and after that `steady` looks at
+_REACH = 2  # frames before and after that `deflicker` looks at
 # what follows was set on videos of clean photos under rain of three strengths (benchmarks/video.py), in 8-bit levels
 _SUPPORT = 9  # pixels a side over which movement is judged
 _LARGEST = 16.0  # samples that differ by more are something else, however small it is
@@ -31,14 +32,12 @@ _SHIFT = (0.03, 0.08)  # pixels the image moved: up to the first the camera stan
 _EDGE_CHANGE = (0.55, 0.7)  # the same for change over gradient at edges: for movement by many pixels
 
 
-def restore_film(
+def restore_video(
     restorer: Restorer,
     src: Path,
     dst: Path,
     *,
-    strength: float = 1.0,
-    options: VideoOptions | None = None,
-    max_pixels: int = MAX_PIXELS,
+    options: BatchOptions | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[str, ...]:
     """Restore a video in memory that does not grow with its length; the result appears under its name when it is whole.
@@ -47,23 +46,24 @@ def restore_film(
         restorer: what restores a frame.
         src: the video.
         dst: the result; its extension says the container.
-        strength: 0 (as it was) to 1.
-        options: cut, codec and steadiness.
-        max_pixels: larger frames are refused from the header.
+        options: `strength`, a number, `max_pixels` and `video` count here.
         progress: called after each frame with the fraction of the work it was, and frames per second so far.
 
     Returns:
         What could not be kept as it was, one sentence each.
 
     Raises:
-        InputError: a video that cannot be read or written.
+        InputError: a video that cannot be read or written, or strength `auto`.
         BackendError: the network failed.
     """
-    options = options or VideoOptions()
+    options = options or BatchOptions()
+    strength, asked = options.strength, options.video
+    if strength == "auto":  # found for each frame alone it would flicker
+        raise InputError(f"{src}: strength auto is for images; give videos a number")
     restorer, lanes = restorer.side_by_side()
     with (
-        VideoReader(src, start=options.start, end=options.end, max_pixels=max_pixels) as film,
-        write_video(dst, film, codec=options.codec, crf=options.crf) as writer,
+        VideoReader(src, start=asked.start, end=asked.end, max_pixels=options.max_pixels) as video,
+        write_video(dst, video, codec=asked.codec, crf=asked.crf) as writer,
         ThreadPoolExecutor(1, "repix-decode") as decoding,
         ThreadPoolExecutor(lanes, "repix-network") as restoring,
         ThreadPoolExecutor(1, "repix-encode") as encoding,
@@ -85,7 +85,7 @@ def restore_film(
         def restored() -> Iterator[Frame]:
             begun, done = time.perf_counter(), 0
             working: deque[Future[Frame]] = deque()
-            frames = _read_ahead(decoding, film)
+            frames = _read_ahead(decoding, video)
             while True:
                 packets, frame = next(frames, ([], None))
                 if packets:
@@ -96,22 +96,22 @@ def restore_film(
                     yield working.popleft().result()
                     done += 1
                     if progress is not None:
-                        progress(1 / max(film.count, done), done / (time.perf_counter() - begun))
+                        progress(1 / max(video.count, done), done / (time.perf_counter() - begun))
                 elif frame is None:
                     return
 
-        for frame in steady(restored()) if options.steady else restored():
+        for frame in deflicker(restored()) if asked.deflicker else restored():
             queue([frame])
         while waiting:
             waiting.popleft().result()
-        film.close()  # the result may take its place
-    notes = [*film.notes, *writer.notes]
+        video.close()  # the result may take its place
+    notes = [*video.notes, *writer.notes]
     if src.suffix.lower() not in VIDEOS_WRITABLE:
         notes.append(f"{src.suffix[1:].upper()} written as {dst.suffix[1:].upper()}")
     return tuple(notes)
 
 
-def steady(frames: Iterable[Frame]) -> Iterator[Frame]:
+def deflicker(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Calm what flickers while the camera stands still: rain moves, the scene does not.
 
     Each sample becomes the mean of itself and its neighbours in time, two frames before and two after. A neighbour
@@ -207,9 +207,9 @@ def _ramp(value: Any, one: float, zero: float) -> Any:
     return np.clip((zero - value) / (zero - one), 0, 1)
 
 
-def _read_ahead(pool: ThreadPoolExecutor, film: VideoReader) -> Iterator[tuple[list[Any], Frame | None]]:
+def _read_ahead(pool: ThreadPoolExecutor, video: VideoReader) -> Iterator[tuple[list[Any], Frame | None]]:
     """Packets of other tracks, and the frame that follows them; decoded while the network works on the frame before."""
-    items = iter(film)
+    items = iter(video)
 
     def next_frame() -> tuple[list[Any], Frame | None]:
         packets: list[Any] = []

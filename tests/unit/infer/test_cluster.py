@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from repix.cli import group
 from repix.errors import InputError, MissingExtraError, WeightsError
 from repix.infer.cluster import _Manifest, restore_on_ray
-from repix.infer.images import Result
+from repix.infer.jobs import BatchOptions, Result
 
 
 @pytest.fixture(autouse=True)
@@ -25,39 +25,39 @@ def _ray_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_ray_the_extra_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"repix\[scale\]"):
-        restore_on_ray("repixnet", photos)
+        restore_on_ray(photos)
 
 
 def test_inputs_are_never_overwritten(darkening_weight: Path, photos: Path) -> None:
     before = {path: path.read_bytes() for path in photos.iterdir()}
     with pytest.raises(InputError, match="never overwrites"):
-        restore_on_ray(darkening_weight, photos, photos, overwrite=True)
+        restore_on_ray(photos, photos, options=BatchOptions(model=darkening_weight, overwrite=True))
     assert {path: path.read_bytes() for path in photos.iterdir()} == before
 
 
 def test_a_missing_weight_is_told_before_there_are_workers(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
-        restore_on_ray("nonesuch", photos)
+        restore_on_ray(photos, options=BatchOptions(model="nonesuch"))
     assert not list(tmp_path.rglob("manifest.jsonl"))
 
 
 @pytest.mark.parametrize("output", [None, "dry.png"])
 def test_urls_need_a_folder_for_the_results(photos: Path, output: str | None) -> None:
     with pytest.raises(InputError, match="-o"):
-        restore_on_ray("repixnet", photos.as_uri(), output)
+        restore_on_ray(photos.as_uri(), output)
 
 
 def test_urls_and_paths_do_not_mix(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mixed"):
-        restore_on_ray("repixnet", [photos.as_uri(), str(photos)], tmp_path / "out")
+        restore_on_ray([photos.as_uri(), str(photos)], tmp_path / "out")
 
 
 def test_an_unknown_file_system_and_an_empty_folder_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nonesuch"):
-        restore_on_ray("repixnet", "nonesuch://a/b", tmp_path / "out")
+        restore_on_ray("nonesuch://a/b", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images"):
-        restore_on_ray("repixnet", (tmp_path / "empty").as_uri(), tmp_path / "out")
+        restore_on_ray((tmp_path / "empty").as_uri(), tmp_path / "out")
 
 
 def test_a_path_is_not_taken_for_an_address(photos: Path) -> None:

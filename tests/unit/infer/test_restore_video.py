@@ -1,4 +1,4 @@
-"""Videos through a restorer, and what `steady` calms and what it leaves alone. `repix derain` tests the rest."""
+"""Videos through a restorer, and what `deflicker` calms and what it leaves alone. `repix derain` tests the rest."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from repix.degradations.rain import RainParams, add_rain
 from repix.errors import BackendError, InputError
 from repix.infer import video
-from repix.infer.images import VideoOptions
+from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.infer.restorer import Restorer
-from repix.infer.video import restore_film, steady
+from repix.infer.video import deflicker, restore_video
 from repix.io.video import Frame, VideoReader, VideoWriter
 
 Image = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def film(make: Callable[[int], Image], count: int = 10) -> list[Image]:
 
 
 def calmed(frames: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    result = list(steady(Frame(pixels, 7 * t, t) for t, pixels in enumerate(frames)))
+    result = list(deflicker(Frame(pixels, 7 * t, t) for t, pixels in enumerate(frames)))
     assert [(frame.pts, frame.duration) for frame in result] == [(7 * t, t) for t in range(len(frames))]
     return [frame.pixels for frame in result]
 
@@ -74,7 +74,7 @@ def rained(frames: list[Image], severity: float = 0.4) -> list[Image]:
     return [add_rain(frame, params, np.random.default_rng([3, t]))[0] for t, frame in enumerate(frames)]
 
 
-# ---- steady
+# ---- deflicker
 
 
 @pytest.mark.parametrize("severity", [0.2, 0.5])
@@ -154,7 +154,7 @@ def test_tiny_frames_and_flat_ones(size: tuple[int, int]) -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def test_steady_holds_five_frames() -> None:
+def test_deflicker_holds_five_frames() -> None:
     made = 0
 
     def endless() -> Any:
@@ -163,13 +163,13 @@ def test_steady_holds_five_frames() -> None:
             made += 1
             yield Frame(scene(), made)
 
-    calm = steady(endless())
+    calm = deflicker(endless())
     for shown in range(1, 30):
         assert next(calm).pts == shown
         assert made == shown + 2
 
 
-# ---- restore_film
+# ---- restore_video
 
 
 def save(path: Path, frames: list[Image], rate: int = 25) -> Path:
@@ -192,8 +192,12 @@ def load(path: Path) -> list[Any]:
 def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
     src, dst, network = save(tmp_path / "a.mp4", film(with_ball, 9)), tmp_path / "b.mp4", Halving()
     steps: list[float] = []
-    notes = restore_film(
-        Restorer(network), src, dst, options=VideoOptions(crf=0), progress=lambda f, rate: steps.append(f)
+    notes = restore_video(
+        Restorer(network),
+        src,
+        dst,
+        options=BatchOptions(video=VideoOptions(crf=0)),
+        progress=lambda f, rate: steps.append(f),
     )
     assert notes == ()
     assert network.calls == 9
@@ -202,13 +206,13 @@ def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
         assert np.abs(after.astype(float) - before / 2).mean() < 1.5
 
 
-def test_strength_and_steady(tmp_path: Path) -> None:
+def test_strength_and_deflicker(tmp_path: Path) -> None:
     src = save(tmp_path / "a.mp4", rained(film(lambda t: scene())))
     restorer = Restorer(Halving())
     changes = []
-    for steadied in (False, True):
-        options = VideoOptions(crf=0, steady=steadied)
-        restore_film(restorer, src, tmp_path / "b.mp4", strength=0.5, options=options)
+    for calmed in (False, True):
+        options = BatchOptions(strength=0.5, video=VideoOptions(crf=0, deflicker=calmed))
+        restore_video(restorer, src, tmp_path / "b.mp4", options=options)
         out = load(tmp_path / "b.mp4")
         assert len(out) == 10
         assert np.mean(out) == pytest.approx(0.75 * np.mean(load(src)), abs=1.5)
@@ -219,17 +223,17 @@ def test_strength_and_steady(tmp_path: Path) -> None:
 def test_a_failing_network_leaves_nothing(tmp_path: Path) -> None:
     src, dst = save(tmp_path / "a.mp4", film(with_ball)), tmp_path / "b.mp4"
     with pytest.raises(BackendError, match="out of memory"):
-        restore_film(Restorer(Halving(fail_at=5)), src, dst)
+        restore_video(Restorer(Halving(fail_at=5)), src, dst)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_film_in_its_own_place(tmp_path: Path) -> None:
     src = save(tmp_path / "a.mp4", film(with_ball))
     before = load(src)
-    restore_film(Restorer(Halving()), src, src)
+    restore_video(Restorer(Halving()), src, src)
     assert np.mean(load(src)) == pytest.approx(np.mean(before) / 2, abs=2)
     with pytest.raises(InputError, match="unknown codec"):
-        restore_film(Restorer(Halving()), src, src, options=VideoOptions(codec="theora"))
+        restore_video(Restorer(Halving()), src, src, options=BatchOptions(video=VideoOptions(codec="theora")))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -246,7 +250,7 @@ def test_the_network_waits_for_a_slow_encoder(tmp_path: Path, monkeypatch: pytes
         ahead.append(network.calls - written)
 
     monkeypatch.setattr(VideoWriter, "write", slowly)
-    restore_film(Restorer(network), src, tmp_path / "b.mp4")
+    restore_video(Restorer(network), src, tmp_path / "b.mp4")
     assert written == 30
     assert max(ahead) <= 5
 
@@ -257,7 +261,7 @@ def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
     for threads in (1, 3):
         restorer = Restorer.from_pretrained(device="cpu", threads=threads)
         assert restorer.side_by_side()[1] == threads
-        restore_film(restorer, src, tmp_path / "b.mp4", options=VideoOptions(crf=0))
+        restore_video(restorer, src, tmp_path / "b.mp4", options=BatchOptions(video=VideoOptions(crf=0)))
         films.append(np.stack(load(tmp_path / "b.mp4")))
     np.testing.assert_array_equal(films[0], films[1])
 
@@ -266,9 +270,11 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     peaks = []
     for count in (15, 120):
         src = save(tmp_path / f"{count}.mp4", [with_ball(t % 9) for t in range(count)])
-        restore_film(Restorer(Halving()), src, tmp_path / "b.mp4")  # what is loaded on first use is no matter here
+        restore_video(Restorer(Halving()), src, tmp_path / "b.mp4")  # what is loaded on first use is no matter here
         tracemalloc.start()
-        restore_film(Restorer(Halving()), src, tmp_path / "b.mp4", options=VideoOptions(steady=True))
+        restore_video(
+            Restorer(Halving()), src, tmp_path / "b.mp4", options=BatchOptions(video=VideoOptions(deflicker=True))
+        )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0] + 10 * H * W * 3

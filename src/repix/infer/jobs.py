@@ -1,0 +1,511 @@
+"""What a run over files is asked for, what there is to do, and what became of it."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from repix.errors import InputError
+from repix.infer.restorer import Quality, Restorer, Strength, check_strength
+from repix.io.files import check_writable
+from repix.io.formats import IMAGES, IMAGES_WRITABLE, VIDEOS, VIDEOS_WRITABLE, by_suffix, listed, result_suffix
+from repix.io.image import MAX_PIXELS
+from repix.tasks import DERAIN, Task
+from repix.weights import DEFAULT_MODEL
+
+_CASE_BLIND = sys.platform in ("win32", "darwin")
+_COMPARE = "compare"
+_MARKS = ("derained", "dry")  # what names of results end with; `dry` in version 0.1
+
+
+# ---- what is asked for
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What videos can be asked for beyond images.
+
+    Attributes:
+        start: leave out what comes before, in seconds from the video's beginning.
+        end: leave out what comes from here on.
+        codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits, and vp9 in webm.
+        crf: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
+        deflicker: calm flicker with the neighbouring frames.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    codec: str | None = None
+    crf: float | None = None
+    deflicker: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What a run over files is asked for.
+
+    Attributes:
+        model: name of a shipped model, a model's folder, or a `Restorer`; the next four are for loading the first two.
+        device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
+        threads: threads on the CPU; None takes what the process may use.
+        quality: `fast`, or `best` for four times the time.
+        size: shorter side at which the network works; None takes the model's, 0 every image as it is.
+        strength: 0 (as it was) to 1; `auto`, for images only, does less where what was found may not be rain.
+        compare: write `NAME_compare.EXT`, before | after in one image, beside each image's result too.
+        format: extension to write, such as `png` or, for videos, `mkv`; None keeps each file's own, but label maps
+            become PNG where that would change their colours.
+        overwrite: write results that are already there again, and inputs where the output says so.
+        max_pixels: larger images and frames are refused from their header.
+        video: what is asked for videos.
+
+    Raises:
+        InputError: a strength that is neither within [0, 1] nor `auto`.
+    """
+
+    model: str | os.PathLike[str] | Restorer = DEFAULT_MODEL
+    device: str = "auto"
+    threads: int | None = None
+    quality: Quality = "fast"
+    size: int | None = None
+    strength: Strength = 1.0
+    compare: bool = False
+    format: str | None = None
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    video: VideoOptions = VideoOptions()
+
+    def __post_init__(self) -> None:
+        check_strength(self.strength)
+
+    def load(self) -> Restorer:
+        """The restorer that `model` names.
+
+        Raises:
+            WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
+        """
+        if not isinstance(self.model, str | os.PathLike):
+            return self.model
+        return Restorer.from_pretrained(
+            self.model, self.device, threads=self.threads, size=self.size, quality=self.quality
+        )
+
+
+class Naming(NamedTuple):
+    """How results are called, which depends on the model.
+
+    Attributes:
+        tag: `NAME_<tag>.EXT` is a file's result where nobody named one, `DIR_<tag>` a folder's.
+        takes_video: whether videos are taken too; not only images.
+        exact: whether colours have a meaning, as a label map's: formats that change them become PNG.
+    """
+
+    tag: str = DERAIN.result_suffix(None)
+    takes_video: bool = True
+    exact: bool = False
+
+    @classmethod
+    def of(cls, restorer: Restorer) -> Naming:
+        """Of what a restorer makes."""
+        card = restorer.card
+        task: Task = card.task if card is not None else DERAIN
+        name = card.name if card is not None else None
+        return cls(task.result_suffix(name), task.takes_video, card is not None and card.palette is not None)
+
+
+# ---- what there is to do
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image or video to read and what is written for it.
+
+    Attributes:
+        src: the image or video.
+        dst: the result.
+        compare: the before | after image, or None; always None for a video.
+        wanted: those of both that are to be written: not those already there.
+    """
+
+    src: Path
+    dst: Path
+    compare: Path | None = None
+    wanted: tuple[Path, ...] = ()
+
+    @property
+    def is_video(self) -> bool:
+        """Whether this is a video, by the name of the result."""
+        return self.dst.suffix.lower() in VIDEOS_WRITABLE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        jobs: in the order in which they run; no two write the same file.
+        failed: inputs that can be refused by their name, with the reason.
+        left_out: files that are results of earlier runs.
+    """
+
+    jobs: list[Job]
+    failed: list[tuple[Path, str]]
+    left_out: list[Path]
+
+    def pending(self, *, overwrite: bool) -> tuple[list[Job], list[Result]]:
+        """The jobs with something still to be written, and what is settled: failed by its name, or already there."""
+        settled = [Result(path, "failed", message=f"{path}: {reason}") for path, reason in self.failed]
+        jobs = []
+        for job in self.jobs:
+            paths = (job.dst, job.compare)
+            wanted = tuple(path for path in paths if path is not None and (overwrite or not path.exists()))
+            if wanted:
+                jobs.append(replace(job, wanted=wanted))
+            else:
+                message = f"{job.dst} is already there; --overwrite writes it again"
+                settled.append(Result(job.src, "skipped", message=message))
+        return jobs, settled
+
+
+class Found(NamedTuple):
+    """A file that may become a job.
+
+    Attributes:
+        src: the file.
+        dst: its result, which may still get another extension.
+        stem: what `NAME_compare` is made from.
+        root: the folder in which it was found; None for a file that was named itself.
+    """
+
+    src: Path
+    dst: Path
+    stem: str
+    root: Path | None
+
+
+def plan(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None,
+    *,
+    options: BatchOptions | None = None,
+    naming: Naming | None = None,
+) -> Plan:
+    """Decide every output name before any work is done.
+
+    Results of earlier runs are no inputs: a file `NAME_derained.*`, `NAME_dry.*`, `NAME_compare.*` or `NAME_<tag>.*`
+    whose source `NAME.*` lies beside it, and a folder `DIR_derained` beside or inside `DIR`, are left out. A file that
+    is named itself is taken, unless its source is named too, as by a pattern.
+
+    Args:
+        inputs: files, folders (searched recursively; names that start with a dot are left out) and patterns that the
+            shell did not expand.
+        output: a folder, in which a folder given as input is mirrored; or a file name, for one input file; or None:
+            `NAME_<tag>.EXT` beside a file, and a folder `DIR_<tag>` beside a folder.
+        options: `format`, `compare` and `overwrite` count here. With videos a `format` is for the images or, such as
+            `mkv`, for the videos.
+        naming: how results are called.
+
+    Returns:
+        The plan. A file that two inputs name, or that is another input's result, is taken once or not at all.
+
+    Raises:
+        InputError: two inputs would share an output name, a result would overwrite an input unasked, an unknown
+            format, no image at all, or an output that cannot be written.
+    """
+    options, naming = options or BatchOptions(), naming or Naming()
+    known = _known(naming)
+    suffix = _checked_suffix(options.format, naming)
+    out = Path(output) if output is not None else None
+    out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None
+    if out_file is not None:
+        named_suffix = _checked_suffix(out_file.suffix, naming)
+        if suffix not in (None, named_suffix):
+            raise InputError(f"{out_file} and --format {options.format} contradict each other; leave one out")
+        suffix = named_suffix
+    failed: list[tuple[Path, str]] = []
+    named = [path for name in inputs for path in _expand(name)]
+    if out_file is not None and (len(named) != 1 or named[0].is_dir()):
+        raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
+    found: list[Found] = []
+    for path in named:
+        if path.is_dir():
+            target = out if out is not None else beside(path, naming.tag)
+            files = list(_walk(path, known, leave_out=target, failed=failed))
+            found += [Found(file, target / file.relative_to(path), file.stem, path) for file in files]
+            if not files and len(named) == 1 and not failed:
+                kinds = "images or videos" if naming.takes_video else "images"
+                raise InputError(f"no {kinds} in {path} (looked for {listed(known)})")
+        elif not path.is_file():
+            failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
+        elif out_file is not None:
+            found.append(Found(path, out_file, out_file.stem, None))
+        elif out is not None:
+            found.append(Found(path, out / path.name, path.stem, None))
+        else:
+            found.append(Found(path, path.with_name(f"{path.stem}_{naming.tag}{path.suffix}"), path.stem, None))
+    return _settle(found, failed, suffix, named=out_file is not None, options=options, naming=naming)
+
+
+def plan_listed(found: Sequence[Found], *, options: BatchOptions) -> Plan:
+    """As `plan`, for files that lie elsewhere and were listed there."""
+    naming = Naming()
+    suffix = _checked_suffix(options.format, naming)
+    return _settle(found, [], suffix, named=False, options=options, naming=naming)
+
+
+def beside(folder: Path, tag: str = DERAIN.result_suffix(None)) -> Path:
+    """Where results go that nobody named a place for: a folder, to `DIR_<tag>`."""
+    whole = folder.resolve()
+    if not whole.name:
+        raise InputError(f"{folder} has no folder above it to write to; say where with -o")
+    named = folder if folder.name not in ("", "..") else whole  # as the user wrote it, where that has a name
+    return named.with_name(f"{named.name}_{tag}")
+
+
+def _known(naming: Naming) -> frozenset[str]:
+    return IMAGES | VIDEOS if naming.takes_video else IMAGES
+
+
+def _checked_suffix(format: str | None, naming: Naming) -> str | None:
+    if format is None:
+        return None
+    suffix = "." + format.lower().lstrip(".")
+    if naming.takes_video and suffix in VIDEOS:
+        if suffix not in VIDEOS_WRITABLE:
+            raise InputError(f"cannot write {format!r} videos; choose one of {listed(VIDEOS_WRITABLE)}")
+    elif suffix not in IMAGES_WRITABLE:
+        raise InputError(f"cannot write {format!r} images; choose one of {listed(IMAGES_WRITABLE)}")
+    return suffix
+
+
+def _expand(name: str | os.PathLike[str]) -> list[Path]:
+    """A path as it is, or what an unexpanded pattern matches (Windows shells leave that to the program)."""
+    path = Path(name)
+    if path.exists() or not glob.has_magic(str(name)):
+        return [path]
+    return [Path(match) for match in sorted(glob.glob(str(name), recursive=True))] or [path]
+
+
+def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[tuple[Path, str]]) -> Iterator[Path]:
+    """Files of known kinds below a folder, in the order of their names, without an output folder that lies inside."""
+    out = leave_out.resolve()
+    same = out == folder.resolve()
+
+    def cannot(error: OSError) -> None:
+        failed.append((Path(error.filename), f"cannot be read: {error.strerror}"))
+
+    for root, folders, files in os.walk(folder, onerror=cannot):
+        here = Path(root)
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
+        for name in sorted(files):
+            # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no image
+            if Path(name).suffix.lower() in known and not name.startswith("."):
+                yield here / name
+
+
+def _settle(
+    found: Sequence[Found],
+    failed: list[tuple[Path, str]],
+    suffix: str | None,
+    *,
+    named: bool,
+    options: BatchOptions,
+    naming: Naming,
+) -> Plan:
+    jobs: dict[str, Job] = {}
+    left_out: dict[str, Path] = {}
+    for file, is_result in zip(found, _are_results(found, naming.tag), strict=True):
+        if is_result:
+            left_out[_key(file.src)] = file.src
+            continue
+        job = _job(file, suffix, named=named, compare=options.compare, naming=naming)
+        if isinstance(job, Job):
+            jobs.setdefault(_key(file.src), job)
+        else:
+            failed.append((file.src, job))
+    kept = _without_collisions(list(jobs.values()), overwrite=options.overwrite)
+    check_writable(job.dst.parent for job in kept)
+    taken = {_key(job.src) for job in kept}
+    left_out |= {key: job.src for key, job in jobs.items()}
+    return Plan(kept, failed, [path for key, path in left_out.items() if key not in taken])
+
+
+def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
+    """Whether each of the files was made by an earlier run of others of them, as its name tells; see `plan`."""
+
+    def source(name: str, *others: str) -> str | None:
+        """What a result of this name was made of."""
+        for mark in (*_MARKS, tag, *others):
+            if name.endswith(f"_{mark}") and len(name) > len(mark) + 1:
+                return name[: -len(mark) - 1]
+        return None
+
+    def spelled(path: Path) -> Path:
+        whole = os.path.abspath(path)
+        return Path(whole.casefold() if _CASE_BLIND else whole)
+
+    def is_result_folder(folder: Path, root: Path) -> bool:
+        name = source(folder.name)
+        if name is None:
+            return False
+        if folder == root:  # named itself
+            return folder.parent / name in roots
+        return folder.parent / name in folders or folder.parent.name == name
+
+    @functools.cache
+    def holds_results(folder: Path, root: Path) -> bool:
+        above = folder != root and folder != folder.parent and holds_results(folder.parent, root)
+        return above or is_result_folder(folder, root)
+
+    paths = [spelled(file.src) for file in found]
+    by_name = {path for path, file in zip(paths, found, strict=True) if file.root is None}
+    sources = {(path.parent / path.stem, _kind(path), path in by_name) for path in paths}
+    roots = {spelled(file.root) for file in found if file.root is not None}
+    folders = roots | {above for path, file in zip(paths, found, strict=True) if file.root for above in path.parents}
+
+    def is_result(path: Path, root: Path | None) -> bool:
+        name = source(path.stem, _COMPARE)
+        if name is not None:
+            is_named = path in by_name
+            for source_is_named in {True, is_named}:  # of what was named itself, the source must have been named too
+                if (path.parent / name, _kind(path), source_is_named) in sources:
+                    return True
+        return path not in by_name and root is not None and holds_results(path.parent, spelled(root))
+
+    return [is_result(path, file.root) for path, file in zip(paths, found, strict=True)]
+
+
+def _kind(path: Path) -> str | None:
+    format = by_suffix(path)
+    return format.kind if format is not None else None
+
+
+def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming: Naming) -> Job | str:
+    """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
+    src, dst = file.src, file.dst
+    kind = _kind(src)
+    if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
+        what = "an image or video" if naming.takes_video else "an image"
+        return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
+    is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
+    if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
+        if not named:
+            dst = dst.with_suffix(suffix)
+    elif named and suffix is not None:
+        return (
+            f"cannot be written as {suffix}; choose one of {listed(VIDEOS_WRITABLE if is_video else IMAGES_WRITABLE)}"
+        )
+    else:
+        dst = dst.with_suffix(result_suffix(dst.suffix, exact=naming.exact and not is_video))
+    wants_compare = compare and not is_video
+    return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{dst.suffix}") if wants_compare else None)
+
+
+def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
+    made: dict[str, Path] = {}
+    for job in jobs:
+        for path in (job.dst, job.compare):
+            other = job.src if path is None else made.setdefault(_key(path), job.src)
+            if other != job.src:
+                raise InputError(
+                    f"{other} and {job.src} would both be written to {path}; rename one, run them apart, or choose "
+                    "another --format; nothing was done"
+                )
+    # what this run makes from another input is no input: `repix derain DIR DIR_derained`
+    kept = [job for job in jobs if made.get(_key(job.src), job.src) == job.src]
+    inputs = {_key(job.src) for job in kept}
+    for job in kept:
+        for path in (job.dst, job.compare):
+            if path is not None and _key(path) in inputs and not overwrite:
+                raise InputError(f"{path} is an input and would be overwritten; choose another -o, or say --overwrite")
+    return kept
+
+
+def _key(path: Path) -> str:
+    """One text for one file, however it is spelled."""
+    whole = os.path.realpath(path)
+    return whole.casefold() if _CASE_BLIND else whole
+
+
+# ---- what became of it
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one input.
+
+    Attributes:
+        src: the input.
+        status: `done`, `skipped` (the result was already there) or `failed`.
+        written: the files written for it.
+        message: why it failed or was skipped, one line that names the file.
+        notes: what could not be kept as it was, one sentence each.
+    """
+
+    src: Path
+    status: Literal["done", "skipped", "failed"]
+    written: tuple[Path, ...] = ()
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Summary:
+    """What a run did, in the order of the inputs.
+
+    Attributes:
+        done: images and videos restored and written.
+        skipped: those whose result was already there.
+        failed: those that could not be read, restored or written.
+        left_out: files that were not taken, because they are results of earlier runs.
+    """
+
+    done: list[Result] = field(default_factory=list)
+    skipped: list[Result] = field(default_factory=list)
+    failed: list[Result] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Put a result where it belongs."""
+        getattr(self, result.status).append(result)
+
+
+class Bar:
+    """One bar over the files that moves within large ones."""
+
+    def __init__(self, total: int, *, enabled: bool) -> None:
+        self._bar = None
+        self._done = 0.0
+        if enabled and total:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                disable=None,  # only on a terminal
+                leave=False,
+                bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}<{remaining}{postfix}]",
+            )
+
+    def start(self, path: Path) -> None:
+        """Name the file at work."""
+        self._done = 0.0
+        if self._bar is not None:
+            self._bar.set_description_str(path.name[:40])
+
+    def advance(self, fraction: float, speed: str = "") -> None:
+        """Move by a fraction of this file, never beyond its end."""
+        step = min(fraction, 1 - self._done)
+        self._done += step
+        if self._bar is not None:
+            self._bar.set_postfix_str(speed, refresh=False)
+            self._bar.update(step)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,178 @@
+"""Which output names a run plans. `repix derain` tests the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repix.errors import InputError
+from repix.infer.jobs import BatchOptions, Naming, plan
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def planned(
+    *inputs: str, out: str | None = None, format: str | None = None, naming: Naming | None = None
+) -> dict[str, str]:
+    jobs = plan(inputs, out, options=BatchOptions(format=format), naming=naming).jobs
+    return {job.src.as_posix(): job.dst.as_posix() for job in jobs}
+
+
+def test_names(work: Path) -> None:
+    touch("a.jpg", "b.v2.PNG", "c.HEIC", "d/e.tif", "d/f/g.webp", "d/f/readme.md")
+    assert planned("a.jpg", "b.v2.PNG", "c.HEIC") == {
+        "a.jpg": "a_derained.jpg",
+        "b.v2.PNG": "b.v2_derained.PNG",
+        "c.HEIC": "c_derained.jpg",
+    }
+    assert planned("d") == {"d/e.tif": "d_derained/e.tif", "d/f/g.webp": "d_derained/f/g.webp"}
+    assert planned("d", out="o") == {"d/e.tif": "o/e.tif", "d/f/g.webp": "o/f/g.webp"}
+    assert planned("d", "a.jpg", out="o", format="png")["d/f/g.webp"] == "o/f/g.png"
+    assert planned("a.jpg", out="x.png") == {"a.jpg": "x.png"}
+    assert planned("d/../d", out="o") == {"d/../d/e.tif": "o/e.tif", "d/../d/f/g.webp": "o/f/g.webp"}
+    assert list(planned("d/f/..")) == ["d/f/../e.tif", "d/f/../f/g.webp"]
+    assert [Path(dst).resolve() for dst in planned("d/f/..").values()] == [
+        work / "d_derained" / "e.tif",
+        work / "d_derained" / "f" / "g.webp",
+    ]
+
+
+def test_other_names_and_lossless_ones(work: Path) -> None:
+    touch("a.jpg", "b.HEIC", "d/c.avif", "d/e.webp", "d/f.tiff", "d/g.gif")
+    assert planned("a.jpg", "d", naming=Naming("labels"))["a.jpg"] == "a_labels.jpg"
+    assert planned("a.jpg", "b.HEIC", "d", naming=Naming("labels", exact=True)) == {
+        "a.jpg": "a_labels.png",
+        "b.HEIC": "b_labels.png",
+        "d/c.avif": "d_labels/c.png",
+        "d/e.webp": "d_labels/e.webp",
+        "d/f.tiff": "d_labels/f.tiff",
+        "d/g.gif": "d_labels/g.png",
+    }
+    assert planned("a.jpg", naming=Naming(exact=True), format="jpg") == {"a.jpg": "a_derained.jpg"}
+    assert planned("a.jpg", out="x.jpg", naming=Naming(exact=True)) == {"a.jpg": "x.jpg"}
+
+
+def test_comparisons_have_their_own_names(work: Path) -> None:
+    touch("a.jpg", "d/b.heic")
+    jobs = plan(["a.jpg", "d"], None, options=BatchOptions(compare=True)).jobs
+    assert [job.compare for job in jobs] == [Path("a_compare.jpg"), Path("d_derained/b_compare.jpg")]
+
+
+def test_one_file_named_twice_is_done_once(work: Path) -> None:
+    touch("a.jpg", "b.jpg")
+    assert len(planned("a.jpg", "*.jpg", os.path.abspath("a.jpg"), out="o")) == 2
+
+
+def test_heic_and_jpeg_of_one_name(work: Path) -> None:
+    touch("d/IMG_1.HEIC", "d/IMG_1.jpg")
+    with pytest.raises(InputError, match=r"IMG_1\.HEIC and .*IMG_1\.jpg would both be written"):
+        plan(["d"], "o")
+
+
+def test_an_input_is_never_dropped_for_a_collision(work: Path) -> None:
+    touch("d/a.jpg", "d/a.png")
+    with pytest.raises(InputError, match="would both be written"):
+        plan(["d"], "d", options=BatchOptions(format="jpg", overwrite=True))
+
+
+def test_contradictions(work: Path) -> None:
+    touch("a.jpg", "d/b.jpg")
+    for inputs, out, options, said in (
+        (["a.jpg"], "x.png", {"format": "jpg"}, "contradict"),
+        (["a.jpg"], "x.heic", {}, "cannot write"),
+        (["a.jpg"], None, {"format": "bmp"}, "cannot write 'bmp'"),
+        (["d"], "x.png", {}, "names one file"),
+        (["a.jpg"], "a.jpg", {}, "would be overwritten"),
+        ([os.sep + "nowhere*"], None, {}, None),
+    ):
+        if said is None:
+            assert plan(inputs, out).failed == [(Path(inputs[0]), "no such file or folder")]
+            continue
+        with pytest.raises(InputError, match=said):
+            plan(inputs, out, options=BatchOptions(**options))
+
+
+def test_unknown_extension_needs_a_name_for_the_result(work: Path) -> None:
+    touch("raw.dng")
+    assert plan(["raw.dng"], None).failed[0][0] == Path("raw.dng")
+    assert planned("raw.dng", out="x.png") == {"raw.dng": "x.png"}
+
+
+def test_planning_leaves_nothing_behind(work: Path) -> None:
+    touch("a.jpg")
+    plan(["a.jpg"], "deep/er/out")
+    assert os.listdir(work) == ["a.jpg"]
+
+
+# ---- results of earlier runs
+
+
+def taken(*inputs: str, out: str | None = None, naming: Naming | None = None) -> tuple[list[str], list[str]]:
+    made = plan(inputs, out, naming=naming)
+    assert not made.failed
+    return sorted(job.src.as_posix() for job in made.jobs), sorted(path.as_posix() for path in made.left_out)
+
+
+@pytest.mark.parametrize("out", [None, "o", "d"])
+def test_results_beside_their_sources_are_no_inputs(work: Path, out: str | None) -> None:
+    results = ["a_derained.jpg", "a_dry.jpg", "a_compare.jpg", "a_derained_derained.jpg", "b_derained.jpg"]
+    touch("d/a.jpg", "d/b.HEIC", "d/c.avi", "d/c_derained.mkv", *(f"d/{name}" for name in results))
+    made = plan(["d"], out, options=BatchOptions(overwrite=out == "d"))
+    assert [job.src.name for job in made.jobs] == ["a.jpg", "b.HEIC", "c.avi"]
+    assert sorted(path.name for path in made.left_out) == sorted([*results, "c_derained.mkv"])
+
+
+def test_a_result_without_its_source_is_an_input(work: Path) -> None:
+    names = ["a_compare.jpg", "b_derained.png", "_derained.jpg", "derained.jpg", "x_dried.jpg", "x.jpg", "e_dry.jpg"]
+    touch(*(f"d/{name}" for name in names), "d/e.mp4", "d/f/b.png", "d/a.txt")
+    assert taken("d") == (sorted([*(f"d/{name}" for name in names), "d/e.mp4", "d/f/b.png"]), [])
+
+
+def test_a_named_file_is_taken_unless_its_source_is_named_too(work: Path) -> None:
+    touch("a.jpg", "a_derained.jpg", "a_compare.jpg", "b.jpg")
+    assert taken("a_derained.jpg") == (["a_derained.jpg"], [])
+    assert taken("*_derained.jpg", "b.jpg", out="o") == (["a_derained.jpg", "b.jpg"], [])
+    assert taken(".", "a_derained.jpg", out="o")[0] == ["a.jpg", "a_derained.jpg", "b.jpg"]
+    # what a shell makes of *.jpg, and a pattern that it left
+    for out in (None, "o"):
+        for inputs in (["a.jpg", "a_compare.jpg", "a_derained.jpg", "b.jpg"], ["*.jpg"]):
+            assert taken(*inputs, out=out) == (["a.jpg", "b.jpg"], ["a_compare.jpg", "a_derained.jpg"])
+
+
+def test_folders_of_results_are_no_inputs(work: Path) -> None:
+    touch("p/d/a.jpg", "p/d_derained/a.jpg", "p/d_derained/s/a_compare.jpg", "p/d_dry/a.jpg", "p/e_derained/a.jpg")
+    touch("p/p_derained/q/x.jpg")
+    results = ["p/d_derained/a.jpg", "p/d_derained/s/a_compare.jpg", "p/d_dry/a.jpg", "p/p_derained/q/x.jpg"]
+    assert taken("p") == (["p/d/a.jpg", "p/e_derained/a.jpg"], results)
+    assert taken("p", out="o") == (["p/d/a.jpg", "p/e_derained/a.jpg"], results)
+    # where they are put inside the folder, by an earlier run with -o
+    assert taken("p", out="p/p_derained") == (["p/d/a.jpg", "p/e_derained/a.jpg"], results[:-1])
+    # as a shell's * names them; alone such a folder is an input
+    assert taken("p/d", "p/d_derained", "p/d_dry", out="o") == (["p/d/a.jpg"], results[:-1])
+    assert taken("p/d*", out="o") == (["p/d/a.jpg"], results[:-1])
+    assert taken("p/d_derained", out="o") == (["p/d_derained/a.jpg", "p/d_derained/s/a_compare.jpg"], [])
+    assert taken("p", "p/d_dry")[0] == ["p/d/a.jpg", "p/d_dry/a.jpg", "p/e_derained/a.jpg"]
+
+
+def test_the_folder_itself_may_be_here(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/a.jpg", "in/in_derained/a.jpg", "in/a_derained.jpg")
+    monkeypatch.chdir(work / "in")
+    assert taken(".", out="../o") == (["a.jpg"], ["a_derained.jpg", "in_derained/a.jpg"])
+
+
+def test_results_of_a_translation_carry_its_models_name(work: Path) -> None:
+    touch("d/a.jpg", "d/a_labels.png", "d/a_other.png")
+    assert taken("d", naming=Naming("labels")) == (["d/a.jpg", "d/a_other.png"], ["d/a_labels.png"])
+    assert taken("d")[0] == ["d/a.jpg", "d/a_labels.png", "d/a_other.png"]
