@@ -39,7 +39,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "examples" / "rainy.jpg").write_bytes((ROOT / "examples" / "rainy.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    dry, rainy = (repix.read_image(tmp_path / name).pixels for name in ("dry.jpg", "examples/rainy.jpg"))
+    dry, rainy = (repix.read_image(tmp_path / name).pixels for name in ("clean.jpg", "examples/rainy.jpg"))
     assert dry.shape == rainy.shape
     assert dry.mean() < rainy.mean()  # rain is bright
 

@@ -304,13 +304,13 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # of large images: `max_pixels` decides
             _check_size(path, *image.size, max_pixels)
-            _, _, offset, how = image.tile[0]
-            if format.name == "ppm" and image.mode == "RGB" and how[-1] in range(256, 65536):
-                samples = _wide_samples(path, offset, image.size, how[-1])  # Pillow cuts them to 8 bits
-            else:
-                if image.mode not in ("L", "LA", "RGB", "RGBA", "I", "I;16"):
-                    image = image.convert("L" if image.mode == "1" else "RGB")
+            tile: Any = image.tile[0] if image.tile else None
+            if format.name == "ppm" and image.mode == "RGB" and tile.codec_name == "ppm" and tile.args[-1] > 255:
+                samples = _wide_samples(path, tile.offset, image.size, tile.args[-1])  # Pillow cuts them to 8 bits
+            elif image.mode in ("L", "LA", "RGB", "RGBA", "I", "I;16"):
                 samples = np.asarray(image)
+            else:
+                samples = np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
     except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: damaged or truncated {format.title}: {error}") from error
     samples = samples.astype(np.uint8 if samples.dtype == np.uint8 else np.uint16)
@@ -335,7 +335,8 @@ def _wide_samples(path: Path, offset: int, size: tuple[int, int], largest: int) 
     with path.open("rb") as file:
         file.seek(offset)
         samples = np.frombuffer(file.read(6 * width * height), ">u2").reshape(height, width, 3)
-    return np.rint(np.minimum(samples, largest) * (65535 / largest)).astype(np.uint16)
+    stretched: NDArray[np.uint16] = np.rint(np.minimum(samples, largest) * (65535 / largest)).astype(np.uint16)
+    return stretched
 
 
 def _bits_of_code_stream(path: Path) -> int:
