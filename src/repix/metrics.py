@@ -1,10 +1,10 @@
-"""Full-reference quality figures; the protocol is in the name.
+"""Metrics that compare images with their ground truth; the protocol is in the name.
 
 `_y` measures MATLAB's luma (`rgb2ycbcr`: ITU-R BT.601, 16..235) in double precision, as the deraining papers do;
-limited range alone is worth +1.32 dB over full-range luma. `_rgb` measures the three channels together.
+limited range alone gives +1.32 dB over full-range luma. `_rgb` measures the three channels together.
 
-`METRICS` measure one image against its ground truth and are averaged over images. `SetMetric`s see all images of a set
-before they have a value.
+`METRICS` describes them all. Adding one is a function (or a class, for a metric of a whole set), a line there and a row
+in `tests/contract/test_metrics.py`. `PROTOCOLS` are the ways to prepare images before any of them measures.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from repix.errors import InputError, MissingExtraError
+from repix.errors import InputError, MissingExtraError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ def ssim_rgb(pred: Image, gt: Image) -> float:
 
 def ssim_rgb_7x7(pred: Image, gt: Image) -> float:
     """Structural similarity averaged over the three channels, with scikit-image's defaults: uniform window 7×7, sample
-    covariance. What the course measured; no paper does.
+    covariance. No paper measures it; the protocol `resize128` does.
 
     Takes what `psnr_y` takes.
 
@@ -140,33 +141,14 @@ def _lpips_network() -> Lpips:
     return Lpips()
 
 
-Metric = Callable[[Image, Image], float]
-
-METRICS: Mapping[str, Metric] = {
-    "psnr_y": psnr_y,
-    "ssim_y": ssim_y,
-    "psnr_rgb": psnr_rgb,
-    "ssim_rgb": ssim_rgb,
-    "ssim_rgb_7x7": ssim_rgb_7x7,
-    "l1_pm1": l1_pm1,
-    "lpips": lpips,
-}
-COURSE_METRICS = ("psnr_rgb", "ssim_rgb_7x7", "lpips")
-LABEL_METRICS = ("label_accuracy", "mean_iou_pooled")
-"""Of label maps."""
-KERNEL_METRICS = ("kid_vgg16", "kid_vgg16_std")
-KNOWN_METRICS = (*METRICS, *LABEL_METRICS, *KERNEL_METRICS)
-LOWER_IS_BETTER = frozenset({"l1_pm1", "lpips", *KERNEL_METRICS})
-
-
 class SetMetric(Protocol):
-    """A figure of a whole set of images that is no mean over images."""
+    """A metric of a whole set of images that is no mean over images."""
 
     def add(self, pred: Image, gt: Image) -> None:
         """Take one more image and its ground truth."""
 
     def values(self) -> Mapping[str, float]:
-        """Name -> figure of all images so far."""
+        """Metric name -> value over all images so far."""
 
 
 class MeanIoU:
@@ -194,7 +176,7 @@ class MeanIoU:
         self._measure.update(*(torch.from_numpy(labels.astype(np.int64)) for labels in (pred, gt)))
 
     def values(self) -> Mapping[str, float]:
-        """One figure; nan where no pixel counts."""
+        """One value; nan where no pixel counts."""
         return {"mean_iou_pooled": float(self._measure.compute())}
 
 
@@ -231,10 +213,10 @@ class KernelDistance:
         if min(pred.shape[:2]) < _VGG_SIDE:
             raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 16x16 for VGG16")
         self._found[0].append(self._features(pred))
-        self._found[1].append(self._features.of_truth(gt))
+        self._found[1].append(self._features.of_ground_truth(gt))
 
     def values(self) -> Mapping[str, float]:
-        """Two figures; nan with fewer than two images."""
+        """Two values; nan with fewer than two images."""
         import torch
 
         count = len(self._found[0])
@@ -250,6 +232,132 @@ class KernelDistance:
         return {"kid_vgg16": float(mean), "kid_vgg16_std": float(deviation)}
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What there is to know about one metric.
+
+    Attributes:
+        name: key of `METRICS`, and column of a table; it carries the protocol.
+        measure: per image a function (pred, gt) -> value, per set a maker of a `SetMetric` that has a value of this
+            name. What it `needs` comes as keywords.
+        protocol: how it measures, in sentences for below a table.
+        unit: `dB`, or empty for a plain number.
+        higher_is_better: whether larger values mean estimates nearer to the ground truth.
+        per: whether a single image has a value, or only a set.
+        on: what pred and gt are: images, or label maps (H, W) uint8 read from images by a palette.
+        needs: keywords of `measure`: `classes` and `void` of the palette, `weights` of VGG16.
+    """
+
+    name: str
+    measure: Callable[..., Any]
+    protocol: tuple[str, ...]
+    unit: Literal["dB", ""] = ""
+    higher_is_better: bool = True
+    per: Literal["image", "set"] = "image"
+    on: Literal["images", "labels"] = "images"
+    needs: tuple[Literal["classes", "void", "weights"], ...] = ()
+
+
+_Y = "Y is MATLAB's luma (16..235) in double precision."
+_RGB = "RGB metrics take the three channels together."
+_GAUSSIAN = "SSIM has a Gaussian window 11x11, sigma 1.5, inside the image."
+_UNIFORM = "SSIM 7x7 has a uniform window and the sample's covariance."
+_LABELS = "Labels: each pixel's nearest colour of the palette."
+_KID = (
+    f"KID: unbiased squared MMD of pooled VGG16 relu5_3 features, cubic kernel, mean and deviation of "
+    f"{KernelDistance.SUBSETS} subsets of {KernelDistance.SUBSET} images."
+)
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("psnr_y", psnr_y, (_Y,), unit="dB"),
+        Metric("ssim_y", ssim_y, (_Y, _GAUSSIAN)),
+        Metric("psnr_rgb", psnr_rgb, (_RGB,), unit="dB"),
+        Metric("ssim_rgb", ssim_rgb, (_RGB, _GAUSSIAN)),
+        Metric("ssim_rgb_7x7", ssim_rgb_7x7, (_RGB, _UNIFORM)),
+        Metric("l1_pm1", l1_pm1, ("L1 is of images on [-1, 1].",), higher_is_better=False),
+        Metric("lpips", lpips, ("LPIPS is version 0.1 with AlexNet.",), higher_is_better=False),
+        Metric(
+            "label_accuracy",
+            label_accuracy,
+            (_LABELS, "Accuracy is a share of pixels."),
+            on="labels",
+            needs=("void",),
+        ),
+        Metric(
+            "mean_iou_pooled",
+            MeanIoU,
+            (_LABELS, "Mean IoU is of the pixels of all images together, over classes that occur."),
+            per="set",
+            on="labels",
+            needs=("classes", "void"),
+        ),
+        Metric("kid_vgg16", KernelDistance, (_KID,), higher_is_better=False, per="set", needs=("weights",)),
+        Metric("kid_vgg16_std", KernelDistance, (_KID,), higher_is_better=False, per="set", needs=("weights",)),
+    )
+}
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of a name.
+
+    Raises:
+        InputError: there is none; the message names the nearest, and says why `psnr` alone is none.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    kinds = [known for known in METRICS if known.startswith(f"{name}_")]
+    hint = did_you_mean(name, METRICS)
+    if kinds:
+        hint = (
+            f"; did you mean {kinds[0]!r}? A name says how it is measured, as {' and '.join(kinds[:2])} do not compare"
+        )
+    raise InputError(f"unknown metric {name!r}{hint} (known: {', '.join(METRICS)})")
+
+
+@dataclass(frozen=True)
+class EvalProtocol:
+    """What is done to images before they are measured.
+
+    Attributes:
+        note: the same in words.
+        rounding: how an estimate comes to the ground truth's bit depth, as `Restorer.__call__` has it.
+        side: images are squeezed to side×side pixels before the network sees them; None leaves their size.
+        metrics: what is measured by default, instead of the task's metrics; empty for those.
+    """
+
+    note: str
+    rounding: Literal["nearest", "down"] = "nearest"
+    side: int | None = None
+    metrics: tuple[str, ...] = ()
+
+
+PROTOCOLS: Mapping[str, EvalProtocol] = {
+    "default": EvalProtocol("estimates rounded to the ground truth's bit depth"),
+    "paper": EvalProtocol(
+        "estimates truncated to the ground truth's bit depth, as the scripts of PReNet and JORDER save them",
+        rounding="down",
+    ),
+    "resize128": EvalProtocol(
+        "images squeezed to 128x128 before the network sees them",
+        side=128,
+        metrics=("psnr_rgb", "ssim_rgb_7x7", "lpips"),
+    ),
+}
+
+
+def find_protocol(name: str) -> EvalProtocol:
+    """The protocol of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}{did_you_mean(name, PROTOCOLS)} (known: {', '.join(PROTOCOLS)})")
+    return PROTOCOLS[name]
+
+
 class _Vgg16:
     """Pooled features of an image; those of the last ground truth are kept for all models."""
 
@@ -259,17 +367,17 @@ class _Vgg16:
         self._stack = FeatureStack("vgg16", layers=[29], weights=weights)  # relu5_3
         self._last: tuple[Image, Tensor] | None = None
 
-    def __call__(self, picture: Image) -> Tensor:
+    def __call__(self, image: Image) -> Tensor:
         import torch
 
-        x = torch.from_numpy(_double(picture)).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(_double(image)).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             features: Tensor = self._stack(x)[0].mean((2, 3))
         return features
 
-    def of_truth(self, picture: Image) -> Tensor:
-        if self._last is None or self._last[0] is not picture:
-            self._last = (picture, self(picture))
+    def of_ground_truth(self, image: Image) -> Tensor:
+        if self._last is None or self._last[0] is not image:
+            self._last = (image, self(image))
         return self._last[1]
 
 

@@ -1,0 +1,157 @@
+"""The table of an evaluation, and its forms: text, Markdown, LaTeX, CSV and JSON, the protocol beside the numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from repix.metrics import METRICS, PROTOCOLS
+
+_MEANS = (
+    "Means over images. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
+    "reading and writing files. GMAC: multiply-adds of convolutions at 256x256, in 1e9, which papers call GFLOP."
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Attributes:
+        parameters: how many.
+        gmacs: multiply-adds of its convolutions for one image of 256×256, in 1e9; of all runs with quality `best`.
+    """
+
+    parameters: int
+    gmacs: float
+
+
+@dataclass(frozen=True)
+class EvalRow:
+    """One image through one model, or the mean over a set's images.
+
+    Attributes:
+        data: name of the set.
+        model: name of the model; `input` for the degraded image itself.
+        image: name of the image; None in a mean.
+        images: how many images the row stands for.
+        values: metric name -> value; a row of one image, or of `input`, has none of those that only a set has.
+        seconds_per_megapixel: wall clock; None for `input`.
+    """
+
+    data: str
+    model: str
+    image: str | None
+    images: int
+    values: Mapping[str, float]
+    seconds_per_megapixel: float | None
+
+
+@dataclass(frozen=True)
+class EvalTable:
+    """The result of `evaluate`.
+
+    Attributes:
+        protocol: key of `PROTOCOLS`.
+        metrics: names of the metrics, in the order of the columns.
+        means: a row for each set and model, `input` first.
+        images: a row for each set, model and image.
+        costs: model -> what it costs, where that is known.
+    """
+
+    protocol: str
+    metrics: tuple[str, ...]
+    means: tuple[EvalRow, ...]
+    images: tuple[EvalRow, ...]
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """The protocol in words."""
+        sentences = dict.fromkeys(text for name in self.metrics for text in METRICS[name].protocol)
+        return " ".join([f"Protocol {self.protocol}: {PROTOCOLS[self.protocol].note}.", *sentences, _MEANS])
+
+    def to_text(self, *, per_image: bool = False) -> str:
+        """The table for a terminal."""
+        header, *body = self._cells(per_image)
+        widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
+        texts = header.index("images")  # names to the left, numbers to the right
+
+        def line(cells: Sequence[str]) -> str:
+            parts = [
+                cell.ljust(width) if i < texts else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ]
+            return "  ".join(parts).rstrip()
+
+        return "\n".join([line(header), *(line(row) for row in body), "", self.note]) + "\n"
+
+    def to_markdown(self, *, per_image: bool = False) -> str:
+        """The table in Markdown, the protocol below."""
+        header, *body = self._cells(per_image)
+        texts = header.index("images")
+        rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *body)]
+        return "\n".join([*lines, "", self.note]) + "\n"
+
+    def to_latex(self, *, per_image: bool = False) -> str:
+        """The table as a LaTeX `tabular`, the protocol in a comment above."""
+        header, *body = self._cells(per_image)
+        texts = header.index("images")
+
+        def line(cells: Sequence[str]) -> str:
+            escaped = (re.sub(r"[&%$#_{}]", r"\\\g<0>", cell.replace("\\", "/")) for cell in cells)
+            return " & ".join(escaped) + r" \\"
+
+        columns = "l" * texts + "r" * (len(header) - texts)
+        lines = [rf"\begin{{tabular}}{{{columns}}}", line(header), r"\hline", *(line(row) for row in body)]
+        return "\n".join([f"% {self.note}", *lines, r"\end{tabular}"]) + "\n"
+
+    def to_csv(self, *, per_image: bool = False) -> str:
+        """The table as CSV; the protocol is a column."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        header, *body = self._cells(per_image)
+        writer.writerow([*header, "protocol"])
+        writer.writerows([*row, self.protocol] for row in body)
+        return text.getvalue()
+
+    def to_json(self, *, per_image: bool = False) -> str:
+        """Protocol, means and, where asked for, images, at full precision; an infinite PSNR is null."""
+
+        def entry(row: EvalRow) -> dict[str, object]:
+            values = {name: value if math.isfinite(value) else None for name, value in row.values.items()}
+            where = {"image": row.image} if row.image is not None else {"images": row.images}
+            seconds = row.seconds_per_megapixel
+            return {"data": row.data, "model": row.model, **where, **values, "seconds_per_megapixel": seconds}
+
+        report: dict[str, object] = {"protocol": self.protocol, "note": self.note}
+        report["costs"] = {
+            model: {"parameters": cost.parameters, "gmacs_256": cost.gmacs} for model, cost in self.costs.items()
+        }
+        report["means"] = [entry(row) for row in self.means]
+        if per_image:
+            report["images"] = [entry(row) for row in self.images]
+        return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+    def _cells(self, per_image: bool) -> list[list[str]]:
+        """Header and rows as text: values in hundredths of a dB, those without a unit in ten-thousandths."""
+        names = ["data", "model", *(["image"] if per_image else [])]
+        cells = [[*names, "images", *self.metrics, "s_per_mp", *(["parameters", "gmac_256"] if self.costs else [])]]
+        for row in (*self.images, *self.means) if per_image else self.means:
+            texts = [row.data, row.model, *([row.image or "mean"] if per_image else [])]
+            values = [
+                f"{row.values[name]:.{2 if METRICS[name].unit == 'dB' else 4}f}" if name in row.values else ""
+                for name in self.metrics
+            ]
+            seconds = row.seconds_per_megapixel
+            cost = self.costs.get(row.model)
+            costs = ["", ""] if cost is None else [str(cost.parameters), f"{cost.gmacs:.2f}"]
+            time_ = "" if seconds is None else f"{seconds:.3f}"
+            cells.append([*texts, str(row.images), *values, time_, *(costs if self.costs else [])])
+        return cells
