@@ -24,7 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pace import fill, seconds_of, trained
 from repix.data.pairs import find_pairs
-from repix.evaluate.run import contact_sheet, evaluate
+from repix.evaluate.figures import contact_sheet
+from repix.evaluate.run import evaluate
 from repix.figures import Figure, Panel, save_figure
 from repix.infer.restorer import Restorer
 from repix.train.recipe import Recipe, load_recipe

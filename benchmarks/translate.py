@@ -38,7 +38,6 @@ from repix.evaluate.run import evaluate
 from repix.features import FeatureStack
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, resize
-from repix.metrics import KERNEL_METRICS, LABEL_METRICS
 from repix.palettes import PALETTES
 from repix.tasks import TRANSLATE
 from repix.train.loop import make_data
@@ -49,8 +48,7 @@ from speed import session
 ROOT = Path(__file__).resolve().parents[1]
 VGG16 = ROOT.parent / "shared" / "data" / "backbones" / "vgg16_features_fp16.pth"
 CSV = ROOT / "benchmarks" / "results" / "translate.csv"
-FIGURES = (*TRANSLATE.metrics, *LABEL_METRICS, *KERNEL_METRICS)
-FIELDS = ["model", "data", "pictures", "steps", "parameters", *FIGURES, "cpu_seconds_256"]
+FIELDS = ["model", "data", "pictures", "steps", "parameters", *TRANSLATE.metrics, "cpu_seconds_256"]
 _TURNS = 9
 _GAP = 6  # pixels between the images of a sheet
 
@@ -80,20 +78,18 @@ def measure(weight: str, most: int | None) -> list[dict[str, str]]:
     palette = PALETTES.get(data) if card.direction == "AtoB" else None
     rows = []
     for part, pairs in pairs_of(recipe).items():
-        kernel = KERNEL_METRICS if palette is None and part == "val" else ()
         table = evaluate(
             {card.name: restorer},
             {part: pairs[:most]},
-            metrics=(*TRANSLATE.metrics, *(LABEL_METRICS if palette is not None else kernel)),
             palette=palette,
-            backbone=VGG16,
+            backbone=VGG16 if part == "val" else None,
             progress=True,
         )
         mean = next(row for row in table.means if row.model == card.name)
         row = dict.fromkeys(FIELDS, "") | {
             name: f"{value:.{2 if name.startswith('psnr') else 4}f}" for name, value in mean.values.items()
         }
-        row |= {"model": card.name, "data": f"{data} {part}", "pictures": str(mean.pictures)}
+        row |= {"model": card.name, "data": f"{data} {part}", "pictures": str(mean.images)}
         row |= {"steps": str(card.training["steps"]), "parameters": str(card.training["parameters"])}
         row["cpu_seconds_256"] = f"{seconds(read_weights(card, folder, 'model.onnx')):.4f}"
         rows.append(row)

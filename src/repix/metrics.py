@@ -4,7 +4,7 @@
 limited range alone gives +1.32 dB over full-range luma. `_rgb` measures the three channels together.
 
 `METRICS` describes them all. Adding one is a function (or a class, for a metric of a whole set), a line there and a row
-in `tests/contract/test_metrics.py`. `PROTOCOLS` are the ways to prepare images before any of them measures.
+in `tests/contract/test_every_metric.py`. `PROTOCOLS` are the ways to prepare images before any of them measures.
 """
 
 from __future__ import annotations

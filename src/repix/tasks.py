@@ -25,10 +25,10 @@ class Task:
         self_ensemble: whether the mean over mirrored and shifted copies of an image is a better result.
         directed: whether it matters which image of a pair is the first: A to B, or B to A.
         local: whether parts of an image can be judged alone: what has changed lies in places, not everywhere.
-        adversarial: whether it can be trained against a discriminator, and its results be compared as a set.
+        adversarial: whether it can be trained against a discriminator.
         needs_pairs: whether it is learnt from pairs of images only.
         data_keys: keys of a recipe's `data` that mean something to this task and not to every other.
-        metrics: names of what `repix evaluate` measures by default.
+        metrics: names of what `repix evaluate` measures by default, as far as the images and options allow.
         validate: name of the metric that training validates by.
     """
 
@@ -90,7 +90,15 @@ TRANSLATE = Task(
     adversarial=True,
     needs_pairs=True,
     data_keys=("direction", "jitter", "flip", "scale", "turn", "colour"),
-    metrics=("l1_pm1", "psnr_rgb", "ssim_rgb"),
+    metrics=(
+        "l1_pm1",
+        "psnr_rgb",
+        "ssim_rgb",
+        "label_accuracy",
+        "mean_iou_pooled",
+        "kid_vgg16",
+        "kid_vgg16_std",
+    ),
     validate="l1_pm1",
 )
 """One kind of image to another (pix2pix)."""

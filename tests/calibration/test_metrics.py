@@ -100,22 +100,22 @@ def test_known_values() -> None:
 @pytest.mark.parametrize("name", DERAIN.metrics)
 def test_types_agree(name: str) -> None:
     pred, gt = pictures("noisy")
-    figure = METRICS[name](pred, gt)
-    assert METRICS[name](pred.astype(np.uint16) * 257, gt) == pytest.approx(figure, abs=1e-9)
-    assert METRICS[name]((pred / 255.0).astype(np.float64), gt) == pytest.approx(figure, abs=1e-9)
-    assert METRICS[name](gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
+    figure = METRICS[name].measure(pred, gt)
+    assert METRICS[name].measure(pred.astype(np.uint16) * 257, gt) == pytest.approx(figure, abs=1e-9)
+    assert METRICS[name].measure((pred / 255.0).astype(np.float64), gt) == pytest.approx(figure, abs=1e-9)
+    assert METRICS[name].measure(gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
 
 
 @pytest.mark.parametrize("name", DERAIN.metrics)
 def test_bad_input(name: str) -> None:
     pred, gt = pictures("noisy")
     with pytest.raises(InputError, match=r"shapes \(45, 38, 3\) and \(44, 38, 3\)"):
-        METRICS[name](pred, gt[1:])
+        METRICS[name].measure(pred, gt[1:])
     with pytest.raises(InputError, match="expected uint8, uint16 or float"):
-        METRICS[name](pred.astype(np.int64), gt)
+        METRICS[name].measure(pred.astype(np.int64), gt)
     if name.startswith("ssim"):
         with pytest.raises(InputError, match="at least 11x11"):
-            METRICS[name](pred[:10], gt[:10])
+            METRICS[name].measure(pred[:10], gt[:10])
 
 
 BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"

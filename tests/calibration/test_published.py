@@ -55,7 +55,7 @@ def test_five_pictures(key: tuple[str, str]) -> None:
     restorer = Restorer(TorchBackend(load_published(DATA / "peers" / "PReNet" / name / f"{weights}.pth")))
     table = evaluate({weights: restorer}, pairs, metrics=["psnr_y", "ssim_y"], protocol="paper")
     reference = {row["picture"]: row for row in committed(key)}
-    measured = {row.picture: row.values for row in table.pictures if row.model == weights}
+    measured = {row.image: row.values for row in table.images if row.model == weights}
     assert len(measured) == 5
     for picture, values in measured.items():
         assert values["psnr_y"] == pytest.approx(float(reference[str(picture)]["psnr_y"]), abs=0.005)

@@ -96,7 +96,7 @@ class Means:
     def __call__(self, picture: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(picture.mean((0, 1), keepdims=True)[0] / 255).float()
 
-    of_truth = __call__
+    of_ground_truth = __call__
 
 
 def test_kernel_distance_against_its_equation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,16 +133,36 @@ def test_kernel_distance_over_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert far["kid_vgg16"] > 10 * abs(near["kid_vgg16"])
 
 
+def test_kernel_distance_is_of_100_subsets_of_50(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bińkowski et al.'s counts, and no others: a loop over the same subsets gives the same mean and deviation."""
+    monkeypatch.setattr(metrics, "_vgg16", lambda weights: Means())
+    measure = KernelDistance()
+    preds, gts = RNG.integers(0, 256, (2, 60, 16, 16, 3)).astype(np.uint8)
+    for pred, gt in zip(preds, gts, strict=True):
+        measure.add(pred, gt)
+    fake, real = (np.stack([one.mean((0, 1)) / 255 for one in many]) for many in (preds, gts))
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(100):
+            ours, theirs = (torch.randperm(60)[:50].numpy() for _ in range(2))
+            found.append(squared_mmd(fake[theirs], real[ours]))
+    assert measure.values() == {
+        "kid_vgg16": pytest.approx(np.mean(found), rel=1e-3, abs=1e-7),
+        "kid_vgg16_std": pytest.approx(np.std(found), rel=1e-3),
+    }
+
+
 @pytest.mark.skipif(not VGG16.is_file(), reason="../shared/data/backbones is absent")
 def test_features_are_vggs(monkeypatch: pytest.MonkeyPatch) -> None:
     """relu5_3, pooled: 512 numbers, none below 0, and the ground truth's are taken once for all models."""
     network = metrics._Vgg16(str(VGG16))
     picture = RNG.integers(0, 256, (32, 40, 3)).astype(np.uint8)
-    found = network.of_truth(picture)
+    found = network.of_ground_truth(picture)
     assert found.shape == (1, 512)
     assert found.min() >= 0
     assert found.std() > 0
-    assert network.of_truth(picture) is found
+    assert network.of_ground_truth(picture) is found
     torch.testing.assert_close(network(picture.astype(np.uint16) * 257), found)
     with pytest.raises(WeightsError):
         KernelDistance(VGG16.with_name("alexnet_features.pth"))

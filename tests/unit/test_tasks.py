@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from repix.errors import InputError
-from repix.metrics import KNOWN_METRICS
+from repix.metrics import METRICS
 from repix.tasks import DERAIN, TASKS, TRANSLATE, Task, find_task
 from repix.train.recipe import Data, parse_recipe
 from repix.weights import ModelCard
@@ -20,7 +20,7 @@ CARD = {"name": "own", "arch": "unet", "tiling": None, "licence": "MIT"}
 @pytest.mark.parametrize("task", TASKS.values(), ids=str)
 def test_a_task_says_only_what_there_is(task: Task) -> None:
     assert TASKS[task.name] is task
-    assert set(task.metrics) | {task.validate} <= set(KNOWN_METRICS)
+    assert set(task.metrics) | {task.validate} <= set(METRICS)
     assert set(task.data_keys) <= set(Data.model_fields)
 
 

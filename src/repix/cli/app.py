@@ -8,20 +8,20 @@ from repix.errors import MissingExtraError
 
 
 @click.command("app")
-@click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Offer one's own weight too; repeatable.")
+@click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Folder of your own model; repeatable.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[the first free one from 7860 on]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
-@click.option("--browser/--no-browser", default=True, help="Open one. [yes]")
+@click.option("--browser/--no-browser", default=True, help="Open it in the browser. [yes]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
-@click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]")
 @click.option("--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger.")
-@click.option("--max-upload", type=click.FloatRange(0, min_open=True), default=500, show_default=True, help="In MB.")
+@click.option("--max-upload", type=click.FloatRange(0, min_open=True), default=500, show_default=True, help="MB.")
 @click.option(
     "--keep",
     type=click.FloatRange(0, min_open=True),
     default=60,
     show_default=True,
-    help="Minutes until uploads and results are deleted; at the end all are.",
+    help="Minutes until uploads and results are deleted; when repix ends, all are.",
 )
 def app(
     models: tuple[str, ...],
@@ -36,7 +36,7 @@ def app(
 ) -> None:
     """Open the web UI: derain, blend, translate and compare in a browser.
 
-    Only this machine reaches it, and it fetches nothing from elsewhere. Ctrl-C ends it.
+    Only this machine reaches it, and it loads nothing from the internet. Ctrl-C ends it.
     """
     import importlib.util
     import ipaddress
@@ -52,7 +52,7 @@ def app(
     except ValueError:
         local = False
     if not local:
-        click.echo(f"warning: everyone who reaches {host} can use this web UI; there is no password", err=True)
+        click.echo(f"warning: everyone who can reach {host} can use repix; there is no password", err=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
     options = Options(models, device, threads, max_pixels, max_upload, keep)
     try:

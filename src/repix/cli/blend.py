@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from repix.cli.options import numbers, renamed_option
+from repix.cli.options import PATH, numbers, renamed_option
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH, required=False)
 @click.option("--polygon", metavar="POINTS", help='"x,y x,y x,y ..." in source pixels, or a JSON file of them.')
-@click.option("--mask", type=click.Path(path_type=Path), help="Image of the source's size, white where it is taken.")
+@click.option("--mask", type=PATH, help="Image of the source's size, white where it is taken.")
 @click.option("--offset", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @renamed_option("--at", "--offset")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Scale the source and its selection.")
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--beta", type=float, default=0.2, show_default=True, help="For illumination: by how much.")
 @click.option("--threshold", type=float, default=8.0, show_default=True, help="For flatten: what counts as an edge.")
 @click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to compare.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="[TARGET_blend.EXT]")
+@click.option("-o", "--output", type=PATH, metavar="OUT", help="[TARGET_blend.EXT]")
 @click.option("--overwrite", is_flag=True, help="Let OUT take the place of SOURCE, TARGET or the mask.")
 def blend(
     source: Path,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from repix.cli.files import check_model, run_over_files, say_failure
-from repix.cli.options import file_options, ray_address, seconds, strength_or_auto
+from repix.cli.options import file_options, ray_address, renamed_option, seconds, strength_or_auto
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @file_options(
     names="NAME_derained.EXT, DIR_derained/",
     model="repixnet",
-    models="Shipped weight, or a weight's folder.",
+    models="A shipped model (repix models lists them), or a model's folder.",
     formats="Write jpg, png, webp, tiff or avif; videos mp4, mov, mkv, webm. [as is]",
 )
 @click.option(
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
     show_default=True,
     callback=strength_or_auto,
     metavar="0…1|auto",
-    help="0 leaves the rain; auto (images only) does less to those where what is found may not be rain.",
+    help="0 leaves the rain, 1 takes out all that is found; auto (images only) takes out less where it may be no rain.",
 )
 @click.option(
     "--quality",
     type=click.Choice(["fast", "best"]),
     default="fast",
     show_default=True,
-    help="best averages what is made of four views of the image, in four times the time.",
+    help="best: the mean of four results, of mirrored and shifted copies of the image, in four times the time.",
 )
-@click.option("--start", callback=seconds, metavar="TIME", help="Videos: begin there; seconds, or H:M:S.")
+@click.option("--start", callback=seconds, metavar="TIME", help="Videos: start there; seconds, or H:M:S.")
 @click.option("--end", callback=seconds, metavar="TIME", help="Videos: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
 @click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
-@click.option("--deflicker", is_flag=True, help="Videos: calm flicker with the neighbouring frames.")
+@click.option("--deflicker", is_flag=True, help="Videos: reduce flicker, with the help of neighbouring frames.")
+@renamed_option("--steady", "--deflicker", flag=True)
 @click.option(
     "--ray",
     "address",
@@ -72,9 +73,14 @@ def derain(
 ) -> None:
     """Take the rain out of photos and videos.
 
-    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". Everything else about an image
-    stays: size, depth, transparency, EXIF, colour profile; and about a video: sound, subtitles, frame times, rotation,
-    colour tags. Inputs are never changed, unless OUT says so and --overwrite is given.
+    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". An image keeps its size, bit depth,
+    transparency, EXIF and colour profile. A video keeps its sound, subtitles, frame times, rotation and colour tags.
+    Your files are never changed, unless you name them as OUT and give --overwrite.
+
+    \b
+    repix derain photo.jpg
+    repix derain holiday/ --strength auto
+    repix derain clip.mp4 --deflicker
     """
     from repix.infer.images import restore
     from repix.infer.jobs import BatchOptions, VideoOptions

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from repix.errors import InputError
+from repix.cli.options import PATH, Choice, renamed_option
 
 if TYPE_CHECKING:
     from repix.infer.restorer import Quality
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped weight or a folder; repeatable.")
-@click.option("--data", "data", multiple=True, type=click.Path(path_type=Path), help="Folder of pairs; repeatable.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="A shipped model or a folder; repeatable.")
+@click.option("--data", "data", multiple=True, type=PATH, help="Folder of pairs; repeatable.")
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
-@click.option("--lq", type=click.Path(path_type=Path), help="Folder of degraded images; --gt has their ground truth.")
-@click.option("--gt", type=click.Path(path_type=Path), help="Folder of the ground truth of --lq.")
+@click.option("--lq", type=PATH, help="Folder of degraded images; --gt has their ground truth.")
+@click.option("--gt", type=PATH, help="Folder of the ground truth of --lq.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
 @click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")
-@click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's weights, for kid_vgg16.")
-@click.option("--protocol", type=click.Choice(["default", "paper", "course"]), default="default", show_default=True)
+@click.option("--backbone", type=PATH, help="File of vgg16's weights, for kid_vgg16.")
+@click.option(
+    "--protocol",
+    type=Choice(["default", "paper", "resize128"], renamed={"course": "resize128"}),
+    default="default",
+    show_default=True,
+    help="paper truncates results to 8 bits, as papers' scripts do; resize128 squeezes all images to 128x128 first.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option(
     "--quality",
@@ -31,14 +37,16 @@ if TYPE_CHECKING:
     type=click.Choice(["fast", "best"]),
     default=("fast",),
     show_default=True,
-    help="As repix derain would; repeatable.",
+    help="As of repix derain; repeatable.",
 )
-@click.option("--per-picture", is_flag=True, help="Also a row for each image.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the table there as JSON.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table there as CSV.")
-@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the table there as Markdown.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw crops through every model there (PNG).")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw quality against time there (PNG).")
+@click.option("--per-image", is_flag=True, help="Also a row for each image.")
+@renamed_option("--per-picture", "--per-image", flag=True)
+@click.option("--json", type=PATH, help="Write the table there as JSON.")
+@click.option("--csv", type=PATH, help="Write the table there as CSV.")
+@click.option("--markdown", type=PATH, help="Write the table there as Markdown.")
+@click.option("--latex", type=PATH, help="Write the table there as LaTeX.")
+@click.option("--sheet", type=PATH, help="Draw crops through every model there (PNG).")
+@click.option("--plot", type=PATH, help="Draw quality against time there (PNG).")
 def evaluate(
     models: tuple[str, ...],
     data: tuple[Path, ...],
@@ -48,32 +56,29 @@ def evaluate(
     metrics: tuple[str, ...],
     palette: str | None,
     backbone: Path | None,
-    protocol: Literal["default", "paper", "course"],
+    protocol: str,
     device: str,
     qualities: tuple[Quality, ...],
-    per_picture: bool,
-    json_file: Path | None,
-    csv_file: Path | None,
-    markdown_file: Path | None,
+    per_image: bool,
     sheet: Path | None,
     plot: Path | None,
+    **files: Path | None,
 ) -> None:
-    """Measure weights on pairs: PSNR, SSIM and time, means over images.
+    """Measure models on pairs of images: PSNR, SSIM and time, as means over images.
 
-    Weights that translate are measured by L1 too, where they paint labels by accuracy and mean IoU, elsewhere, given a
-    --backbone, by the kernel distance between the sets; pairs side by side are taken in the direction of the model.
+    Models that translate are measured by L1 too; where they paint label maps by accuracy and mean IoU; elsewhere, with
+    a --backbone, by the kernel distance between the sets. Pairs in one file are taken in the direction of the model.
 
     \b
     repix evaluate --data Rain100L
     repix evaluate --model facades-labels --data facades/val
-    repix evaluate --model repixnet --model ./my-weight --lq Rain100H/rainy --gt Rain100L --csv table.csv
+    repix evaluate --model repixnet --model ./my-model --lq Rain100H/rainy --gt Rain100L --csv table.csv
     """
-    from repix.data.pairs import find_pairs, find_pairs_in
-    from repix.evaluate.run import contact_sheet, quality_plot
+    from repix.evaluate.figures import contact_sheet, quality_plot
     from repix.evaluate.run import evaluate as measure
+    from repix.evaluate.run import find_sets
     from repix.figures import save_figure
     from repix.infer.restorer import Restorer
-    from repix.io.files import atomic
     from repix.palettes import PALETTES
     from repix.weights import DEFAULT_MODEL
 
@@ -81,14 +86,9 @@ def evaluate(
         raise click.UsageError("--lq and --gt belong together")
     if lq is None and not data:
         raise click.UsageError("give pairs: --data DIR, or --lq DIR and --gt DIR")
-    short = len({folder.resolve().name for folder in data}) == len(data)
-    pairs = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
-    if lq is not None and gt is not None:
-        itself = lq.resolve() == gt.resolve()
-        name = f"{lq.resolve().name}, dry to itself" if itself else "/".join(lq.resolve().parts[-2:])
-        pairs[name] = find_pairs_in(lq, gt)
+    pairs = find_sets(data, layout=layout, folders=(lq, gt) if lq is not None and gt is not None else None)
     restorers = {
-        name if quality == "fast" else f"{name} (best)": Restorer.from_pretrained(name, device, quality=quality)
+        name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)
         for quality in qualities
     }
@@ -101,18 +101,10 @@ def evaluate(
         backbone=backbone,
         progress=True,
     )
-    click.echo(table.to_text(per_picture=per_picture), nl=False)
-    for file, text in (
-        (json_file, table.to_json(per_picture=per_picture)),
-        (csv_file, table.to_csv(per_picture=per_picture)),
-        (markdown_file, table.to_markdown(per_picture=per_picture)),
-    ):
+    click.echo(table.to_text(per_image=per_image), nl=False)
+    for form, file in files.items():
         if file is not None:
-            try:
-                with atomic(file) as temporary:
-                    temporary.write_text(text, encoding="utf-8", newline="\n")
-            except OSError as error:
-                raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
+            table.save(file, form=form, per_image=per_image)
     if sheet is not None:
         save_figure(contact_sheet(restorers, pairs, table), sheet)
     if plot is not None:

@@ -7,44 +7,45 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import PATH, renamed_option
 from repix.errors import MissingExtraError
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the weight.")
+@click.argument("run", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Folder of the model.")
 @click.option("--name", help="Name on the card. [the recipe's]")
 @click.option("--description", help="A sentence on the card. [the recipe's]")
 @click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
-@click.option("--figures", multiple=True, type=click.Path(path_type=Path), help="Table of evaluate --csv; repeatable.")
+@click.option("--metrics", multiple=True, type=PATH, help="Table of evaluate --csv; repeatable.")
+@renamed_option("--figures", "--metrics")
 @click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
-@click.option("--int8", is_flag=True, help="Let the ONNX compute in int8: less than half the time on many CPUs.")
+@click.option("--int8", is_flag=True, help="Compute in int8: less than half the time on many CPUs.")
 def export(
     run: Path,
     output: Path,
     name: str | None,
     description: str | None,
     licence: str,
-    figures: tuple[Path, ...],
+    metrics: tuple[Path, ...],
     limits: tuple[str, ...],
     int8: bool,
 ) -> None:
-    """Make a weight (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
+    """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("train", "torch")
-    from repix.train.export import export as make_weight
+    from repix.train.export import export as make_model
     from repix.train.export import read_figures
 
-    metrics = [row for file in figures for row in read_figures(file)]
-    card = make_weight(
+    card = make_model(
         run,
         output,
         name=name,
         description=description,
         licence=licence,
-        metrics=metrics,
+        metrics=[row for table in metrics for row in read_figures(table)],
         limits=limits,
         int8=int8,
     )

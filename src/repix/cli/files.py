@@ -46,10 +46,11 @@ def run_over_files(work: Callable[[], Summary], verb: str) -> None:
 
 
 def say_failure(result: Result) -> None:
+    """Say at once why a file failed, above the progress bar."""
     if result.status == "failed":
         from tqdm import tqdm
 
-        tqdm.write(f"repix: {result.message}", file=sys.stderr)  # above the bar, not through it
+        tqdm.write(f"repix: {result.message}", file=sys.stderr)
 
 
 def _kinds(results: Sequence[Result]) -> str:

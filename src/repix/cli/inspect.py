@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import PATH
+
 
 @click.command()
-@click.argument("photo", type=click.Path(path_type=Path))
+@click.argument("photo", type=PATH)
 @click.option(
     "--show", required=True, metavar="VIEW", help="rain confidence stages attention features receptive-field signal"
 )
 @click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
-@click.option("--backbone", type=click.Path(path_type=Path), help="File of vgg16's, vgg19's or alexnet's weights.")
+@click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
 @click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The figure. [PHOTO.VIEW.png in this folder]")
-@click.option("--npz", type=click.Path(path_type=Path), help="Write the arrays there too.")
+@click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
+@click.option("--npz", type=PATH, help="Write the arrays there too.")
 def inspect(
     photo: Path,
     show: str,

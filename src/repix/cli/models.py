@@ -8,20 +8,20 @@ import click
 @click.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the weights that are there, or tell everything about one (NAME, or the path of a weight's folder)."""
+    """List the models that come with repix, or describe one (NAME, or the path of a model's folder)."""
     from repix.weights import find_card, list_cards, verify
 
     if name is None:
         cards = list_cards()
         for card in cards:
-            figures = "; ".join(
+            reached = "; ".join(
                 f"{row.data}: " + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
                 for row in card.metrics
             )
             click.echo(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
-            if figures:
-                click.echo(f"    {figures}")
-        click.echo(f"{len(cards)} weights; `repix models NAME` tells more" if cards else "no weights are installed")
+            if reached:
+                click.echo(f"    {reached}")
+        click.echo(f"{len(cards)} models; `repix models NAME` tells more" if cards else "no models are installed")
         return
     card, folder = find_card(name)
     verify(card, folder)
@@ -30,7 +30,7 @@ def models(name: str | None) -> None:
         "task": card.task,
         "works at": f"{card.size} px on the shorter side" if card.size else "",
         "labels": ", ".join(name for name, _ in card.palette or ()),
-        "pairs": f"{card.direction} where they lie side by side" if card.task.directed else "",
+        "pairs": f"{card.direction}, where both images of a pair are in one file" if card.task.directed else "",
         "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
         "licence": card.licence,
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",
@@ -44,7 +44,7 @@ def models(name: str | None) -> None:
             click.echo(f"  {key:<12}{value}")
     for title, lines in (
         (
-            "figures",
+            "metrics",
             [
                 f"{row.data} ({row.pictures} images): "
                 + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())

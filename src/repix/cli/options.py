@@ -1,14 +1,17 @@
-"""Options that several commands share, and what turns an option's text into a value."""
+"""Options that several commands share, values read from their text, and options of 0.1 that have new names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
 
 from repix.errors import InputError
+
+PATH = click.Path(path_type=Path)
 
 
 def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -48,6 +51,7 @@ def ray_address(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 def numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    """So many numbers with commas between them."""
     try:
         values = tuple(float(value) for value in text.split(","))
     except ValueError:
@@ -61,17 +65,36 @@ Command = Callable[..., None]
 
 
 def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Command], Command]:
-    """A hidden option of version 0.1, refused with the name that it has now."""
+    """An option of 0.1 that is an error now, which names the new one. `flag`: it took no value."""
 
     def refuse(context: click.Context, parameter: click.Parameter, value: object) -> None:
-        if value not in (None, False):
+        if value:
             raise click.UsageError(f"{old} is now {new}")
 
-    return click.option(old, hidden=True, expose_value=False, is_flag=flag, callback=refuse)
+    return click.option(old, is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=refuse)
+
+
+class Choice(click.Choice[str]):
+    """One of some words; words of 0.1 are an error that names the new ones.
+
+    Args:
+        choices: the words.
+        renamed: old word -> new word.
+    """
+
+    def __init__(self, choices: Sequence[str], *, renamed: Mapping[str, str]) -> None:
+        super().__init__(choices)
+        self._renamed = renamed
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See `click.Choice`."""
+        if value in self._renamed:
+            self.fail(f"{value} is now {self._renamed[value]}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
-    """What all commands that run a weight over files and folders have in common."""
+    """What all commands that run a model over files and folders have in common."""
     # click takes None for a default too
     chosen = click.option("-m", "--model", required=True, help=models)
     if model is not None:
@@ -80,14 +103,14 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
         chosen,
-        click.option("--compare", is_flag=True, help="Write NAME_compare.EXT too, of images: before | after."),
+        click.option("--compare", is_flag=True, help="Images: also write NAME_compare.EXT, before | after."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
-        click.option("--threads", type=click.IntRange(1), help="Threads on the CPU. [all cores]"),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]"),
         click.option("--format", metavar="EXT", help=formats),
         click.option(
-            "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger."
+            "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger images."
         ),
-        click.option("--overwrite", is_flag=True, help="Write results that are already there again."),
+        click.option("--overwrite", is_flag=True, help="Replace results that are already there."),
     )
 
     def add(command: Command) -> Command:

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import PATH
+
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the pairs.")
-@click.option("--severity", type=click.FloatRange(0, 1), help="0 drizzle to 1 storm. [drawn for each photo]")
-@click.option("--angle", type=click.FloatRange(-90, 90), help="Lean of the streaks, degrees. [drawn]")
-@click.option("--masks", type=click.Path(path_type=Path), help="Folder of streak masks to use in place of drawn rain.")
-@click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rains for each photo.")
+@click.option("-o", "--output", required=True, type=PATH, help="Folder for the pairs.")
+@click.option("--severity", type=click.FloatRange(0, 1), help="From 0, drizzle, to 1, storm. [random for each photo]")
+@click.option("--angle", type=click.FloatRange(-90, 90), help="Slant of the streaks in degrees, 0 is upright. [random]")
+@click.option("--masks", type=PATH, help="Folder of streak masks to use instead of synthetic rain.")
+@click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rainy images a photo.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
-@click.option("--layer", is_flag=True, help="Write the rain layer too, in DIR/layer.")
-@click.option("--format", default="png", show_default=True, help="What to write; jpg loses a little.")
+@click.option("--layer", is_flag=True, help="Also write the rain alone, in DIR/layer.")
+@click.option("--format", default="png", show_default=True, help="Kind of file to write; jpg loses a little.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there already.")
 def rain(
     photos: tuple[str, ...],

@@ -12,14 +12,14 @@ from repix.cli.options import file_options
 @file_options(
     names="NAME_MODEL.EXT, DIR_MODEL/",
     model=None,
-    models="facades-labels (photo to labels), facades-photo (labels to photo), or a weight's folder.",
+    models="facades-labels (photo to labels), facades-photo (labels to photo), or a model's folder.",
     formats="Write jpg, png, webp, tiff or avif. [as is; label maps of JPEG, AVIF, HEIC and GIF: png]",
 )
 @click.option(
     "--size",
     type=click.IntRange(0, 8192),
     metavar="N",
-    help="Shorter side at which the network works; results are scaled back. 0: the image's own. [the model's]",
+    help="Shorter side in pixels at which the model works; 0 for the image's own. [the model's]",
 )
 def translate(
     paths: tuple[str, ...],
@@ -33,13 +33,13 @@ def translate(
     overwrite: bool,
     size: int | None,
 ) -> None:
-    """Turn one kind of image into another, by a network that has learnt it from pairs (pix2pix).
+    """Turn one kind of image into another, with a model trained on pairs (pix2pix).
 
     PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg": the input alone, of any size.
-    Networks know their images at one scale only, so larger and smaller ones are worked on at the model's size and
-    scaled back: photos smoothly, label maps without mixing colours. Size, depth, transparency and EXIF stay; grey
-    images become coloured, and a colour profile is left out, because the new colours are sRGB. Inputs are never
-    changed, unless OUT says so and --overwrite is given.
+    A model knows its images at one size. Larger and smaller ones are scaled to that size, and the result is scaled
+    back: photos smoothly, label maps without mixing colours. Size, bit depth, transparency and EXIF stay. Grey images
+    become coloured, and a colour profile is left out, because the new colours are sRGB. Your files are never changed,
+    unless you name them as OUT and give --overwrite.
 
     \b
     repix translate house.jpg --model facades-labels

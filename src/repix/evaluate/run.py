@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from repix.data.pairs import Pair
+from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable
 from repix.infer.ensemble import VIEWS
@@ -103,6 +104,29 @@ def evaluate(
             found |= whole.values()
         means.append(replace(mean, values=mean.values | {name: found[name] for name in names if name in found}))
     return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
+
+
+def find_sets(
+    data: Sequence[Path], *, layout: str = "auto", folders: tuple[Path, Path] | None = None
+) -> dict[str, list[Pair]]:
+    """Pairs of each folder by a short name of it.
+
+    Args:
+        data: folders of pairs.
+        layout: as `find_pairs` has it.
+        folders: one more set, of a folder of degraded images and one of their ground truth; both may be one, to
+            measure what clean images lose.
+
+    Raises:
+        InputError: a folder without pairs.
+    """
+    short = len({folder.resolve().name for folder in data}) == len(data)
+    sets = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
+    if folders is not None:
+        lq, gt = (folder.resolve() for folder in folders)
+        name = f"{lq.name}, clean to itself" if lq == gt else "/".join(lq.parts[-2:])
+        sets[name] = find_pairs_in(*folders)
+    return sets
 
 
 def read_pair(pair: Pair, protocol: EvalProtocol) -> tuple[Image, Image]:

@@ -9,7 +9,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from repix.errors import InputError
+from repix.io.paths import atomic
 from repix.metrics import METRICS, PROTOCOLS
 
 _MEANS = (
@@ -138,6 +141,25 @@ class EvalTable:
         if per_image:
             report["images"] = [entry(row) for row in self.images]
         return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: Path, *, form: str, per_image: bool = False) -> None:
+        """Write the table in one of its forms (`text`, `markdown`, `latex`, `csv`, `json`), whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        text = {
+            "text": self.to_text,
+            "markdown": self.to_markdown,
+            "latex": self.to_latex,
+            "csv": self.to_csv,
+            "json": self.to_json,
+        }[form](per_image=per_image)
+        try:
+            with atomic(path) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def _cells(self, per_image: bool) -> list[list[str]]:
         """Header and rows as text: values in hundredths of a dB, those without a unit in ten-thousandths."""

@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repix.errors import WeightsError
-from repix.evaluate.run import PROTOCOLS, Protocol
-from repix.metrics import KNOWN_METRICS
+from repix.metrics import METRICS, PROTOCOLS
 from repix.models import create_model, model_class
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
@@ -191,9 +190,9 @@ def read_figures(path: Path) -> list[Figures]:
         found = [
             Figures(
                 data=row["data"],
-                pictures=int(row["pictures"]),
-                values={name: float(row[name]) for name in KNOWN_METRICS if row.get(name)},
-                protocol=PROTOCOLS[cast("Protocol", row["protocol"])],
+                pictures=int(row["images"]),
+                values={name: float(row[name]) for name in METRICS if row.get(name)},
+                protocol=PROTOCOLS[row["protocol"]].note,
             )
             for row in rows
         ]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,11 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 from repix.cli import main
 from repix.data.pairs import Pair, find_pairs
 from repix.errors import InputError
-from repix.evaluate.run import EvalTable, contact_sheet, evaluate, quality_plot
+from repix.evaluate.figures import contact_sheet, quality_plot
+from repix.evaluate.run import evaluate
+from repix.evaluate.table import EvalTable
 from repix.figures import save_figure
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, write_image
-from repix.metrics import psnr_y
+from repix.metrics import METRICS, psnr_y
 from repix.weights import ModelCard, Tiling, save_card
 
 Image = np.ndarray
@@ -45,12 +48,12 @@ def data(tmp_path: Path) -> Path:
 
 
 def by(table: EvalTable, model: str) -> dict[str | None, dict[str, float]]:
-    return {row.picture: dict(row.values) for row in (*table.pictures, *table.means) if row.model == model}
+    return {row.image: dict(row.values) for row in (*table.images, *table.means) if row.model == model}
 
 
-def test_means_over_pictures(data: Path) -> None:
+def test_means_are_over_images(data: Path) -> None:
     table = evaluate({"darker": darker}, find_pairs(data))
-    assert [(row.model, row.pictures) for row in table.means] == [("input", 3), ("darker", 3)]
+    assert [(row.model, row.images) for row in table.means] == [("input", 3), ("darker", 3)]
     rows = by(table, "input")
     assert rows[None]["psnr_y"] == pytest.approx(fmean(rows[name]["psnr_y"] for name in "012"))
     assert by(table, "darker")["0"]["psnr_y"] == math.inf  # the first image has no noise
@@ -110,27 +113,27 @@ def test_several_sets_and_halves(data: Path, tmp_path: Path) -> None:
 
 def test_formats(data: Path) -> None:
     table = evaluate({"a|b": darker}, {"set": find_pairs(data)}, metrics=["psnr_y", "ssim_y"])
-    rows = list(csv.DictReader(io.StringIO(table.to_csv(per_picture=True))))
+    rows = list(csv.DictReader(io.StringIO(table.to_csv(per_image=True))))
     assert len(rows) == 3 * 2 + 2
-    assert rows[-1]["picture"] == "mean"
+    assert rows[-1]["image"] == "mean"
     assert rows[-1]["protocol"] == "default"
     assert float(rows[-2]["psnr_y"]) == pytest.approx(by(table, "input")[None]["psnr_y"], abs=0.005)
     report = json.loads(table.to_json())
-    assert report["means"][0]["pictures"] == 3
+    assert report["means"][0]["images"] == 3
     assert report["means"][0]["ssim_y"] == by(table, "input")[None]["ssim_y"]
     assert report["means"][1]["psnr_y"] is None  # infinite
-    assert "pictures" not in report
-    assert len(json.loads(table.to_json(per_picture=True))["pictures"]) == 6
+    assert "images" not in report
+    assert len(json.loads(table.to_json(per_image=True))["images"]) == 6
     header, rule, *body = table.to_markdown().splitlines()
     assert header == "| data | model | images | psnr_y | ssim_y | s_per_mp |"
     assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
     assert body[1].startswith("| set | a\\|b | 3 | inf |")
     lines = table.to_text().splitlines()
-    assert lines[0].split() == ["data", "model", "pictures", "psnr_y", "ssim_y", "s_per_mp"]
+    assert lines[0].split() == ["data", "model", "images", "psnr_y", "ssim_y", "s_per_mp"]
     assert lines[-1] == table.note
 
 
-def test_course_protocol_squeezes(data: Path) -> None:
+def test_resize128_squeezes_before_the_network(data: Path) -> None:
     """An image that is one level brighter everywhere stays so, at another size."""
     seen = []
 
@@ -138,7 +141,7 @@ def test_course_protocol_squeezes(data: Path) -> None:
         seen.append(image.shape)
         return image
 
-    table = evaluate({"note": note}, find_pairs(data), metrics=["psnr_rgb", "ssim_rgb_7x7"], protocol="course")
+    table = evaluate({"note": note}, find_pairs(data), metrics=["psnr_rgb", "ssim_rgb_7x7"], protocol="resize128")
     assert set(seen) == {(128, 128, 3)}
     assert by(table, "input")["0"]["psnr_rgb"] == pytest.approx(20 * math.log10(255 / 10), abs=0.1)
     assert "squeezed to 128x128" in table.note
@@ -184,9 +187,9 @@ def test_contact_sheet_and_plot(data: Path, tmp_path: Path) -> None:
     labels = [panel.label for panel in sheet.panels]
     assert len(labels) == 4 * 4
     worst = min(
-        (row for row in table.pictures if row.model == "darker" and row.data == "set"), key=lambda r: r.values["psnr_y"]
+        (row for row in table.images if row.model == "darker" and row.data == "set"), key=lambda r: r.values["psnr_y"]
     )
-    assert labels[0] == f"set: {worst.picture} (worst)"
+    assert labels[0] == f"set: {worst.image} (worst)"
     assert labels[1].startswith("darker: psnr_y")
     crop, truth = sheet.panels[8].image, sheet.panels[11].image
     assert (crop == 200).any()  # the crop is where the rain is
@@ -239,9 +242,9 @@ def test_label_maps(tmp_path: Path) -> None:
     # wall: 300 of its 400 pixels, window: all; what is void in ground truth does not count
     assert rows[None]["mean_iou_pooled"] == pytest.approx((300 / 400 + 1) / 2)
     assert "nearest colour" in table.note
-    texts = list(csv.DictReader(io.StringIO(table.to_csv(per_picture=True))))
+    texts = list(csv.DictReader(io.StringIO(table.to_csv(per_image=True))))
     assert [row["mean_iou_pooled"] for row in texts if row["model"] == "t"] == ["", "", "0.8750"]
-    report = json.loads(table.to_json(per_picture=True))
+    report = json.loads(table.to_json(per_image=True))
     assert report["means"][1]["mean_iou_pooled"] == pytest.approx(0.875)
     sheet = contact_sheet({"t": translator()}, {"set": find_pairs(tmp_path / "set")}, table)
     assert sheet.panels[0].label == "set: 1 (worst)"  # L1 is worst where it is highest
@@ -279,7 +282,8 @@ def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPat
         def values(self) -> dict[str, float]:
             return {"kid_vgg16": sum(self.seen), "kid_vgg16_std": len(self.seen)}
 
-    monkeypatch.setattr("repix.evaluate.run.KernelDistance", Distance)
+    for name in ("kid_vgg16", "kid_vgg16_std"):
+        monkeypatch.setitem(METRICS, name, replace(METRICS[name], measure=Distance))  # type: ignore[arg-type]
     table = evaluate({"t": translator()}, find_pairs(data), backbone="vgg.pth")
     assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb", "kid_vgg16", "kid_vgg16_std")
     assert "kid_vgg16" not in by(table, "input")[None]
@@ -288,16 +292,18 @@ def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPat
     assert "kid_vgg16" not in by(table, "t")["0"]
     only = evaluate({"t": translator()}, find_pairs(data), metrics=["kid_vgg16"], backbone="vgg.pth")
     assert list(only.means[1].values) == ["kid_vgg16"]
-    with pytest.raises(InputError, match="no figure for one image"):
+    with pytest.raises(InputError, match="no value for a single image"):
         contact_sheet({"t": translator()}, {"data": find_pairs(data)}, only)
 
 
 def test_wrong_arguments(data: Path) -> None:
     pairs = find_pairs(data)
-    with pytest.raises(InputError, match="unknown metric 'psnr'"):
+    with pytest.raises(InputError, match=r"'psnr'; did you mean 'psnr_y'\? .* psnr_y and psnr_rgb do not compare"):
         evaluate({}, pairs, metrics=["psnr"])
-    with pytest.raises(InputError, match="unknown protocol"):
-        evaluate({}, pairs, protocol="other")
+    with pytest.raises(InputError, match="unknown metric 'lpip'; did you mean 'lpips'"):
+        evaluate({}, pairs, metrics=["lpip"])
+    with pytest.raises(InputError, match="unknown protocol 'papers'; did you mean 'paper'"):
+        evaluate({}, pairs, protocol="papers")
     with pytest.raises(InputError, match="no pairs in data"):
         evaluate({}, [])
     with pytest.raises(InputError, match="cannot be called 'input'"):
@@ -358,7 +364,7 @@ def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.C
     restorers = {str(weight): Restorer.from_pretrained(weight)}
     expected = evaluate(restorers, {"set": find_pairs(data)}, protocol="paper")
     for row, mean in zip(report["means"], expected.means, strict=True):
-        assert (row["data"], row["model"], row["pictures"]) == (mean.data, mean.model, mean.pictures)
+        assert (row["data"], row["model"], row["images"]) == (mean.data, mean.model, mean.images)
         assert row["psnr_rgb"] == (None if mean.values["psnr_rgb"] == math.inf else mean.values["psnr_rgb"])
     assert "Protocol paper" in capsys.readouterr().out
     assert len(list((tmp_path / "out").iterdir())) == 5
