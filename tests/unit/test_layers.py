@@ -17,6 +17,7 @@ ROOT = Path(repix.__file__).parent
 # the leaves import nothing of repix but `errors`
 ORDER = (
     "io",
+    "figures",
     "infer",
     "poisson",
     "degradations",
