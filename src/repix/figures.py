@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.errors import InputError, MissingExtraError
+from repix.errors import MissingExtraError
 from repix.io.files import atomic
 
 Floats = NDArray[np.float32]
@@ -93,8 +93,5 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         axes.set_ylabel(panel.axes[1])
         if panel.curves or panel.points:
             axes.legend(fontsize=8)
-    try:
-        with atomic(Path(path)) as temporary:
-            canvas.savefig(temporary, format="png", dpi=100)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with atomic(Path(path)) as temporary:
+        canvas.savefig(temporary, format="png", dpi=100)

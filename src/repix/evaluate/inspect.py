@@ -324,11 +324,8 @@ def save_arrays(figure: Figure, path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    try:
-        with atomic(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **figure.arrays)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with atomic(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **figure.arrays)
 
 
 def _floats(image: Pixels) -> Floats:

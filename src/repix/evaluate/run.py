@@ -90,8 +90,8 @@ def evaluate(
                     seconds = (time.perf_counter() - start) / megapixels
                 try:
                     values = measures.of_image(pred, gt)
-                    for metric, whole in pooled.get((data, model), ()):
-                        whole.add(measures.seen(metric, pred), measures.seen(metric, gt))
+                    for metric, one in pooled.get((data, model), ()):
+                        one.add(measures.seen(metric, pred), measures.seen(metric, gt))
                 except InputError as error:
                     raise InputError(f"{pair.lq}: {error}") from None
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
@@ -99,10 +99,10 @@ def evaluate(
     costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
     means = []
     for mean in _means(rows):
-        found = {}
-        for _, whole in pooled.get((mean.data, mean.model), ()):
-            found |= whole.values()
-        means.append(replace(mean, values=mean.values | {name: found[name] for name in names if name in found}))
+        whole: dict[str, float] = {}
+        for _, one in pooled.get((mean.data, mean.model), ()):
+            whole |= one.values()
+        means.append(replace(mean, values=mean.values | {name: whole[name] for name in names if name in whole}))
     return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
 
 

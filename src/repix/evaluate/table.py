@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repix.errors import InputError
-from repix.io.paths import atomic
+from repix.io.files import atomic
 from repix.metrics import METRICS, PROTOCOLS
 
 _MEANS = (
@@ -155,11 +154,8 @@ class EvalTable:
             "csv": self.to_csv,
             "json": self.to_json,
         }[form](per_image=per_image)
-        try:
-            with atomic(path) as temporary:
-                temporary.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
     def _cells(self, per_image: bool) -> list[list[str]]:
         """Header and rows as text: values in hundredths of a dB, those without a unit in ten-thousandths."""

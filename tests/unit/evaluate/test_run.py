@@ -393,4 +393,4 @@ def test_unwritable_table(data: Path, weight: Path, tmp_path: Path, capsys: pyte
     assert stopped.value.code == 2
     out = capsys.readouterr()
     assert "set/input" in out.out  # the figures are not lost
-    assert "table.csv cannot be written" in out.err
+    assert "table.csv: cannot be written" in out.err
