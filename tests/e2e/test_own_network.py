@@ -34,11 +34,11 @@ def test_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", "mine.yaml", "--set", "stages.0.steps=2", "--set", "data.workers=0", "--set", "data.hold_out=1")
 
     photo = Path("photos") / "0.png"
-    run("derain", str(photo), "--model", "runs/mine/weight", "-o", "dry.png")
+    run("derain", str(photo), "--model", "runs/mine/model", "-o", "dry.png")
     assert read_image("dry.png").pixels.shape == (96, 128, 3)
-    run("evaluate", "--model", "runs/mine/weight", "--lq", "photos", "--gt", "photos", "--json", "table.json")
+    run("evaluate", "--model", "runs/mine/model", "--lq", "photos", "--gt", "photos", "--json", "table.json")
     assert json.loads(Path("table.json").read_text())["means"][1]["psnr_rgb"] > 10
-    for view in ("stages", "receptive-field"):
-        model = "runs/mine/weight" if view == "stages" else "my_net.py:MyNet"
+    for view in ("recurrences", "receptive-field"):
+        model = "runs/mine/model" if view == "recurrences" else "my_net.py:MyNet"
         run("inspect", str(photo), "--show", view, "--model", model)
         assert read_image(f"0.{view}.png").pixels.std() > 5

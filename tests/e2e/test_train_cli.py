@@ -30,19 +30,19 @@ def test_from_photos_to_a_weight_that_derains(
     small += ["stages=[{steps: 4, batch: 2, patch: 32}]", "data.hold_out=1", f"data.pairs={tmp_path / 'pairs'}"]
     sets = [word for value in small for word in ("--set", value)]
     assert run("train", RECIPES / "own-pairs.yaml", *sets) == 0
-    weight = tmp_path / "runs" / "own-pairs" / "weight"
-    assert str(Path("runs") / "own-pairs" / "weight") in capsys.readouterr().out
+    weight = tmp_path / "runs" / "own-pairs" / "model"
+    assert str(Path("runs") / "own-pairs" / "model") in capsys.readouterr().out
     card, _ = find_card(weight)
     assert card.training["steps"] == 4
     assert set(card.files) == {"model.onnx", "model.safetensors"}
 
     table = tmp_path / "table.json"
-    figures = tmp_path / "table.csv"
-    words = ["--model", weight, "--data", tmp_path / "pairs", "--json", table, "--csv", figures]
+    csv = tmp_path / "table.csv"
+    words = ["--model", weight, "--data", tmp_path / "pairs", "--json", table, "--csv", csv]
     assert run("evaluate", *words) == 0
     means = json.loads(table.read_text())["means"]
     assert [row["model"] for row in means] == ["input", str(weight)]
-    assert means[1]["pictures"] == 4
+    assert means[1]["images"] == 4
     assert means[1]["psnr_y"] > 5
 
     words = [
@@ -53,8 +53,8 @@ def test_from_photos_to_a_weight_that_derains(
         "mine",
         "--description",
         "Ours.",
-        "--figures",
-        figures,
+        "--metrics",
+        csv,
         "--limit",
         "Barely trained.",
     ]

@@ -45,10 +45,10 @@ def test_a_recipe_shrunk_to_a_few_steps(
     assert run("train", RECIPES / f"{name}.yaml", *sets) == 0
     assert "repix translate" in capsys.readouterr().out
     folder = tmp_path / "runs" / name
-    assert {"curves.csv", "curves.png", "pictures", "best.ckpt", "weight"} <= {path.name for path in folder.iterdir()}
-    card, _ = find_card(folder / "weight")
+    assert {"curves.csv", "curves.png", "pictures", "best.ckpt", "model"} <= {path.name for path in folder.iterdir()}
+    card, _ = find_card(folder / "model")
     assert card.task is TRANSLATE
     pyvips.Image.black(45, 30, bands=3).cast("uchar").write_to_file("in.png")
-    assert run("translate", "in.png", "-o", "out.png", "--model", folder / "weight") == 0
+    assert run("translate", "in.png", "-o", "out.png", "--model", folder / "model") == 0
     out = pyvips.Image.new_from_file("out.png")
     assert (out.width, out.height) == (45, 30)

@@ -6,18 +6,25 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import PATH
+from repix.cli.options import PATH, Choice
+
+VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "features", "signal")
 
 
 @click.command()
 @click.argument("photo", type=PATH)
 @click.option(
-    "--show", required=True, metavar="VIEW", help="rain confidence stages attention features receptive-field signal"
+    "--show",
+    required=True,
+    type=Choice(VIEWS, renamed={"confidence": "uncertainty", "stages": "recurrences"}),
+    help="What to look at.",
 )
-@click.option("--model", metavar="NAME", help="A weight, an untrained network, or vgg16, vgg19, alexnet.")
+@click.option("--model", metavar="NAME", help="A model, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
-@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
+@click.option(
+    "--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels."
+)
 @click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
 @click.option("--npz", type=PATH, help="Write the arrays there too.")
 def inspect(
@@ -32,10 +39,14 @@ def inspect(
 ) -> None:
     """Look into a network: one labelled figure.
 
+    rain: what the network takes away. uncertainty: where its estimate is probably wrong. recurrences: its estimate
+    after each pass, of a progressive network. attention: where it sees rain. receptive-field: how far it sees.
+    features: what a layer makes of the image. signal: how depth weakens the signal in untrained networks.
+
     \b
     repix inspect photo.jpg --show rain
-    repix inspect photo.jpg --show confidence
-    repix inspect photo.jpg --show stages --model prenet
+    repix inspect photo.jpg --show uncertainty
+    repix inspect photo.jpg --show recurrences --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """
     from repix.evaluate.inspect import inspect as look

@@ -1,4 +1,4 @@
-"""Look into a network: the rain it takes away, its stages, its attention, its features, how far it sees, its signal.
+"""Look into a network: what it takes away, its recurrences, attention, features, uncertainty, receptive field, signal.
 
 Each function gives a `Figure`: panels to draw, and the arrays behind them.
 """
@@ -30,11 +30,11 @@ _MOST_MAPS = 64
 
 
 def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
-    """The torch network of a weight (a shipped name or a folder), or, untrained and seeded, of a name in `MODELS` or
+    """The torch network of a model (a shipped name or a folder), or, untrained and seeded, of a name in `MODELS` or
     `"my_file.py:MyNet"`.
 
     Raises:
-        WeightsError: no such weight, or one without safetensors.
+        WeightsError: no such model, or one without safetensors.
     """
     name = os.fspath(name_or_path)
     try:
@@ -77,20 +77,20 @@ def rain(net: nn.Module, image: Pixels) -> Figure:
     )
 
 
-def stages(net: nn.Module, image: Pixels) -> Figure:
-    """Each step of a progressive network.
+def recurrences(net: nn.Module, image: Pixels) -> Figure:
+    """The estimate of each recurrence of a progressive network.
 
     Raises:
-        InputError: a network of one stage.
+        InputError: a network that estimates once.
     """
     x, size = _padded(net, image)
     prediction = _predict(net, x)
     if not prediction.stages:
-        raise InputError("this network has one stage only; prenet and progressive_spanet have several")
-    found = [_cropped(stage, size) for stage in (*prediction.stages, prediction.pred)]
+        raise InputError("this network estimates once, without recurrences; prenet and progressive_spanet have several")
+    found = [_cropped(estimate, size) for estimate in (*prediction.stages, prediction.pred)]
     panels = [Panel("input", _shown(_cropped(x, size)))]
-    panels += [Panel(f"stage {number}", _shown(stage)) for number, stage in enumerate(found, start=1)]
-    return Figure("stages", panels, arrays={"stages": np.stack(found)})
+    panels += [Panel(f"recurrence {number}", _shown(estimate)) for number, estimate in enumerate(found, start=1)]
+    return Figure("recurrences", panels, arrays={"recurrences": np.stack(found)})
 
 
 def attention(net: nn.Module, image: Pixels) -> Figure:
@@ -104,12 +104,12 @@ def attention(net: nn.Module, image: Pixels) -> Figure:
     if mask is None:
         raise InputError("this network has no attention map; spanet and progressive_spanet have one")
     plane = _cropped(mask, size)[..., 0]
-    picture = _cropped(x, size)
-    grey = picture.mean(axis=2, keepdims=True)
+    whole = _cropped(x, size)
+    grey = whole.mean(axis=2, keepdims=True)
     over = grey * (1 - plane[..., None]) + plane[..., None] * np.array((1.0, 0.2, 0.0), np.float32)
     return Figure(
         "attention",
-        [Panel("input", _shown(picture)), Panel("attention", plane), Panel("over the image", _shown(over))],
+        [Panel("input", _shown(whole)), Panel("attention", plane), Panel("over the image", _shown(over))],
         arrays={"attention": plane},
     )
 
@@ -149,9 +149,9 @@ def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
     return Figure(f"features of {layer}{more}", shown, arrays={"features": maps})
 
 
-def confidence(net: nn.Module, image: Pixels) -> Figure:
-    """Seen or guessed: where the estimate is probably wrong, by how much the network disagrees with itself under
-    mirrors and shifts (`repix.infer.uncertainty`).
+def uncertainty(net: nn.Module, image: Pixels) -> Figure:
+    """Where the estimate is probably wrong: how much estimates of mirrored and shifted copies differ
+    (`repix.infer.uncertainty`).
 
     Args:
         net: (N, 3, H, W) -> the same.
@@ -160,16 +160,15 @@ def confidence(net: nn.Module, image: Pixels) -> Figure:
     x = np.ascontiguousarray(_floats(image).transpose(2, 0, 1)[None])
     views = estimates(TorchBackend(net).run, x, multiple_of=int(getattr(net, "multiple_of", 1)))
     error = expected_error(views) * np.float32(255)
-    picture = _shown(_floats(image))
     estimate = views[0].transpose(1, 2, 0)
     return Figure(
-        "confidence",
+        "uncertainty",
         [
-            Panel("input", picture),
+            Panel("input", _shown(_floats(image))),
             Panel("estimate", _shown(estimate)),
-            Panel(f"expected error in grey levels, {error.mean():.1f} on average", error),
+            Panel(f"uncertainty in grey levels, {error.mean():.1f} on average", error),
         ],
-        arrays={"expected_error": error, "estimate": estimate},
+        arrays={"uncertainty": error, "estimate": estimate},
     )
 
 
@@ -275,9 +274,9 @@ def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
 
 SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
     "rain": rain,
-    "stages": stages,
+    "uncertainty": uncertainty,
+    "recurrences": recurrences,
     "attention": attention,
-    "confidence": confidence,
     "receptive-field": receptive_field,
 }
 
@@ -351,8 +350,8 @@ def _predict(net: nn.Module, x: Tensor) -> Prediction:
         return learn(x) if learn is not None else Prediction(net(x))
 
 
-def _shown(picture: Floats) -> NDArray[np.uint8]:
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+def _shown(image: Floats) -> NDArray[np.uint8]:
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _radius(plane: Floats) -> int:

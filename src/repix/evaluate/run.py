@@ -101,7 +101,7 @@ def evaluate(
     for mean in _means(rows):
         whole: dict[str, float] = {}
         for _, one in pooled.get((mean.data, mean.model), ()):
-            whole |= one.values()
+            whole.update(one.values())
         means.append(replace(mean, values=mean.values | {name: whole[name] for name in names if name in whole}))
     return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from repix.cli import main
+from repix.cli.inspect import VIEWS
 from repix.errors import InputError, WeightsError
 from repix.evaluate import inspect as looking
 from repix.io.image import Picture, read_image, write_image
@@ -47,35 +48,35 @@ def test_rain(flat: Any) -> None:
     np.testing.assert_array_equal(seen.panels[0].image, flat)
 
 
-def test_confidence(photo: Any) -> None:
+def test_uncertainty(photo: Any) -> None:
     net = Darker()
-    seen = looking.confidence(net, photo)
-    error = seen.arrays["expected_error"]
+    seen = looking.uncertainty(net, photo)
+    error = seen.arrays["uncertainty"]
     assert error.shape == photo.shape[:2]
     # a box is the same in every mirror and shift, except at the frame that a shift moves
     assert error[15:-15, 15:-15].max() < 0.01
     with torch.no_grad():
         net.box.weight[..., 0] += 0.1  # to one side: mirrored, it is another network
-    lopsided = looking.confidence(net, photo).arrays["expected_error"]
+    lopsided = looking.uncertainty(net, photo).arrays["uncertainty"]
     assert lopsided[15:-15, 15:-15].mean() > 1
-    assert [panel.label.split()[0] for panel in seen.panels] == ["input", "estimate", "expected"]
+    assert [panel.label.split()[0] for panel in seen.panels] == ["input", "estimate", "uncertainty"]
     np.testing.assert_array_equal(seen.panels[0].image, photo)
 
 
-def test_stages_and_attention(photo: Any) -> None:
+def test_recurrences_and_attention(photo: Any) -> None:
     net = create_model("progressive_spanet", channels=4).eval()
-    seen = looking.stages(net, photo)
-    assert seen.arrays["stages"].shape == (3, *photo.shape)
-    assert [panel.label for panel in seen.panels] == ["input", "stage 1", "stage 2", "stage 3"]
+    seen = looking.recurrences(net, photo)
+    assert seen.arrays["recurrences"].shape == (3, *photo.shape)
+    assert [panel.label for panel in seen.panels] == ["input", *(f"recurrence {number}" for number in (1, 2, 3))]
     x = torch.from_numpy(photo / np.float32(255)).permute(2, 0, 1)[None]
     with torch.no_grad():
         prediction = net.forward_train(x)
-    np.testing.assert_allclose(seen.arrays["stages"][-1], prediction.pred[0].permute(1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(seen.arrays["recurrences"][-1], prediction.pred[0].permute(1, 2, 0), atol=1e-6)
     mask = looking.attention(net, photo).arrays["attention"]
     np.testing.assert_allclose(mask, prediction.mask[0, 0], atol=1e-6)
     resnet = create_model("resnet", channels=4, blocks=1).eval()
-    with pytest.raises(InputError, match="one stage only"):
-        looking.stages(resnet, photo)
+    with pytest.raises(InputError, match="estimates once"):
+        looking.recurrences(resnet, photo)
     with pytest.raises(InputError, match="no attention map"):
         looking.attention(resnet, photo)
 
@@ -157,7 +158,6 @@ def test_command_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--show", "everything"], "choose rain, stages, attention"),
         (["--show", "features", "--model", "resnet"], "name a layer"),
         (["--show", "features", "--model", "vgg16", "--layer", "conv"], "layers are numbers"),
         (
@@ -184,3 +184,7 @@ def test_command_line_errors(
     assert message in error
     assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png"]
+
+
+def test_the_command_offers_all_views() -> None:
+    assert set(VIEWS) == {*looking.SHOWN, "features", "signal"}
