@@ -22,9 +22,7 @@ VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "
 @click.option("--model", metavar="NAME", help="A model, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
-@click.option(
-    "--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels."
-)
+@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
 @click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
 @click.option("--npz", type=PATH, help="Write the arrays there too.")
 def inspect(

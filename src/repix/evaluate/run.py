@@ -102,7 +102,7 @@ def evaluate(
         whole: dict[str, float] = {}
         for _, one in pooled.get((mean.data, mean.model), ()):
             whole.update(one.values())
-        means.append(replace(mean, values=mean.values | {name: whole[name] for name in names if name in whole}))
+        means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in names if name in whole}}))
     return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
 
 
