@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from repix.errors import MissingExtraError
+from repix._types import require
 
 
 @click.command("app")
@@ -38,14 +38,12 @@ def app(
 
     Only this machine reaches it, and it loads nothing from the internet. Ctrl-C ends it.
     """
-    import importlib.util
     import ipaddress
     import signal
 
-    if importlib.util.find_spec("gradio") is None:
-        raise MissingExtraError("app", "gradio")
-    from repix.app.ui import serve
+    require("app")
     from repix.app.server import Options
+    from repix.app.ui import serve
 
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"]),
     default="import",
     show_default=True,
+    help="import keeps SOURCE's detail, mixed the stronger of both images'; the last four change SOURCE alone.",
 )
 @click.option("--gain", default="1.5,0.5,0.5", show_default=True, metavar="R,G,B", help="For colour: factors.")
 @click.option("--alpha", type=float, default=0.2, show_default=True, help="For illumination: gradients above shrink.")

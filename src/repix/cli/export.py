@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from repix._types import require
 from repix.cli.options import PATH, renamed_option
-from repix.errors import MissingExtraError
 
 
 @click.command()
@@ -32,10 +32,7 @@ def export(
     int8: bool,
 ) -> None:
     """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
-    import importlib.util
-
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError("train", "torch")
+    require("train", "torch")
     from repix.train.export import export as make_model
     from repix.train.export import read_figures
 

@@ -71,7 +71,8 @@ def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Comma
         if value:
             raise click.UsageError(f"{old} is now {new}")
 
-    return click.option(old, is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=refuse)
+    # click takes an explicit False for an option whose value may be left out
+    return click.option(old, is_flag=flag or None, hidden=True, expose_value=False, is_eager=True, callback=refuse)
 
 
 class Choice(click.Choice[str]):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from repix._types import require
 from repix.cli.options import PATH
-from repix.errors import MissingExtraError
 
 
 @click.command()
@@ -24,11 +24,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     repix train recipes/repixnet.yaml --resume
     tensorboard --logdir runs
     """
-    import importlib.util
-
-    for module in ("torch", "lightning", "yaml"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("train", module)
+    require("train")
     from repix.train.export import export as make_model
     from repix.train.loop import is_main_process
     from repix.train.loop import train as run

@@ -1,0 +1,78 @@
+"""Options, and what becomes of those of 0.1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from repix.cli import group, options
+from repix.cli.options import ray_address, seconds, strength_or_auto
+from repix.metrics import PROTOCOLS
+
+HERE = click.Context(group), click.Option(["--option"])
+
+
+@pytest.mark.parametrize(
+    ("old", "message"),
+    [
+        ("derain a.mp4 --steady", "--steady is now --deflicker"),
+        ("blend a.png b.png --at 3,4", "--at is now --offset"),
+        ("blend a.png b.png --at=-3,4", "--at is now --offset"),
+        ("evaluate --data a --per-picture", "--per-picture is now --per-image"),
+        ("evaluate --data a --protocol course", "course is now resize128"),
+        ("export run -o out --figures table.csv", "--figures is now --metrics"),
+        ("inspect a.png --show confidence", "confidence is now uncertainty"),
+        ("inspect a.png --show stages", "stages is now recurrences"),
+    ],
+)
+def test_an_option_of_version_0_1_names_the_new_one(old: str, message: str) -> None:
+    done = CliRunner().invoke(group, old.split())
+    assert done.exit_code == 2
+    assert message in done.output.splitlines()[-1]
+    command, *_ = old.split()
+    offered = CliRunner().invoke(group, [command, "--help"]).output
+    assert message.split()[0] not in offered.replace("training stages", "").split()
+
+
+def test_every_protocol_is_offered() -> None:
+    (option,) = (one for one in group.commands["evaluate"].params if one.name == "protocol")
+    assert isinstance(option.type, click.Choice)
+    assert set(option.type.choices) == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("text", ["90", "1:30", "0:01:30.0", None])
+def test_times_are_seconds(text: str | None) -> None:
+    assert seconds(*HERE, text) == (None if text is None else 90)
+
+
+@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-1", "inf", ""])
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="not a time"):
+        seconds(*HERE, text)
+
+
+@pytest.mark.parametrize("text", ["2", "-0.1", "much", "nan"])
+def test_what_is_no_strength_is_told(text: str) -> None:
+    assert strength_or_auto(*HERE, "auto") == "auto"
+    assert strength_or_auto(*HERE, "0.38") == 0.38
+    with pytest.raises(click.BadParameter, match="from 0 to 1 nor auto"):
+        strength_or_auto(*HERE, text)
+
+
+def test_a_cluster_is_host_and_port() -> None:
+    assert [ray_address(*HERE, text) for text in (None, "", "auto", "node:6379")] == [None, "", "auto", "node:6379"]
+    with pytest.raises(click.BadParameter, match="HOST:PORT"):
+        ray_address(*HERE, "photos/a.jpg")
+
+
+def test_every_command_has_a_file_and_every_option_a_sentence() -> None:
+    files = {path.stem for path in Path(options.__file__).parent.glob("*.py")}
+    assert set(group.commands) == files - {"__init__", "options", "files"}
+    for name, command in group.commands.items():
+        assert command.help, name
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.help, f"{name} {option.name}"
