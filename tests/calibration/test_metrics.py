@@ -18,7 +18,7 @@ from repix.tasks import DERAIN
 RNG = np.random.default_rng(7)
 
 
-def pictures(kind: str, height: int = 45, width: int = 38) -> tuple[np.ndarray, np.ndarray]:
+def image_pair(kind: str, height: int = 45, width: int = 38) -> tuple[np.ndarray, np.ndarray]:
     """Smooth, noisy, flat and saturated pairs."""
     yy, xx = np.mgrid[:height, :width]
     waves = np.stack([np.sin(xx / (3 + c)) * np.cos(yy / (5 + c)) for c in range(3)], axis=-1)
@@ -62,8 +62,8 @@ def wang_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", ["smooth", "noisy", "flat", "saturated"])
-def test_against_the_matlab_formulas(kind: str) -> None:
-    pred, gt = pictures(kind)
+def test_psnr_and_ssim_are_matlabs(kind: str) -> None:
+    pred, gt = image_pair(kind)
     assert psnr_y(pred, gt) == pytest.approx(matlab_psnr(matlab_y(pred), matlab_y(gt)), abs=1e-9)
     assert psnr_rgb(pred, gt) == pytest.approx(matlab_psnr(pred / 255.0, gt / 255.0), abs=1e-9)
     assert ssim_y(pred, gt) == pytest.approx(wang_ssim(matlab_y(pred), matlab_y(gt)), abs=1e-9)
@@ -71,9 +71,9 @@ def test_against_the_matlab_formulas(kind: str) -> None:
     assert ssim_rgb(pred, gt) == pytest.approx(np.mean(channels), abs=1e-9)
 
 
-def test_uniform_ssim() -> None:
+def test_ssim_rgb_7x7_is_wangs_formula_over_plain_windows() -> None:
     """Wang's formula over plain 7×7 windows, with the sample's (co)variances."""
-    pred, gt = pictures("noisy", 12, 11)
+    pred, gt = image_pair("noisy", 12, 11)
     found = []
     for y in range(12 - 6):
         for x in range(11 - 6):
@@ -88,7 +88,7 @@ def test_uniform_ssim() -> None:
         ssim_rgb_7x7(pred[:6], gt[:6])
 
 
-def test_known_values() -> None:
+def test_psnr_of_a_known_difference() -> None:
     """White against a grey ten levels darker: the luma differs by 10·219/255."""
     white = np.full((16, 16, 3), 255, np.uint8)
     grey = white - 10
@@ -98,17 +98,17 @@ def test_known_values() -> None:
 
 
 @pytest.mark.parametrize("name", DERAIN.metrics)
-def test_types_agree(name: str) -> None:
-    pred, gt = pictures("noisy")
-    figure = METRICS[name].measure(pred, gt)
-    assert METRICS[name].measure(pred.astype(np.uint16) * 257, gt) == pytest.approx(figure, abs=1e-9)
-    assert METRICS[name].measure((pred / 255.0).astype(np.float64), gt) == pytest.approx(figure, abs=1e-9)
+def test_8_bit_16_bit_and_float_have_the_same_value(name: str) -> None:
+    pred, gt = image_pair("noisy")
+    value = METRICS[name].measure(pred, gt)
+    assert METRICS[name].measure(pred.astype(np.uint16) * 257, gt) == pytest.approx(value, abs=1e-9)
+    assert METRICS[name].measure((pred / 255.0).astype(np.float64), gt) == pytest.approx(value, abs=1e-9)
     assert METRICS[name].measure(gt, gt) == (math.inf if name.startswith("psnr") else pytest.approx(1.0))
 
 
 @pytest.mark.parametrize("name", DERAIN.metrics)
-def test_bad_input(name: str) -> None:
-    pred, gt = pictures("noisy")
+def test_wrong_shapes_and_types_are_refused(name: str) -> None:
+    pred, gt = image_pair("noisy")
     with pytest.raises(InputError, match=r"shapes \(45, 38, 3\) and \(44, 38, 3\)"):
         METRICS[name].measure(pred, gt[1:])
     with pytest.raises(InputError, match="expected uint8, uint16 or float"):
@@ -122,8 +122,8 @@ BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"
 
 
 @pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
-def test_lpips_on_the_authors_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures that LPIPS' readme gives for its three images; the weights come from the torch hub's cache."""
+def test_lpips_on_the_authors_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values that LPIPS' readme gives for its three images; the weights come from the torch hub's cache."""
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     shutil.copy(BACKBONES / "alexnet_features.pth", checkpoints / "alexnet-owt-7be5be79.pth")

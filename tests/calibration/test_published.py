@@ -1,4 +1,4 @@
-"""PReNet's published weights, through the whole of `evaluate`, against figures committed by benchmarks/published.py.
+"""PReNet's published weights, through the whole of `evaluate`, against values committed by benchmarks/published.py.
 
 The benchmark measures all images, without `Restorer`; here it is five of each set.
 """
@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not (DATA / "peers" / "PReNet").is_dir(), reason="../shared/data/peers/PReNet is absent")
 @pytest.mark.parametrize("key", PAPER, ids="-".join)
-def test_five_pictures(key: tuple[str, str]) -> None:
+def test_five_images_have_the_committed_values(key: tuple[str, str]) -> None:
     name, weights = key
     pairs = find_pairs_in(DATA / name / "rainy", DATA / "Rain100L")[:5]
     restorer = Restorer(TorchBackend(load_published(DATA / "peers" / "PReNet" / name / f"{weights}.pth")))
@@ -57,13 +57,13 @@ def test_five_pictures(key: tuple[str, str]) -> None:
     reference = {row["picture"]: row for row in committed(key)}
     measured = {row.image: row.values for row in table.images if row.model == weights}
     assert len(measured) == 5
-    for picture, values in measured.items():
-        assert values["psnr_y"] == pytest.approx(float(reference[str(picture)]["psnr_y"]), abs=0.005)
-        assert values["ssim_y"] == pytest.approx(float(reference[str(picture)]["ssim_y"]), abs=0.0002)
+    for image, values in measured.items():
+        assert values["psnr_y"] == pytest.approx(float(reference[str(image)]["psnr_y"]), abs=0.005)
+        assert values["ssim_y"] == pytest.approx(float(reference[str(image)]["ssim_y"]), abs=0.0002)
 
 
 @pytest.mark.parametrize("key", PAPER, ids="-".join)
-def test_committed_figures_meet_the_paper(key: tuple[str, str]) -> None:
+def test_committed_values_meet_the_paper(key: tuple[str, str]) -> None:
     """All images, whole; the file is written by benchmarks/published.py."""
     found = committed(key)
     assert len({row["picture"] for row in found}) == len(found) == 100

@@ -1,4 +1,4 @@
-"""Translation's figures against plain loops over their definitions."""
+"""Translation's metrics against plain loops over their definitions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def labels(*shape: int, classes: int = 5) -> np.ndarray:
     return RNG.integers(0, classes, shape).astype(np.uint8)
 
 
-def test_l1_is_the_courses() -> None:
+def test_l1_is_torchs_on_images_from_minus_1_to_1() -> None:
     """As torch.nn.L1Loss on images that were scaled to [-1, 1]."""
     pred, gt = RNG.integers(0, 256, (2, 9, 7, 3)).astype(np.uint8)
-    scaled = [torch.from_numpy(picture / 255).permute(2, 0, 1) * 2 - 1 for picture in (pred, gt)]
+    scaled = [torch.from_numpy(image / 255).permute(2, 0, 1) * 2 - 1 for image in (pred, gt)]
     assert l1_pm1(pred, gt) == pytest.approx(float(torch.nn.L1Loss()(*scaled)), abs=1e-9)
     assert l1_pm1(np.zeros_like(gt), np.full_like(gt, 255)) == pytest.approx(2.0)
     assert l1_pm1(pred.astype(np.uint16) * 257, gt) == pytest.approx(l1_pm1(pred, gt))
@@ -32,7 +32,7 @@ def test_l1_is_the_courses() -> None:
         l1_pm1(pred, gt[1:])
 
 
-def test_label_accuracy() -> None:
+def test_label_accuracy_leaves_void_out() -> None:
     gt = np.array([[0, 1, 2], [3, 3, 3]], np.uint8)
     pred = np.array([[0, 1, 1], [3, 0, 1]], np.uint8)
     assert label_accuracy(pred, gt) == 3 / 6
@@ -43,20 +43,20 @@ def test_label_accuracy() -> None:
 
 
 @pytest.mark.parametrize("void", [None, 4, 0])
-def test_mean_iou_of_all_pictures_together(void: int | None) -> None:
+def test_mean_iou_is_of_all_images_together(void: int | None) -> None:
     """Six classes of which one is nowhere; one image more than half void."""
-    pictures = [
+    images = [
         (labels(7, 9), labels(7, 9)),
         (labels(4, 3), labels(4, 3)),
         (labels(5, 5), np.full((5, 5), 4, np.uint8)),
     ]
     measure = MeanIoU(6, void=void)
-    for pred, gt in pictures:
+    for pred, gt in images:
         measure.add(pred, gt)
     shares = []
     for label in range(6):
         both = either = 0
-        for pred, gt in pictures:
+        for pred, gt in images:
             for a, b in zip(pred.flat, gt.flat, strict=True):
                 if b != void:
                     both += int(a == b == label)
@@ -67,7 +67,7 @@ def test_mean_iou_of_all_pictures_together(void: int | None) -> None:
     assert measure.values() == {"mean_iou_pooled": pytest.approx(np.mean(shares), abs=1e-6)}
 
 
-def test_mean_iou_of_perfect_and_void_pictures() -> None:
+def test_mean_iou_of_perfect_and_void_images() -> None:
     perfect, nothing = MeanIoU(3), MeanIoU(3, void=2)
     perfect.add(np.ones((2, 2), np.uint8), np.ones((2, 2), np.uint8))
     assert perfect.values()["mean_iou_pooled"] == 1
@@ -93,8 +93,8 @@ def squared_mmd(xs: np.ndarray, ys: np.ndarray) -> float:
 class Means:
     """Takes the means of the channels for features."""
 
-    def __call__(self, picture: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(picture.mean((0, 1), keepdims=True)[0] / 255).float()
+    def __call__(self, image: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(image.mean((0, 1), keepdims=True)[0] / 255).float()
 
     of_ground_truth = __call__
 
@@ -119,7 +119,7 @@ def test_kernel_distance_against_its_equation(monkeypatch: pytest.MonkeyPatch) -
         measure.add(preds[0, :15], gts[0, :15])
 
 
-def test_kernel_distance_over_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_distance_is_near_0_within_a_crowd_and_large_between_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Near 0 between halves of one crowd, and far more between two."""
     monkeypatch.setattr(metrics, "_vgg16", lambda weights: Means())
     same, other = KernelDistance(), KernelDistance()
@@ -157,12 +157,12 @@ def test_kernel_distance_is_of_100_subsets_of_50(monkeypatch: pytest.MonkeyPatch
 def test_features_are_vggs(monkeypatch: pytest.MonkeyPatch) -> None:
     """relu5_3, pooled: 512 numbers, none below 0, and the ground truth's are taken once for all models."""
     network = metrics._Vgg16(str(VGG16))
-    picture = RNG.integers(0, 256, (32, 40, 3)).astype(np.uint8)
-    found = network.of_ground_truth(picture)
+    image = RNG.integers(0, 256, (32, 40, 3)).astype(np.uint8)
+    found = network.of_ground_truth(image)
     assert found.shape == (1, 512)
     assert found.min() >= 0
     assert found.std() > 0
-    assert network.of_ground_truth(picture) is found
-    torch.testing.assert_close(network(picture.astype(np.uint16) * 257), found)
+    assert network.of_ground_truth(image) is found
+    torch.testing.assert_close(network(image.astype(np.uint16) * 257), found)
     with pytest.raises(WeightsError):
         KernelDistance(VGG16.with_name("alexnet_features.pth"))

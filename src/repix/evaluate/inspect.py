@@ -289,7 +289,7 @@ def inspect(
     layer: str | None = None,
     backbone: str | Path | None = None,
 ) -> Figure:
-    """One of the views by its name on the command line.
+    """What `repix inspect --show` names.
 
     Args:
         show: a key of `SHOWN`, or `features` or `signal`.
@@ -299,7 +299,7 @@ def inspect(
         backbone: for a backbone, the file of its weights.
 
     Raises:
-        InputError: an unknown view, or one that the network doesn't have.
+        InputError: an unknown name, or something that the network doesn't have.
     """
     if show == "signal":
         return signal(image)

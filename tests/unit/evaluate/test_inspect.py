@@ -148,9 +148,9 @@ def test_command_line(
         main(["inspect", "photo.png", "--show", "rain", "--model", "resnet", "--size", "40", "--npz", "a/rain.npz"])
     assert stopped.value.code == 0
     assert "photo.rain.png" in capsys.readouterr().out
-    figure = read_image("photo.rain.png").pixels
-    assert figure.shape[1] > figure.shape[0] > 200
-    assert figure.std() > 10
+    drawn = read_image("photo.rain.png").pixels
+    assert drawn.shape[1] > drawn.shape[0] > 200
+    assert drawn.std() > 10
     with np.load("a/rain.npz") as arrays:
         assert arrays["rain"].shape == (40, 40, 3)
 

@@ -1,4 +1,4 @@
-"""One table over sets, models and images; averages over images; both protocols."""
+"""One table over sets, models and images; means over images; the protocols."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_means_are_over_images(data: Path) -> None:
         assert (row.seconds_per_megapixel is None) == (row.model == "input")
 
 
-def test_each_model_sees_the_file(data: Path) -> None:
+def test_a_model_sees_the_images_of_the_files(data: Path) -> None:
     seen: list[tuple[tuple[int, ...], np.dtype]] = []
 
     def note(image: Image) -> Image:
@@ -83,7 +83,7 @@ class Brighter:
         return x + np.float32(0.7 / 255)
 
 
-def test_paper_protocol_truncates(tmp_path: Path) -> None:
+def test_protocol_paper_truncates(tmp_path: Path) -> None:
     """Rounding is one level off, truncation right."""
     gt = np.full((16, 16, 3), 100, np.uint8)
     write_image(tmp_path / "input" / "a.png", Picture(gt))
@@ -96,7 +96,7 @@ def test_paper_protocol_truncates(tmp_path: Path) -> None:
     assert "truncated" in truncated.note
 
 
-def test_several_sets_and_halves(data: Path, tmp_path: Path) -> None:
+def test_several_sets_and_pairs_in_one_file(data: Path, tmp_path: Path) -> None:
     both = np.hstack([np.full((16, 16, 3), 110, np.uint8), np.full((16, 16, 3), 100, np.uint8)])
     write_image(tmp_path / "sides" / "1.png", Picture(both))
     sets = {"files": find_pairs(data), "halves": find_pairs(tmp_path / "sides")}
@@ -111,7 +111,7 @@ def test_several_sets_and_halves(data: Path, tmp_path: Path) -> None:
     assert table.means[3].values["psnr_rgb"] == math.inf
 
 
-def test_formats(data: Path) -> None:
+def test_the_forms_of_a_table(data: Path) -> None:
     table = evaluate({"a|b": darker}, {"set": find_pairs(data)}, metrics=["psnr_y", "ssim_y"])
     rows = list(csv.DictReader(io.StringIO(table.to_csv(per_image=True))))
     assert len(rows) == 3 * 2 + 2
@@ -128,6 +128,14 @@ def test_formats(data: Path) -> None:
     assert header == "| data | model | images | psnr_y | ssim_y | s_per_mp |"
     assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
     assert body[1].startswith("| set | a\\|b | 3 | inf |")
+    latex = table.to_latex().splitlines()
+    assert latex[:3] == [
+        f"% {table.note}",
+        r"\begin{tabular}{llrrrr}",
+        r"data & model & images & psnr\_y & ssim\_y & s\_per\_mp \\",
+    ]
+    assert latex[5].startswith(r"set & a|b & 3 & inf & ")
+    assert latex[-1] == r"\end{tabular}"
     lines = table.to_text().splitlines()
     assert lines[0].split() == ["data", "model", "images", "psnr_y", "ssim_y", "s_per_mp"]
     assert lines[-1] == table.note
@@ -148,7 +156,7 @@ def test_resize128_squeezes_before_the_network(data: Path) -> None:
     assert "MATLAB" not in table.note
 
 
-def test_costs(data: Path) -> None:
+def test_parameters_and_multiply_adds(data: Path) -> None:
     """PReNet's own counts: 169 k parameters, 66 GMAC at 256×256; the recurrence of SPANet passes on shapes alone."""
     restorers = {}
     for arch, args in (("prenet", {}), ("progressive_spanet", {"stages": 1, "channels": 4})):
@@ -174,7 +182,7 @@ def test_quality_best_costs_four_runs(data: Path) -> None:
     assert costs["best"].parameters == costs["fast"].parameters
 
 
-def test_contact_sheet_and_plot(data: Path, tmp_path: Path) -> None:
+def test_contact_sheet_and_plot_show_the_table(data: Path, tmp_path: Path) -> None:
     spot = np.full((40, 50, 3), 100, np.uint8)
     write_image(tmp_path / "other" / "target" / "a.png", Picture(spot))
     spot[30:35, 40:45] = 200
@@ -191,9 +199,9 @@ def test_contact_sheet_and_plot(data: Path, tmp_path: Path) -> None:
     )
     assert labels[0] == f"set: {worst.image} (worst)"
     assert labels[1].startswith("darker: psnr_y")
-    crop, truth = sheet.panels[8].image, sheet.panels[11].image
+    crop, ground = sheet.panels[8].image, sheet.panels[11].image
     assert (crop == 200).any()  # the crop is where the rain is
-    assert crop.shape == truth.shape == (8, 8, 3)
+    assert crop.shape == ground.shape == (8, 8, 3)
     save_figure(sheet, tmp_path / "sheet.png")
     plot = quality_plot(table)
     assert [panel.label for panel in plot.panels] == ["set", "other"]
@@ -220,18 +228,18 @@ def translator(card: dict[str, object] | None = None, shift: float = 0.0) -> Res
     return Restorer(Shift(), card=ModelCard.model_validate(values))
 
 
-def test_label_maps(tmp_path: Path) -> None:
+def test_label_maps_are_measured_by_their_labels(tmp_path: Path) -> None:
     """Two images: one all right, one where half of what counts is taken for another class or void."""
     colours = np.array([rgb for _, rgb in LABELS], np.uint8)
-    truths = [np.zeros((20, 20), int), np.zeros((20, 20), int)]
-    truths[0][10:] = 2
-    truths[1][:, 10:] = 3  # void
-    guesses = [truths[0], truths[1].copy()]
-    guesses[1][:10] = 1  # void for wall, and one void for the other
-    for number, (guess, truth) in enumerate(zip(guesses, truths, strict=True)):
+    grounds = [np.zeros((20, 20), int), np.zeros((20, 20), int)]
+    grounds[0][10:] = 2
+    grounds[1][:, 10:] = 3  # void
+    preds = [grounds[0], grounds[1].copy()]
+    preds[1][:10] = 1  # void for wall, and one void for the other
+    for number, (pred, gt) in enumerate(zip(preds, grounds, strict=True)):
         noise = np.random.default_rng(number).integers(0, 30, (20, 20, 3), dtype=np.uint8)
-        write_image(tmp_path / "set" / "input" / f"{number}.png", Picture(colours[guess] + noise))
-        write_image(tmp_path / "set" / "target" / f"{number}.png", Picture(colours[truth].astype(np.uint16) * 257))
+        write_image(tmp_path / "set" / "input" / f"{number}.png", Picture(colours[pred] + noise))
+        write_image(tmp_path / "set" / "target" / f"{number}.png", Picture(colours[gt].astype(np.uint16) * 257))
     table = evaluate({"t": translator({"palette": LABELS})}, {"set": find_pairs(tmp_path / "set")})
     assert table.metrics == ("l1_pm1", "psnr_rgb", "ssim_rgb", "label_accuracy", "mean_iou_pooled")
     rows = by(table, "t")
@@ -296,7 +304,7 @@ def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPat
         contact_sheet({"t": translator()}, {"data": find_pairs(data)}, only)
 
 
-def test_wrong_arguments(data: Path) -> None:
+def test_wrong_arguments_are_told(data: Path) -> None:
     pairs = find_pairs(data)
     with pytest.raises(InputError, match=r"'psnr'; did you mean 'psnr_y'\? .* psnr_y and psnr_rgb do not compare"):
         evaluate({}, pairs, metrics=["psnr"])
@@ -324,7 +332,7 @@ def test_wrong_arguments(data: Path) -> None:
         (["--lq", "a", "--gt", "b"], "a is missing"),
     ],
 )
-def test_command_line_errors(
+def test_the_command_line_tells_what_is_missing(
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
@@ -341,9 +349,9 @@ def test_command_line_errors(
 @pytest.fixture
 def weight(tmp_path: Path) -> Path:
     """A weight that subtracts 10/255."""
-    picture = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, "H", "W"]) for name in ("x", "y")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, "H", "W"]) for name in ("x", "y")]
     ten = numpy_helper.from_array(np.float32(10 / 255), "ten")
-    graph = helper.make_graph([helper.make_node("Sub", ["x", "ten"], ["y"])], "darker", picture[:1], picture[1:], [ten])
+    graph = helper.make_graph([helper.make_node("Sub", ["x", "ten"], ["y"])], "darker", ends[:1], ends[1:], [ten])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     folder = tmp_path / "darker"
     folder.mkdir()
@@ -352,7 +360,9 @@ def weight(tmp_path: Path) -> Path:
     return folder
 
 
-def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_writes_what_evaluate_measures(
+    data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = [f"--{name}={tmp_path / 'out' / f'table.{name}'}" for name in ("json", "csv", "markdown")]
     files += ["--sheet", str(tmp_path / "out" / "sheet.png"), "--plot", str(tmp_path / "out" / "plot.png")]
     with pytest.raises(SystemExit) as stopped:
@@ -372,7 +382,9 @@ def test_command_line(data: Path, weight: Path, tmp_path: Path, capsys: pytest.C
     assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 3
 
 
-def test_both_qualities(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_measures_both_qualities(
+    data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--model", str(weight), "--data", str(data), "--metric", "psnr_rgb", "--device", "cpu"]
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate", *arguments, "--quality", "fast", "--quality", "best", "--json", str(tmp_path / "table.json")])
@@ -383,7 +395,9 @@ def test_both_qualities(data: Path, weight: Path, tmp_path: Path, capsys: pytest
     assert report["means"][1]["psnr_rgb"] == report["means"][2]["psnr_rgb"]
 
 
-def test_unwritable_table(data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_that_cannot_be_written_loses_no_values(
+    data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     lq, gt = str(data / "input"), str(data / "target")
     with pytest.raises(SystemExit) as stopped:
@@ -392,5 +406,5 @@ def test_unwritable_table(data: Path, weight: Path, tmp_path: Path, capsys: pyte
         )
     assert stopped.value.code == 2
     out = capsys.readouterr()
-    assert "set/input" in out.out  # the figures are not lost
+    assert "set/input" in out.out  # the values are not lost
     assert "table.csv: cannot be written" in out.err
