@@ -65,7 +65,7 @@ def trained(folder: Path, start: Callable[[], Recipe]) -> ModelCard:
     resume = (folder / "last.ckpt").is_file()
     recipe = load_recipe(folder / "recipe.yaml") if resume else start()
     train(recipe, folder, resume=resume)
-    return export(folder / "last.ckpt", folder / "weight")
+    return export(folder / "last.ckpt", folder / "model")
 
 
 def fill(path: Path, fields: Sequence[str], rows: Sequence[str], measure: Callable[[str], dict[str, str]]) -> None:

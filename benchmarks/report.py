@@ -192,7 +192,7 @@ SECTIONS = [
         "Runtime fp32. For comparison, L1 of the course's network, train / val: .182 / .382 on facades after 1,000 "
         "epochs, .096 / .119 on Cityscapes with 2,975 images; its U-Net .32 / .38. What the figures mean: "
         "[translate.md](translate.md).",
-        "python benchmarks/translate.py facades-labels facades-photo runs/NAME/weight …",
+        "python benchmarks/translate.py facades-labels facades-photo runs/NAME/model …",
     ),
     Section(
         "video.csv",

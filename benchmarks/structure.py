@@ -210,7 +210,7 @@ def run(table: str, row: str, minutes: float, pictures: Sequence[Test]) -> dict[
         pace, overrides = paces()[LEARNT], [*STRUCTURE[LEARNT], *(f"data.mixture.{kind}=0" for kind in MIXTURE[row])]
     steps = max(20, round(minutes * 60 / pace))
     card = trained(RUNS / name, lambda: recipe_of(name, overrides, steps))
-    restorer = Restorer.from_pretrained(RUNS / name / "weight", device="cpu", threads=1)
+    restorer = Restorer.from_pretrained(RUNS / name / "model", device="cpu", threads=1)
     values: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for kind, lq, gt in pictures:
         measure = psnr_rgb if kind == "dry" else psnr_y
@@ -229,7 +229,7 @@ def run(table: str, row: str, minutes: float, pictures: Sequence[Test]) -> dict[
 def add_ratios(path: Path) -> None:
     """PReNet's CPU time over each row's, all in one process in turns."""
     rows = read_rows(path)
-    weights = {row["row"]: RUNS / row["row"] / "weight" / "model.onnx" for row in rows}
+    weights = {row["row"]: RUNS / row["row"] / "model" / "model.onnx" for row in rows}
     models = {row: file.read_bytes() for row, file in weights.items() if file.is_file()}
     seconds = in_turns({"PReNet": to_onnx(create_model("prenet"))} | models, size=512, repeats=5)
     for row in rows:

@@ -103,7 +103,7 @@ def run(row: str, minutes: float) -> dict[str, str]:
     """Train, export and measure a row."""
     folder = ROOT / "runs" / "study" / row
     card = trained(folder, lambda: recipe_of(row, max(20, int(pace(row) * minutes * 60))))
-    restorer = Restorer.from_pretrained(folder / "weight", device="cpu")
+    restorer = Restorer.from_pretrained(folder / "model", device="cpu")
     pairs = find_pairs(DATA / "Rain100L")[:25]
     table = evaluate({row: restorer}, {"Rain100L": pairs}, progress=True)
     mean = next(entry for entry in table.means if entry.model == row)
@@ -134,7 +134,7 @@ def curve_of(row: str) -> list[tuple[float, float]]:
 def figures() -> None:
     """Draw what there is."""
     runs = ROOT / "runs" / "study"
-    rows = [row for row in ROWS if (runs / row / "weight" / "card.json").is_file()]
+    rows = [row for row in ROWS if (runs / row / "model" / "card.json").is_file()]
     curves = {row: curve_of(row) for row in rows}
     with CSV.with_name("study_curves.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -148,7 +148,7 @@ def figures() -> None:
     ]  # fmt: skip
     save_figure(Figure("the same time, the same data", panels, columns=2), IMAGES / "curves.png")
     for title, group in {"networks": GROUPS["networks"], "ideas": [row for row in ROWS if row not in NETWORKS]}.items():
-        restorers = {row: Restorer.from_pretrained(runs / row / "weight", device="cpu") for row in group if row in rows}
+        restorers = {row: Restorer.from_pretrained(runs / row / "model", device="cpu") for row in group if row in rows}
         pairs = find_pairs(DATA / "Rain100L")[:3]
         table = evaluate(restorers, {"Rain100L": pairs}, metrics=["psnr_y"])
         drawn = IMAGES / f"{title}.png"

@@ -1,7 +1,7 @@
 """Weights that translate, on everything they were trained on and everything they were not.
 
-    python benchmarks/translate.py facades-labels facades-photo runs/facades-fcn/weight
-    python benchmarks/translate.py facades-photo runs/facades-photo-l1/weight --sheet docs/images/translate/photo.webp
+    python benchmarks/translate.py facades-labels facades-photo runs/facades-fcn/model
+    python benchmarks/translate.py facades-photo runs/facades-photo-l1/model --sheet docs/images/translate/photo.webp
 
 Each weight's own recipe, which is on its card, says which pairs it has seen; the folder `val` beside them has others.
 Two rows of benchmarks/results/translate.csv for each weight, `train` and `val`; rows of other weights stay, so weights

@@ -76,7 +76,7 @@ def run(row: str, steps: int | None) -> dict[str, str]:
     recipe = load_recipe(folder / "recipe.yaml")
     sets = pairs_of(recipe)
     table = evaluate(
-        {row: Restorer.from_pretrained(folder / "weight", device="cpu")},
+        {row: Restorer.from_pretrained(folder / "model", device="cpu")},
         sets,
         metrics=METRICS,
         palette=PALETTES[recipe.data.pairs[0].parent.name],
@@ -103,7 +103,7 @@ def run(row: str, steps: int | None) -> dict[str, str]:
 
 def figures() -> None:
     """Draw the curves and images of what there is."""
-    rows = [row for row in ROWS if (RUNS / row / "weight" / "card.json").is_file()]
+    rows = [row for row in ROWS if (RUNS / row / "model" / "card.json").is_file()]
     if rows:  # elsewhere the committed curves are drawn again
         with CURVES.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -120,7 +120,7 @@ def figures() -> None:
         draw(curves, IMAGES / "study_curves.png")
     for name in ("facades", "cities"):
         restorers = {
-            row: Restorer.from_pretrained(RUNS / row / "weight", device="cpu") for row in rows if row.startswith(name)
+            row: Restorer.from_pretrained(RUNS / row / "model", device="cpu") for row in rows if row.startswith(name)
         }
         if restorers:  # the smallest set is part of the others
             sets = pairs_of(load_recipe(RUNS / next(iter(restorers)) / "recipe.yaml"))
