@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 H, W = 48, 64
 
 
-def make_film(
+def make_video(
     path: Path, frames: int = 8, *, sound: bool = True, size: tuple[int, int] = (H, W), **video: Any
 ) -> bytes:
     """Noise that moves, so that the result is not tiny, and a tone."""
@@ -40,10 +40,10 @@ def make_film(
 
 
 def sound_of(path: Path) -> list[bytes]:
-    with av.open(str(path)) as film:
-        return [bytes(packet) for packet in film.demux(film.streams.audio) if packet.size]
+    with av.open(str(path)) as video:
+        return [bytes(packet) for packet in video.demux(video.streams.audio) if packet.size]
 
 
 def frames_of(path: Path) -> list[NDArray[Any]]:
-    with av.open(str(path)) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]

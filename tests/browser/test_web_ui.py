@@ -25,7 +25,7 @@ from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES, nearest_label
 from repix.tasks import DERAIN
 from repix.weights import list_cards
-from videos import make_film, sound_of
+from videos import make_video, sound_of
 
 pytestmark = pytest.mark.enable_socket
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_used_is_a_message(page: Any, tmp_path: Path) -> None:
 
 def test_a_video_keeps_its_sound(page: Any, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    make_film(clip, frames=12)
+    make_video(clip, frames=12)
     page.get_by_role("tab", name="Video").click()
     upload(page, "#video-file", clip)
     page.click("#video-go")
@@ -187,7 +187,7 @@ def test_a_video_keeps_its_sound(page: Any, tmp_path: Path) -> None:
 
 def test_a_video_is_cancelled(page: Any, site: Site, tmp_path: Path) -> None:
     clip = tmp_path / "long.mp4"
-    make_film(clip, frames=400, size=(240, 320), sound=False)
+    make_video(clip, frames=400, size=(240, 320), sound=False)
     page.get_by_role("tab", name="Video").click()
     upload(page, "#video-file", clip)
     page.click("#video-go")

@@ -104,8 +104,8 @@ def test_folder_without_output_goes_beside_it(
 def test_output_inside_the_folder_is_not_taken_for_input(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "a.png", photo)
     for _ in range(2):
-        assert derain(".", "-o", "dry")[0] == 0
-    assert sorted(tree(work)) == ["a.png", "dry/a.png"]
+        assert derain(".", "-o", "clean")[0] == 0
+    assert sorted(tree(work)) == ["a.png", "clean/a.png"]
 
 
 def test_pattern_that_the_shell_left(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
@@ -332,7 +332,7 @@ def test_one_bad_file_stops_nothing(derain: Run, work: Path, photo: NDArray[np.u
     whole = save(work / "good.jpg", photo)
     save(work / "good2.jpg", photo)
     contents = {
-        "text.jpg": b"this is no picture",
+        "text.jpg": b"this is no image",
         "truncated.jpg": whole[: len(whole) // 2],
         "empty.jpg": b"",
         "bomb.png": bomb(),
@@ -364,7 +364,7 @@ def test_max_pixels(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     assert "more than the" in err
 
 
-def test_folder_without_pictures(derain: Run, work: Path) -> None:
+def test_folder_without_images(derain: Run, work: Path) -> None:
     (work / "in").mkdir()
     code, _, err = derain("in")
     assert code == 2

@@ -99,12 +99,12 @@ def ends(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def draw(folder: Path, names: list[str], size: tuple[int, int] = (70, 90)) -> dict[str, NDArray[np.uint8]]:
     """Images of noise, each its own: what takes long to compress is likely to be hit while it is written."""
-    pictures = {}
+    images = {}
     for number, name in enumerate(names):
-        pictures[name] = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        images[name] = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pictures[name]).save(folder / name, compress_level=0)
-    return pictures
+        Image.fromarray(images[name]).save(folder / name, compress_level=0)
+    return images
 
 
 def written(folder: Path) -> dict[str, Path]:
@@ -119,19 +119,19 @@ def manifest(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def check(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> None:
+def check(folder: Path, images: dict[str, NDArray[np.uint8]]) -> None:
     """Every result is there, right to the last pixel, and nothing else is; the manifest names each once."""
     there = written(folder)
-    assert sorted(there) == sorted(pictures)
-    for name, pixels in pictures.items():
+    assert sorted(there) == sorted(images)
+    for name, pixels in images.items():
         with Image.open(there[name]) as image:
             np.testing.assert_array_equal(np.asarray(image), np.rint(pixels * 0.4).astype(np.uint8))
     good = [Path(str(line["src"])).name for line in manifest(folder) if line["status"] != "failed"]
-    assert sorted(good) == sorted(Path(name).name for name in pictures)
+    assert sorted(good) == sorted(Path(name).name for name in images)
 
 
 def test_a_node_that_dies_half_way_costs_no_file(nodes: Nodes, derain: Start, tmp_path: Path) -> None:
-    pictures = draw(tmp_path / "in", [f"{n % 3}/{n:02d}.png" for n in range(40)], (700, 900))
+    images = draw(tmp_path / "in", [f"{n % 3}/{n:02d}.png" for n in range(40)], (700, 900))
     out = tmp_path / "out"
     nodes.tell("add")
     running = derain("in", "-o", "out", "--ray", nodes.address)
@@ -140,11 +140,11 @@ def test_a_node_that_dies_half_way_costs_no_file(nodes: Nodes, derain: Start, tm
         time.sleep(0.02)
     nodes.tell("kill")
     before = {name: path.stat().st_mtime_ns for name, path in written(out).items() if path.suffix == ".png"}
-    assert 0 < len(before) < len(pictures), "the node died too early or too late to tell anything"
+    assert 0 < len(before) < len(images), "the node died too early or too late to tell anything"
     code, said, err = ends(running)
     assert (code, err) == (0, "")
     assert "40 images" in said
-    check(out, pictures)
+    check(out, images)
     lines = manifest(out)
     assert {line["status"] for line in lines} == {"done"}
     assert len({line["node"] for line in lines}) == 2
@@ -152,21 +152,21 @@ def test_a_node_that_dies_half_way_costs_no_file(nodes: Nodes, derain: Start, tm
 
 
 def test_a_file_that_kills_its_worker_fails_alone(nodes: Nodes, derain: Start, tmp_path: Path) -> None:
-    pictures = draw(tmp_path / "in", [f"{n}.png" for n in range(12)])
+    images = draw(tmp_path / "in", [f"{n}.png" for n in range(12)])
     draw(tmp_path / "in", ["poison.png"])
     code, said, err = ends(derain("in", "-o", "out", "--ray", nodes.address))
     assert code == 1
     assert "12 images" in said
     assert err.count("\n") == 1
     assert "poison.png: its worker died 3 times" in err
-    check(tmp_path / "out", pictures)
+    check(tmp_path / "out", images)
     assert [Path(str(line["src"])).name for line in manifest(tmp_path / "out") if line["status"] == "failed"] == [
         "poison.png"
     ]
 
 
 def test_urls_are_fetched_by_the_workers(nodes: Nodes, derain: Start, tmp_path: Path) -> None:
-    pictures = draw(tmp_path / "in", ["a.png", "x/b.png"])
+    images = draw(tmp_path / "in", ["a.png", "x/b.png"])
     draw(tmp_path / "in", [".hidden/c.png"])
     (tmp_path / "in" / "bad.jpg").write_text("no image")
     url = (tmp_path / "in").as_uri()
@@ -174,12 +174,12 @@ def test_urls_are_fetched_by_the_workers(nodes: Nodes, derain: Start, tmp_path: 
     assert code == 1
     assert "2 images" in said
     assert f"{url}/bad.jpg: " in err
-    check(tmp_path / "out", pictures)
-    assert {line["src"] for line in manifest(tmp_path / "out")} == {f"{url}/{n}" for n in (*pictures, "bad.jpg")}
+    check(tmp_path / "out", images)
+    assert {line["src"] for line in manifest(tmp_path / "out")} == {f"{url}/{n}" for n in (*images, "bad.jpg")}
 
 
 def test_interrupted_without_a_cluster_and_taken_up_again(derain: Start, tmp_path: Path) -> None:
-    pictures = draw(tmp_path / "in", [f"{n:02d}.png" for n in range(30)], (700, 900))
+    images = draw(tmp_path / "in", [f"{n:02d}.png" for n in range(30)], (700, 900))
     out = tmp_path / "out"
     running = derain("in", "-o", "out", "--ray")
     until = time.monotonic() + PATIENCE
@@ -190,7 +190,7 @@ def test_interrupted_without_a_cluster_and_taken_up_again(derain: Start, tmp_pat
     assert code == 130
     assert err.strip() == "repix: interrupted"
     first = written(out)
-    assert 4 <= len(first) < len(pictures)
+    assert 4 <= len(first) < len(images)
     assert all(path.suffix == ".png" for path in first.values()), "something half-written was left"
     times = {name: path.stat().st_mtime_ns for name, path in first.items()}
     with (out / "manifest.jsonl").open("a") as file:
@@ -198,5 +198,5 @@ def test_interrupted_without_a_cluster_and_taken_up_again(derain: Start, tmp_pat
     code, said, err = ends(derain("in", "-o", "out", "--ray"))
     assert (code, err) == (0, "")
     assert f"{len(first)} already there" in said
-    check(out, pictures)
+    check(out, images)
     assert {name: written(out)[name].stat().st_mtime_ns for name in times} == times

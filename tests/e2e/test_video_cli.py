@@ -16,7 +16,7 @@ from own_process import process, stopped_at
 from PIL import Image
 
 from repix.cli import main
-from videos import frames_of, make_film, sound_of
+from videos import frames_of, make_video, sound_of
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,8 +34,8 @@ def derain(darkening_weight: Path, work: Path, capfd: pytest.CaptureFixture[str]
     return run
 
 
-def test_a_film_with_its_sound(derain: Run, work: Path) -> None:
-    before = make_film(work / "clip.mp4")
+def test_a_video_with_its_sound(derain: Run, work: Path) -> None:
+    before = make_video(work / "clip.mp4")
     code, out, err = derain("clip.mp4")
     assert (code, err) == (0, "")
     assert "derained clip.mp4 in" in out
@@ -43,18 +43,18 @@ def test_a_film_with_its_sound(derain: Run, work: Path) -> None:
     assert "note" not in out
     assert (work / "clip.mp4").read_bytes() == before
     assert sound_of(work / "clip_derained.mp4") == sound_of(work / "clip.mp4") != []
-    for wet, dry in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_derained.mp4"), strict=True):
-        assert np.mean(dry) == pytest.approx(0.4 * np.mean(wet), abs=2)
+    for rainy, clean in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_derained.mp4"), strict=True):
+        assert np.mean(clean) == pytest.approx(0.4 * np.mean(rainy), abs=2)
     code, out, _ = derain("clip.mp4")
     assert "1 already there" in out
 
 
-def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
-    make_film(work / "in" / "x" / "A.MP4")
-    make_film(work / "in" / "b.avi", codec="mpeg4", sound=False)
+def test_images_and_videos_in_one_folder(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    make_video(work / "in" / "x" / "A.MP4")
+    make_video(work / "in" / "b.avi", codec="mpeg4", sound=False)
     Image.fromarray(photo).save(work / "in" / "c.png")
     Image.fromarray(photo).save(work / "in" / "x" / "d.png")
-    (work / "in" / "bad.mov").write_bytes(b"no film")
+    (work / "in" / "bad.mov").write_bytes(b"no video")
     code, out, err = derain("in", "-o", "out", "--compare")
     assert code == 1
     assert err.count("\n") == 1
@@ -71,12 +71,12 @@ def test_pictures_and_films_in_one_folder(derain: Run, work: Path, photo: NDArra
 
 
 def test_start_end_codec_crf_deflicker(derain: Run, work: Path) -> None:
-    make_film(work / "clip.mkv", 50)
+    make_video(work / "clip.mkv", 50)
     arguments = ("--start", "0:0.8", "--end", "1.2", "--codec", "h265", "--crf", "30", "--deflicker", "-o", "b.mkv")
     code, _, err = derain("clip.mkv", *arguments)
     assert (code, err) == (0, "")
-    with av.open("b.mkv") as film:
-        assert film.streams.video[0].codec_context.name == "hevc"
+    with av.open("b.mkv") as video:
+        assert video.streams.video[0].codec_context.name == "hevc"
     assert len(frames_of(work / "b.mkv")) == 10
 
 
@@ -95,7 +95,7 @@ def test_start_end_codec_crf_deflicker(derain: Run, work: Path) -> None:
     ],
 )
 def test_one_clear_line(derain: Run, work: Path, arguments: list[str], code: int, said: str) -> None:
-    before = make_film(work / "clip.mp4")
+    before = make_video(work / "clip.mp4")
     got, _, err = derain("clip.mp4", *arguments)
     assert got == code
     assert said in err
@@ -104,8 +104,8 @@ def test_one_clear_line(derain: Run, work: Path, arguments: list[str], code: int
     assert (work / "clip.mp4").read_bytes() == before
 
 
-def test_films_that_are_broken(derain: Run, work: Path) -> None:
-    whole = make_film(work / "whole.mp4", 50)
+def test_videos_that_are_broken(derain: Run, work: Path) -> None:
+    whole = make_video(work / "whole.mp4", 50)
     (work / "header.mp4").write_bytes(whole[:300])
     (work / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (work / "empty.mp4").write_bytes(b"")
@@ -131,15 +131,15 @@ def test_films_that_are_broken(derain: Run, work: Path) -> None:
         ("web.webm", {"codec": "libvpx-vp9", "sound": False}),
     ],
 )
-def test_unusual_films(derain: Run, work: Path, name: str, options: dict[str, Any]) -> None:
-    make_film(work / name, **options)
+def test_unusual_videos(derain: Run, work: Path, name: str, options: dict[str, Any]) -> None:
+    make_video(work / name, **options)
     code, _, err = derain(name, "-o", "out")
     assert (code, err) == (0, "")
     (made,) = (work / "out").iterdir()
-    wet, dry = frames_of(work / name), frames_of(made)
-    assert len(wet) == len(dry) == options.get("frames", 8)
-    assert [frame.shape for frame in dry] == [frame.shape for frame in wet]
-    assert np.mean(dry) == pytest.approx(0.4 * np.mean(wet), abs=3)
+    rainy, clean = frames_of(work / name), frames_of(made)
+    assert len(rainy) == len(clean) == options.get("frames", 8)
+    assert [frame.shape for frame in clean] == [frame.shape for frame in rainy]
+    assert np.mean(clean) == pytest.approx(0.4 * np.mean(rainy), abs=3)
     if options.get("sound", True):
         assert sound_of(made) == sound_of(work / name)
 
@@ -151,7 +151,7 @@ def test_unusual_films(derain: Run, work: Path, name: str, options: dict[str, An
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 @pytest.mark.parametrize("room", [8192, -100])
 def test_full_disk(derain: Run, work: Path, darkening_weight: Path, container: str, room: int) -> None:
-    make_film(work / f"clip.{container}", 30)
+    make_video(work / f"clip.{container}", 30)
     assert derain(f"clip.{container}", "-o", f"whole.{container}")[0] == 0
     if room < 0:  # full with the very last bytes
         room += (work / f"whole.{container}").stat().st_size
@@ -172,7 +172,7 @@ def test_full_disk(derain: Run, work: Path, darkening_weight: Path, container: s
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) -> None:
-    make_film(work / "clip.mp4", 30)
+    make_video(work / "clip.mp4", 30)
     done = process(["derain", "clip.mp4", "-o", "out", "--model", str(darkening_weight)], work, stopped_at(12, signal))
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr

@@ -85,24 +85,24 @@ def restore_jobs(
     with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
-            for job, picture in _read_ahead(pool, jobs, options.max_pixels):
+            for job, image in _read_ahead(pool, jobs, options.max_pixels):
                 bar.start(job.src)
-                if picture is None:
-                    picture = _restore_video(restorer, job, options, bar)
-                if isinstance(picture, Result):
-                    yield picture
+                if image is None:
+                    image = _restore_video(restorer, job, options, bar)
+                if isinstance(image, Result):
+                    yield image
                     bar.advance(1)
                     continue
                 keep = job.compare in job.wanted
                 try:
-                    restored = _restore(restorer, picture, strength, keep=keep, progress=bar.advance)
+                    restored = _restore(restorer, image, strength, keep=keep, progress=bar.advance)
                 except Exception as error:
                     yield _failed(job.src, error)
                     bar.advance(1)
                     continue
                 size = restored.pixels.nbytes * (2 if keep else 1)
-                writing.append((pool.submit(_write, job, picture, restored), size))
-                del picture, restored
+                writing.append((pool.submit(_write, job, image, restored), size))
+                del image, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
                     yield writing.popleft()[0].result()
             while writing:
@@ -121,9 +121,9 @@ def _read_ahead(
     upcoming = [pool.submit(_read, job, max_pixels) for job in jobs[:1]]
     for index, job in enumerate(jobs):
         ready = upcoming.pop()
-        picture = ready.result()
+        image = ready.result()
         upcoming += [pool.submit(_read, later, max_pixels) for later in jobs[index + 1 : index + 2]]
-        yield job, picture
+        yield job, image
 
 
 def _read(job: Job, max_pixels: int) -> Picture | Result | None:
@@ -149,19 +149,19 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
 
 
 def _restore(
-    restorer: Restorer, picture: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
+    restorer: Restorer, image: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
 ) -> Picture:
     """The restored image; in the same memory, unless the rainy one is to be kept."""
-    out = picture.pixels if picture.pixels.flags.writeable and not keep else None
+    out = image.pixels if image.pixels.flags.writeable and not keep else None
     if strength == "auto":
-        found = round(restorer.find_strength(picture.pixels), 1)  # so that a folder's notes are few
+        found = round(restorer.find_strength(image.pixels), 1)  # so that a folder's notes are few
         strength = found
         if found < 1:
             note = f"strength {found:.1f}: what the network found may not be rain"
-            picture = replace(picture, notes=(*picture.notes, note))
-    made = restorer(picture.pixels, strength=strength, out=out, progress=progress)
+            image = replace(image, notes=(*image.notes, note))
+    made = restorer(image.pixels, strength=strength, out=out, progress=progress)
     task = restorer.card.task if restorer.card is not None else DERAIN
-    return picture.with_pixels(made) if task.keeps_icc else picture.repainted(made)
+    return image.with_pixels(made) if task.keeps_icc else image.repainted(made)
 
 
 def _write(job: Job, rainy: Picture, restored: Picture) -> Result:
@@ -171,8 +171,8 @@ def _write(job: Job, rainy: Picture, restored: Picture) -> Result:
         notes.append(f"{FORMATS[restored.format].title} written as {job.dst.suffix.lstrip('.').upper()}")
     try:
         for path in job.wanted:
-            picture = restored if path == job.dst else _before_after(rainy, restored)
-            notes += [text for text in write_image(path, picture) if text not in notes]
+            image = restored if path == job.dst else _before_after(rainy, restored)
+            notes += [text for text in write_image(path, image) if text not in notes]
             written.append(path)
     except Exception as error:
         return replace(_failed(job.src, error), written=tuple(written))

@@ -129,7 +129,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (header.width, header.height) if turned else (header.height, header.width)
 
 
-def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tuple[str, ...]:
+def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> tuple[str, ...]:
     """Write an image atomically: the whole file, or none and whatever was there before.
 
     JPEG at quality 95 without chroma subsampling, WebP lossless, AVIF at quality 95, TIFF and PNG compressed without
@@ -147,14 +147,14 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
             cannot be written (rights, full disk).
     """
     path = Path(path)
-    if isinstance(picture, np.ndarray):
-        picture = Picture(picture)
+    if isinstance(image, np.ndarray):
+        image = Picture(image)
     format = by_suffix(path)
     if format is None or format.save is None or format.kind != "image":
         what = path.suffix.lower() or "a file without extension"
         raise InputError(f"{path}: cannot write {what}; choose {listed(IMAGES_WRITABLE)}")
     name = format.title
-    pixels, alpha = picture.pixels, picture.alpha
+    pixels, alpha = image.pixels, image.alpha
     _check_pixels(pixels, alpha)
     if format.max_side is not None and max(pixels.shape[:2]) > format.max_side:
         H, W = pixels.shape[:2]
@@ -170,14 +170,14 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
     options = dict(format.options)
     if format.name == "avif":
         wide = pixels.dtype == np.uint16
-        options = {**options, "bitdepth": (picture.bits if picture.bits in (10, 12) else 12) if wide else 8}
+        options = {**options, "bitdepth": (image.bits if image.bits in (10, 12) else 12) if wide else 8}
     if format.name == "tiff" and pixels.nbytes > 3_500_000_000:
         options = {**options, "bigtiff": True}  # plain TIFF ends at 4 GB
     try:
-        image = _to_vips(pixels, alpha, picture)
+        raster = _to_vips(pixels, alpha, image)
         with atomic(path) as temporary:
-            getattr(image, format.save)(os.fsencode(temporary), **options)
-            exif = picture.metadata.get("exif-data")
+            getattr(raster, format.save)(os.fsencode(temporary), **options)
+            exif = image.metadata.get("exif-data")
             if format.name == "tiff" and isinstance(exif, bytes):
                 try:
                     tiff.add_exif(temporary, exif)
@@ -188,14 +188,14 @@ def write_image(path: str | os.PathLike[str], picture: Picture | Pixels) -> tupl
     return tuple(notes)
 
 
-def pixels_like(picture: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
+def pixels_like(image: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
     """An image's pixels as they fit into another: in its depth, and without colours where it has none.
 
     Returns:
         (H, W, 3) of the other's type, and what was left out, one sentence each.
     """
-    pixels, notes = picture.pixels, []
-    if other.grey and not picture.grey:
+    pixels, notes = image.pixels, []
+    if other.grey and not image.grey:
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
         notes.append("the target is grey, so the source's colours were left out")
@@ -346,9 +346,9 @@ def _bits_of_code_stream(path: Path) -> int:
     return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
-def _to_vips(pixels: Pixels, alpha: Pixels | None, picture: Picture) -> Any:
+def _to_vips(pixels: Pixels, alpha: Pixels | None, image: Picture) -> Any:
     """A libvips image on the arrays' own memory, with the image's metadata."""
-    if picture.grey:
+    if image.grey:
         pixels = np.rint(pixels.mean(axis=2, dtype=np.float32, keepdims=True)).astype(pixels.dtype)
     wide = pixels.dtype == np.uint16
 
@@ -358,20 +358,20 @@ def _to_vips(pixels: Pixels, alpha: Pixels | None, picture: Picture) -> Any:
         data = np.ascontiguousarray(array).data
         return pyvips.Image.new_from_memory(data, W, H, bands, "ushort" if wide else "uchar")
 
-    image = wrap(pixels)
+    raster = wrap(pixels)
     if alpha is not None:
-        image = image.bandjoin(wrap(alpha))
-    kind = ("grey16" if wide else "b-w") if picture.grey else ("rgb16" if wide else "srgb")
+        raster = raster.bandjoin(wrap(alpha))
+    kind = ("grey16" if wide else "b-w") if image.grey else ("rgb16" if wide else "srgb")
     # libvips says one pixel a millimetre where the file said nothing
-    xres, yres = (_DPI_72 if value == 1.0 else value for value in picture.resolution)
-    image = image.copy(interpretation=kind, xres=xres, yres=yres)
-    for name, value in picture.metadata.items():
+    xres, yres = (_DPI_72 if value == 1.0 else value for value in image.resolution)
+    raster = raster.copy(interpretation=kind, xres=xres, yres=yres)
+    for name, value in image.metadata.items():
         if isinstance(value, bytes):
             value = {"xmp-data": _upright_xmp, "exif-data": _without_thumbnail}.get(name, bytes)(value)
-        image.set_type(pyvips.GValue.blob_type if isinstance(value, bytes) else pyvips.GValue.gstr_type, name, value)
-    if "exif-data" in picture.metadata:
-        image.set_type(pyvips.GValue.gint_type, "orientation", 1)  # overrides the tag inside the EXIF block
-    return image
+        raster.set_type(pyvips.GValue.blob_type if isinstance(value, bytes) else pyvips.GValue.gstr_type, name, value)
+    if "exif-data" in image.metadata:
+        raster.set_type(pyvips.GValue.gint_type, "orientation", 1)  # overrides the tag inside the EXIF block
+    return raster
 
 
 def _check_pixels(pixels: Pixels, alpha: Pixels | None) -> None:

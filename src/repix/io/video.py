@@ -183,9 +183,9 @@ class VideoReader:
 
     def _choose_tracks(self, max_pixels: int) -> None:
         streams = self.container.streams
-        pictures = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
+        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
         best = streams.best("video")
-        if best not in pictures:
+        if best not in moving:
             raise InputError(f"{self.path}: no video: it has no moving images that can be decoded")
         assert isinstance(best, VideoStream)
         self.track = best
@@ -195,7 +195,7 @@ class VideoReader:
         best.codec_context.thread_type = "AUTO"
         best.codec_context.thread_count = _THREADS
         self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
-        if len(pictures) > 1:
+        if len(moving) > 1:
             self.notes.append("the video has more than one image track; only the main one was restored")
         if streams.data:
             self.notes.append("data tracks (position, time code) left out")
@@ -335,12 +335,12 @@ class VideoWriter:
         notes: what could not be kept as it was, one sentence each.
     """
 
-    def __init__(self, path: Path, film: VideoReader, *, shown: Path, container: str, codec: str, crf: float) -> None:
+    def __init__(self, path: Path, video: VideoReader, *, shown: Path, container: str, codec: str, crf: float) -> None:
         self.notes: list[str] = []
-        self._film = film
+        self._source = video
         self._container = container
         exact = {
-            "movie_timescale": str(film.time_base.denominator)
+            "movie_timescale": str(video.time_base.denominator)
         }  # a video that begins late is placed to 1 ms without
         self._out = av.open(
             f"file:{path}",
@@ -348,22 +348,22 @@ class VideoWriter:
             format=self._container,
             container_options=exact if self._container in ("mp4", "mov") else {},
         )
-        first, kind = film.first, CODECS[codec]
+        first, kind = video.first, CODECS[codec]
         form = _pixel_format(first, codec)
         bits = av.VideoFormat(form).components[0].bits
-        if bits < film.bits:
-            self.notes.append(f"{film.bits} bit reduced to {bits}: {codec} holds no more")
+        if bits < video.bits:
+            self.notes.append(f"{video.bits} bit reduced to {bits}: {codec} holds no more")
         if "444" in form and first.format.chroma_width(16) == 8:
             self.notes.append(f"an odd size, {first.width}×{first.height}: written as 4:4:4, which few players show")
         try:
             track = self._out.add_stream(
                 kind.encoder,
-                film.rate,
+                video.rate,
                 {**kind.options, "crf": f"{crf:g}"},
                 width=first.width,
                 height=first.height,
                 pix_fmt=form,
-                time_base=film.time_base,
+                time_base=video.time_base,
             )
         except ValueError as error:
             raise InputError(
@@ -373,16 +373,16 @@ class VideoWriter:
         context = self._track.codec_context
         context.thread_count = _THREADS
         context.flags |= Flags.frame_duration
-        context.color_range, context.colorspace = film.range_tag, film.matrix_tag
+        context.color_range, context.colorspace = video.range_tag, video.matrix_tag
         context.color_trc, context.color_primaries = first.color_trc, first.color_primaries
-        if film.track.sample_aspect_ratio:
-            context.sample_aspect_ratio = film.track.sample_aspect_ratio
+        if video.track.sample_aspect_ratio:
+            context.sample_aspect_ratio = video.track.sample_aspect_ratio
         if codec == "h265" and self._container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # without it Apple's players show nothing
-        if film.display_matrix is not None:
-            self._track.set_display_matrix(film.display_matrix)
+        if video.display_matrix is not None:
+            self._track.set_display_matrix(video.display_matrix)
         self._keep_metadata()
-        self._tracks = {track.index: copy for track in film.others if (copy := self._add_copy(track, shown))}
+        self._tracks = {track.index: copy for track in video.others if (copy := self._add_copy(track, shown))}
         self._from_rgb = VideoReformatter()
 
     def write(self, item: Frame | Packet[Any]) -> None:
@@ -396,21 +396,21 @@ class VideoWriter:
                 item.stream = copy
                 self._out.mux(item)
             return
-        film, first = self._film, self._film.first
-        pixels: Any = np.ascontiguousarray(np.rot90(item.pixels, -film.turns))
+        video, first = self._source, self._source.first
+        pixels: Any = np.ascontiguousarray(np.rot90(item.pixels, -video.turns))
         rgb = VideoFrame.from_numpy_buffer(pixels, "rgb24" if pixels.dtype == np.uint8 else "rgb48le")
         frame = self._from_rgb.reformat(
             rgb,
             format=self._track.codec_context.pix_fmt,
-            dst_colorspace=film.matrix,
+            dst_colorspace=video.matrix,
             src_color_range=ColorRange.JPEG,
-            dst_color_range=film.range_tag or film.range,
+            dst_color_range=video.range_tag or video.range,
             interpolation=_FROM_RGB,
             threads=1,
         )
-        frame.color_range, frame.colorspace = film.range_tag, film.matrix_tag
+        frame.color_range, frame.colorspace = video.range_tag, video.matrix_tag
         frame.color_trc, frame.color_primaries = first.color_trc, first.color_primaries
-        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, film.time_base
+        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, video.time_base
         self._out.mux(self._track.encode(frame))
 
     def finish(self) -> None:
@@ -424,15 +424,15 @@ class VideoWriter:
             self._out.close()
 
     def _keep_metadata(self) -> None:
-        film, source = self._film, self._film.container
+        video, container = self._source, self._source.container
         own = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-        self._out.metadata.update({key: value for key, value in source.metadata.items() if key not in own})
+        self._out.metadata.update({key: value for key, value in container.metadata.items() if key not in own})
         # figures of the old encoding, which Matroska's tools leave
         old = ("encoder", "vendor_id", "BPS", "DURATION", "NUMBER_OF", "_STATISTICS")
-        kept = {key: value for key, value in film.track.metadata.items() if not key.startswith(old)}
+        kept = {key: value for key, value in video.track.metadata.items() if not key.startswith(old)}
         self._track.metadata.update(kept)
-        self._track.disposition = film.track.disposition
-        if film.shift == 0 and (chapters := source.chapters()):
+        self._track.disposition = video.track.disposition
+        if video.shift == 0 and (chapters := container.chapters()):
             self._out.set_chapters(chapters)
 
     def _add_copy(self, track: Stream, shown: Path) -> Stream | None:
@@ -452,7 +452,7 @@ class VideoWriter:
 
 @contextlib.contextmanager
 def write_video(
-    path: str | os.PathLike[str], film: VideoReader, *, codec: str | None = None, crf: float | None = None
+    path: str | os.PathLike[str], video: VideoReader, *, codec: str | None = None, crf: float | None = None
 ) -> Iterator[VideoWriter]:
     """Write a video with all that belongs to another: atomically, the whole file or none.
 
@@ -476,7 +476,7 @@ def write_video(
         what = path.suffix.lower() or "no extension"
         raise InputError(f"{path}: cannot write {what} videos; choose {listed(VIDEOS_WRITABLE)}")
     if codec is None:
-        codec = "vp9" if format.name == "webm" else "h264" if film.bits <= 8 else "h265"
+        codec = "vp9" if format.name == "webm" else "h264" if video.bits <= 8 else "h265"
     if codec not in CODECS:
         raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
     worst = CODECS[codec].worst
@@ -486,7 +486,7 @@ def write_video(
         raise InputError(f"the constant rate factor (crf) of {codec} must be from 0 (best) to {worst}, got {crf:g}")
     try:
         with atomic(path) as temporary:
-            writer = VideoWriter(temporary, film, shown=path, container=format.save, codec=codec, crf=crf)
+            writer = VideoWriter(temporary, video, shown=path, container=format.save, codec=codec, crf=crf)
             try:
                 yield writer
                 writer.finish()

@@ -15,7 +15,7 @@ from repix.app.derain import RAIN, derain_video, derain_image, rain_on_image, sh
 from repix.app.server import Options, Server, StoppedError
 from repix.errors import InputError
 from repix.io.image import Picture, read_image, write_image
-from videos import make_film, sound_of
+from videos import make_video, sound_of
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_rain_taken_away_is_what_became_darker(server: Server, photo: NDArra
 
 def test_a_video_keeps_its_sound_and_can_be_cancelled(server: Server, tmp_path: Path) -> None:
     video = tmp_path / "clip.mp4"
-    make_film(video, frames=10)
+    make_video(video, frames=10)
     steps: list[float] = []
 
     class Bar(gr.Progress):

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from repix.cli import group
 from repix.errors import InputError, MissingExtraError, WeightsError
-from repix.infer.cluster import _Manifest, restore_on_ray
+from repix.infer.cluster import _find_remote, _Manifest, restore_on_ray
 from repix.infer.jobs import BatchOptions, Result
+from repix.infer.restorer import Restorer
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,28 @@ def test_an_unknown_file_system_and_an_empty_folder_are_said(tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images"):
         restore_on_ray((tmp_path / "empty").as_uri(), tmp_path / "out")
+
+
+def test_results_of_earlier_runs_behind_urls_are_left_out(tmp_path: Path) -> None:
+    names = ["a.jpg", "a_derained.jpg", "b_compare.jpg", "d/c.avi", "d/c_dry.mkv", "d_derained/c.mkv"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    url = (tmp_path / "in").as_uri()
+    planned, urls = _find_remote([url], str(tmp_path / "out"), BatchOptions())
+    assert [urls[job.src] for job in planned.jobs] == [
+        f"{url}/{name}" for name in ("a.jpg", "b_compare.jpg", "d/c.avi")
+    ]
+    assert len(planned.left_out) == 3
+    alone, _ = _find_remote([f"{url}/a_derained.jpg"], str(tmp_path / "out"), BatchOptions())
+    assert [job.dst for job in alone.jobs] == [tmp_path / "out" / "a_derained.jpg"]
+
+
+def test_workers_load_the_model_themselves(photos: Path, tmp_path: Path) -> None:
+    options = BatchOptions(model=Restorer.from_pretrained(device="cpu", threads=1))
+    with pytest.raises(InputError, match="give its name or its folder"):
+        restore_on_ray(photos, tmp_path / "out", options=options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_path_is_not_taken_for_an_address(photos: Path) -> None:

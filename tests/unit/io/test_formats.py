@@ -28,7 +28,7 @@ from repix.io.formats import (
 )
 from repix.io.image import Picture, read_image, read_size, write_image
 from repix.io.video import VideoReader, write_video
-from videos import make_film
+from videos import make_video
 
 IMAGE_FORMATS = [format for format in FORMATS.values() if format.kind == "image"]
 WRITTEN = [format for format in IMAGE_FORMATS if format.save is not None]
@@ -80,13 +80,13 @@ def test_every_image_extension_is_read_whatever_the_name(tmp_path: Path, photo: 
     assert sniff(data[:HEAD]) is format
     for name in (f"a{suffix}", "a.png", "a.jpg", "a"):  # the contents decide
         (tmp_path / name).write_bytes(data)
-        picture = read_image(tmp_path / name)
-        assert picture.format == format.name
-        assert picture.pixels.shape == photo.shape
-        assert np.abs(picture.pixels.astype(int) - photo).mean() < (12 if suffix == ".gif" else 3)
+        image = read_image(tmp_path / name)
+        assert image.format == format.name
+        assert image.pixels.shape == photo.shape
+        assert np.abs(image.pixels.astype(int) - photo).mean() < (12 if suffix == ".gif" else 3)
         assert read_size(tmp_path / name) == photo.shape[:2]
         if format.exact:
-            np.testing.assert_array_equal(picture.pixels, photo)
+            np.testing.assert_array_equal(image.pixels, photo)
 
 
 @pytest.mark.parametrize("format", WRITTEN, ids=lambda format: format.name)
@@ -123,7 +123,7 @@ def test_the_longest_side_is_written_and_one_more_is_refused(tmp_path: Path, for
 
 @pytest.mark.parametrize("suffix", sorted(VIDEOS_WRITABLE))
 def test_every_video_container_is_written_and_sniffed(tmp_path: Path, suffix: str) -> None:
-    make_film(tmp_path / "in.mp4", sound=False)
+    make_video(tmp_path / "in.mp4", sound=False)
     path = tmp_path / f"a{suffix}"
     with VideoReader(tmp_path / "in.mp4") as source, write_video(path, source) as writer:
         for item in source:
@@ -142,14 +142,14 @@ def test_every_video_container_is_written_and_sniffed(tmp_path: Path, suffix: st
 )
 def test_other_video_containers_are_read_and_sniffed(tmp_path: Path, suffix: str, codec: str) -> None:
     path = tmp_path / f"a{suffix}"
-    make_film(path, codec=codec, sound=False)
+    make_video(path, codec=codec, sound=False)
     assert sniff(path.read_bytes()[:HEAD]) is by_suffix(path)
-    with VideoReader(path) as film:
-        assert film.first.width == 64
+    with VideoReader(path) as video:
+        assert video.first.width == 64
 
 
 def test_a_video_in_an_images_place_and_the_reverse_are_told(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    make_film(tmp_path / "a.mp4", sound=False)
+    make_video(tmp_path / "a.mp4", sound=False)
     (tmp_path / "a.mp4").rename(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.jpg: a video by its contents \(MP4\), not an image; name it \.mp4"):
         read_image(tmp_path / "a.jpg")
@@ -203,9 +203,9 @@ def test_jpeg_2000_of_16_bit(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     encoder.options = {"pred": "dwt53"}
     packets = [*encoder.encode(av.VideoFrame.from_ndarray(colour, "rgb48le")), *encoder.encode(None)]
     (tmp_path / "colour.jp2").write_bytes(b"".join(map(bytes, packets)))
-    picture = read_image(tmp_path / "colour.jp2")
-    assert picture.notes == ("16 bit reduced to 8",)
-    assert np.abs(picture.pixels - colour / 257).max() < 2
+    image = read_image(tmp_path / "colour.jp2")
+    assert image.notes == ("16 bit reduced to 8",)
+    assert np.abs(image.pixels - colour / 257).max() < 2
     Image.fromarray(photo).save(tmp_path / "eight.jp2")
     assert read_image(tmp_path / "eight.jp2").notes == ()
 

@@ -19,7 +19,7 @@ from repix.io.video import CODECS, Frame, VideoReader, write_video
 H, W = 48, 64
 
 
-def picture(t: int, height: int = H, width: int = W) -> NDArray[np.uint8]:
+def painted(t: int, height: int = H, width: int = W) -> NDArray[np.uint8]:
     """A smooth scene with a bright square that moves by three pixels a frame."""
     y, x = np.mgrid[0:height, 0:width]
     scene = np.stack([40 + 2 * x, 60 + 2 * y, 180 - x - y], axis=2).clip(0, 255).astype(np.uint8)
@@ -27,7 +27,7 @@ def picture(t: int, height: int = H, width: int = W) -> NDArray[np.uint8]:
     return scene
 
 
-def make_film(
+def make_video(
     path: Path,
     *,
     frames: int = 10,
@@ -68,7 +68,7 @@ def make_film(
         rng = np.random.default_rng(0)
         step = int(1 / (rate * time_base))
         for t in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(t, *size), "rgb24").reformat(format=form)
+            frame = av.VideoFrame.from_ndarray(painted(t, *size), "rgb24").reformat(format=form)
             for name, value in (tags or {}).items():
                 setattr(frame, name, value)
             frame.pts, frame.time_base = (t * step if times is None else times[t]), time_base
@@ -93,23 +93,23 @@ def make_film(
 
 def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
     """(time, contents) of every packet of one kind of track, in the order of the file."""
-    with av.open(str(path)) as film:
-        streams = [s for s in film.streams if s.type == kind]
-        return [(p.pts * p.time_base, bytes(p)) for p in film.demux(streams) if p.size and p.pts is not None]
+    with av.open(str(path)) as video:
+        streams = [s for s in video.streams if s.type == kind]
+        return [(p.pts * p.time_base, bytes(p)) for p in video.demux(streams) if p.size and p.pts is not None]
 
 
 def times(path: Path) -> list[Fraction]:
-    with av.open(str(path)) as film:
-        return [f.pts * f.time_base for f in film.decode(video=0) if f.pts is not None and f.time_base is not None]
+    with av.open(str(path)) as video:
+        return [f.pts * f.time_base for f in video.decode(video=0) if f.pts is not None and f.time_base is not None]
 
 
 def rewrite(src: Path, dst: Path, change: Callable[[Frame], Frame] = lambda f: f, **options: Any) -> list[str]:
     reading = {name: options.pop(name) for name in ("start", "end") if name in options}
-    with VideoReader(src, **reading) as film, write_video(dst, film, **options) as writer:
-        for item in film:
+    with VideoReader(src, **reading) as video, write_video(dst, video, **options) as writer:
+        for item in video:
             writer.write(change(item) if isinstance(item, Frame) else item)
     assert not list(dst.parent.glob("*.tmp"))
-    return [*film.notes, *writer.notes]
+    return [*video.notes, *writer.notes]
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -118,13 +118,13 @@ def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def frames_of(path: Path) -> list[Frame]:
-    with VideoReader(path) as film:
-        return [item for item in film if isinstance(item, Frame)]
+    with VideoReader(path) as video:
+        return [item for item in video if isinstance(item, Frame)]
 
 
 @pytest.mark.parametrize(("container", "sound"), [("mp4", "aac"), ("mkv", "aac"), ("mov", "pcm_s16le"), ("mkv", "mp3")])
 def test_sound_is_the_same_to_the_bit_and_times_are_kept(tmp_path: Path, container: str, sound: str) -> None:
-    src, dst = make_film(tmp_path / f"a.{container}", sound=sound), tmp_path / f"b.{container}"
+    src, dst = make_video(tmp_path / f"a.{container}", sound=sound), tmp_path / f"b.{container}"
     assert rewrite(src, dst) == []
     before, after = packets(src, "audio"), packets(dst, "audio")
     assert before[0][0] == after[0][0]
@@ -143,7 +143,7 @@ def test_sound_is_the_same_to_the_bit_and_times_are_kept(tmp_path: Path, contain
 
 
 def test_variable_rate(tmp_path: Path) -> None:
-    src = make_film(tmp_path / "a.mp4", times=[0, 512, 1024, 5000, 5001, 9999, 12800, 20000, 20512, 40000])
+    src = make_video(tmp_path / "a.mp4", times=[0, 512, 1024, 5000, 5001, 9999, 12800, 20000, 20512, 40000])
     dst = tmp_path / "b.mp4"
     rewrite(src, dst)
     assert times(dst) == times(src)
@@ -151,7 +151,7 @@ def test_variable_rate(tmp_path: Path) -> None:
 
 
 def test_the_last_frame_stays_as_long_as_it_did(tmp_path: Path) -> None:
-    src, dst = make_film(tmp_path / "a.mp4", last=51200), tmp_path / "b.mp4"
+    src, dst = make_video(tmp_path / "a.mp4", last=51200), tmp_path / "b.mp4"
     rewrite(src, dst)
     with av.open(str(src)) as a, av.open(str(dst)) as b:
         assert b.duration == a.duration == 4_360_000
@@ -159,10 +159,10 @@ def test_the_last_frame_stays_as_long_as_it_did(tmp_path: Path) -> None:
 
 def test_two_frames_at_one_time(tmp_path: Path) -> None:
     """As cameras write them when their clock stumbles; encoders take none of it."""
-    make_film(tmp_path / "a.mkv", codec="ffv1", time_base=Fraction(1, 1000))
-    with av.open(str(tmp_path / "a.mkv")) as film, av.open(str(tmp_path / "b.mkv"), "w") as out:
-        track = out.add_stream_from_template(film.streams.video[0], opaque=True)
-        for number, packet in enumerate(film.demux(video=0)):
+    make_video(tmp_path / "a.mkv", codec="ffv1", time_base=Fraction(1, 1000))
+    with av.open(str(tmp_path / "a.mkv")) as video, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        track = out.add_stream_from_template(video.streams.video[0], opaque=True)
+        for number, packet in enumerate(video.demux(video=0)):
             if packet.size:
                 packet.stream = track
                 packet.dts, packet.pts = number - 20, 40 * (number - number % 2)
@@ -176,7 +176,7 @@ def test_two_frames_at_one_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "after"), [("mkv", "mkv"), ("mp4", "mp4"), ("ts", "mp4"), ("ts", "mkv")])
 def test_times_that_do_not_begin_at_zero(tmp_path: Path, before: str, after: str) -> None:
     late = [25610 + 512 * t for t in range(10)]
-    src, dst = make_film(tmp_path / f"a.{before}", times=late, sound="aac"), tmp_path / f"b.{after}"
+    src, dst = make_video(tmp_path / f"a.{before}", times=late, sound="aac"), tmp_path / f"b.{after}"
     rewrite(src, dst)
     rounding = Fraction(1, 2000) if after == "mkv" else 0  # Matroska counts milliseconds
     assert times(src)[0] >= 2
@@ -191,16 +191,16 @@ def test_rotation_is_kept_and_frames_come_upright(tmp_path: Path, degrees: int, 
     one = 1 << 16
     # FFmpeg's matrix for a clockwise turn by `degrees` when shown
     matrix = [c * one, s * one, 0, -s * one, c * one, 0, 0, 0, 1 << 30]
-    src, dst = make_film(tmp_path / f"a.{container}", display=matrix), tmp_path / f"b.{container}"
+    src, dst = make_video(tmp_path / f"a.{container}", display=matrix), tmp_path / f"b.{container}"
     rewrite(src, dst)
     for before, after in zip(frames_of(src), frames_of(dst), strict=True):
         assert psnr(before.pixels, after.pixels) > 35
-    upright = np.rot90(picture(0), -degrees // 90)
+    upright = np.rot90(painted(0), -degrees // 90)
     assert frames_of(src)[0].pixels.shape == upright.shape
     assert psnr(frames_of(src)[0].pixels, upright) > 25
     for path in (src, dst):
-        with av.open(str(path)) as film:
-            frame = next(film.decode(video=0))
+        with av.open(str(path)) as video:
+            frame = next(video.decode(video=0))
             assert frame.rotation % 360 == -degrees % 360
             assert (frame.height, frame.width) == (H, W)
 
@@ -215,7 +215,7 @@ def test_rotation_is_kept_and_frames_come_upright(tmp_path: Path, degrees: int, 
     ],
 )
 def test_colour_tags_and_colours_are_kept(tmp_path: Path, tags: dict[str, int]) -> None:
-    src, dst = make_film(tmp_path / "a.mp4", tags=tags), tmp_path / "b.mp4"
+    src, dst = make_video(tmp_path / "a.mp4", tags=tags), tmp_path / "b.mp4"
     rewrite(src, dst, crf=0)  # 0 is lossless in 8 bit, so what differs is the way to RGB and back
     with av.open(str(src)) as a, av.open(str(dst)) as b:
         for before, after in zip(a.decode(video=0), b.decode(video=0), strict=True):
@@ -242,7 +242,7 @@ def plane_of(plane: Any) -> NDArray[np.uint8]:
         (2, 720, 0.2126, 0.0722),
     ],
 )
-def test_the_matrix_that_the_film_names_is_used(tmp_path: Path, tag: int, height: int, kr: float, kb: float) -> None:
+def test_the_matrix_that_the_video_names_is_used(tmp_path: Path, tag: int, height: int, kr: float, kb: float) -> None:
     Y, Cb, Cr = 120.0, 100.0, 160.0
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
         video: Any = out.add_stream("libx264", 25, {"qp": "0"}, width=W, height=height, pix_fmt="yuv420p")
@@ -261,15 +261,15 @@ def test_the_matrix_that_the_film_names_is_used(tmp_path: Path, tag: int, height
 
 
 def test_ten_bits_stay_ten(tmp_path: Path) -> None:
-    src, dst = make_film(tmp_path / "a.mp4", form="yuv420p10le", options={"qp": "0"}), tmp_path / "b.mp4"
+    src, dst = make_video(tmp_path / "a.mp4", form="yuv420p10le", options={"qp": "0"}), tmp_path / "b.mp4"
     frames = frames_of(src)
     assert frames[0].pixels.dtype == np.uint16
     assert len(np.unique(frames[0].pixels)) > 256
     assert rewrite(src, dst) == []
-    with av.open(str(dst)) as film:
-        assert film.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
-        assert film.streams.video[0].codec_context.name == "hevc"
-        assert film.streams.video[0].codec_context.codec_tag == "hvc1"
+    with av.open(str(dst)) as video:
+        assert video.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+        assert video.streams.video[0].codec_context.name == "hevc"
+        assert video.streams.video[0].codec_context.codec_tag == "hvc1"
     for before, after in zip(frames, frames_of(dst), strict=True):
         assert psnr(before.pixels, after.pixels) > 35
     assert "10 bit reduced to 8" in rewrite(src, tmp_path / "c.webm")[0]
@@ -277,18 +277,18 @@ def test_ten_bits_stay_ten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["yuv422p", "yuv444p", "yuvj420p", "gray", "yuv422p10le"])
 def test_pixel_formats(tmp_path: Path, form: str) -> None:
-    src, dst = make_film(tmp_path / "a.mkv", form=form), tmp_path / "b.mkv"
+    src, dst = make_video(tmp_path / "a.mkv", form=form), tmp_path / "b.mkv"
     assert rewrite(src, dst, codec="h264") == []
-    with av.open(str(dst)) as film:
-        got = film.streams.video[0].codec_context.pix_fmt
+    with av.open(str(dst)) as video:
+        got = video.streams.video[0].codec_context.pix_fmt
         assert got == {"gray": "yuv420p", "yuvj420p": "yuvj420p"}.get(form, form)
     for before, after in zip(frames_of(src), frames_of(dst), strict=True):
         assert psnr(before.pixels, after.pixels) > 35
 
 
 @pytest.mark.parametrize(("codec", "form"), [("qtrle", "rgb24"), ("png", "rgba"), ("qtrle", "rgb555be")])
-def test_films_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
-    src, dst = make_film(tmp_path / "a.mov", codec=codec, form=form, options={}), tmp_path / "b.mov"
+def test_videos_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
+    src, dst = make_video(tmp_path / "a.mov", codec=codec, form=form, options={}), tmp_path / "b.mov"
     notes = rewrite(src, dst, codec="h264")
     assert notes == (["transparency left out"] if form == "rgba" else [])
     for before, after in zip(frames_of(src), frames_of(dst), strict=True):
@@ -299,7 +299,7 @@ def test_films_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
 @pytest.mark.parametrize("container", ["mkv", "webm"])
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> None:
     codec = "ffv1" if container == "mkv" else "libvpx-vp9"
-    src, dst = make_film(tmp_path / f"a.{container}", size=size, codec=codec), tmp_path / f"b.{container}"
+    src, dst = make_video(tmp_path / f"a.{container}", size=size, codec=codec), tmp_path / f"b.{container}"
     notes = rewrite(src, dst)
     assert [note for note in notes if "odd size" in note] == notes
     assert bool(notes) == (container == "mkv" and size != (2, 2))
@@ -310,7 +310,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> Non
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_codecs_and_crf(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
-    src = make_film(tmp_path / "a.mkv", size=(64, 64))
+    src = make_video(tmp_path / "a.mkv", size=(64, 64))
     sizes = []
     for crf in (10, 45):
         dst = tmp_path / f"{crf}.mkv"
@@ -322,11 +322,11 @@ def test_codecs_and_crf(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture
 
 
 def test_metadata_and_other_tracks(tmp_path: Path) -> None:
-    src = make_film(tmp_path / "a.mkv", sound="aac", subtitles="ass", metadata={"title": "Rain", "comment": "ü"})
+    src = make_video(tmp_path / "a.mkv", sound="aac", subtitles="ass", metadata={"title": "Rain", "comment": "ü"})
     for name in ("b.mkv", "c.mp4"):
         notes = rewrite(src, tmp_path / name)
-        with av.open(str(tmp_path / name)) as film:
-            assert film.metadata.get("title", film.metadata.get("TITLE")) == "Rain"
+        with av.open(str(tmp_path / name)) as video:
+            assert video.metadata.get("title", video.metadata.get("TITLE")) == "Rain"
         assert packets(tmp_path / name, "audio")
         if name == "b.mkv":
             assert notes == []
@@ -336,7 +336,7 @@ def test_metadata_and_other_tracks(tmp_path: Path) -> None:
 
 
 def test_no_sound_and_one_frame(tmp_path: Path) -> None:
-    src, dst = make_film(tmp_path / "a.mp4", frames=1), tmp_path / "b.mp4"
+    src, dst = make_video(tmp_path / "a.mp4", frames=1), tmp_path / "b.mp4"
     assert rewrite(src, dst) == []
     assert times(dst) == [0]
 
@@ -346,7 +346,7 @@ def test_no_sound_and_one_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 def test_start_and_end(tmp_path: Path, container: str) -> None:
-    src = make_film(tmp_path / f"a.{container}", frames=25, sound="aac", options={"g": "10"})
+    src = make_video(tmp_path / f"a.{container}", frames=25, sound="aac", options={"g": "10"})
     dst = tmp_path / f"b.{container}"
     rewrite(src, dst, start=0.32, end=0.64)
     whole, part = frames_of(src), frames_of(dst)
@@ -358,12 +358,12 @@ def test_start_and_end(tmp_path: Path, container: str) -> None:
     assert [data for _, data in packets(dst, "audio")] == inside
     first = next(time for time, _ in packets(src, "audio") if time >= Fraction(8, 25))
     assert abs(packets(dst, "audio")[0][0] - (first - Fraction(8, 25))) <= Fraction(1, 1000)
-    with VideoReader(src, start=0.32, end=0.64) as film:
-        assert film.count == 8
+    with VideoReader(src, start=0.32, end=0.64) as video:
+        assert video.count == 8
 
 
-def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
-    src = make_film(tmp_path / "a.mp4")
+def test_a_time_that_is_not_in_the_video(tmp_path: Path) -> None:
+    src = make_video(tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"no frame in that time; the video lasts 0\.4 s"):
         VideoReader(src, start=5)
 
@@ -371,12 +371,12 @@ def test_a_time_that_is_not_in_the_film(tmp_path: Path) -> None:
 # ---- bad input
 
 
-def test_no_film(tmp_path: Path) -> None:
+def test_no_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    make_film(tmp_path / "real.mp4")
+    make_video(tmp_path / "real.mp4")
     for contents, said in [
         (b"", "empty"),
-        (b"this is no film" * 99, "not a video"),
+        (b"this is no video" * 99, "not a video"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://example.com/x.ts\n", "not a video"),
         (b"ffconcat version 1.0\nfile real.mp4\n", "not a video"),
     ]:
@@ -394,11 +394,11 @@ def test_no_film(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no moving images"):
         VideoReader(path)
     with pytest.raises(InputError, match="more than the 100 pixels"):
-        VideoReader(make_film(tmp_path / "b.mp4"), max_pixels=100)
+        VideoReader(make_video(tmp_path / "b.mp4"), max_pixels=100)
 
 
 def test_damage_in_the_middle_is_passed_over_and_said(tmp_path: Path) -> None:
-    src = make_film(tmp_path / "a.mkv", frames=30, sound="aac", options={"g": "5", "qp": "20"})
+    src = make_video(tmp_path / "a.mkv", frames=30, sound="aac", options={"g": "5", "qp": "20"})
     data = bytearray(src.read_bytes())
     frames = [d for _, d in packets(src, "video")]
     at = data.find(frames[12])
@@ -411,12 +411,12 @@ def test_damage_in_the_middle_is_passed_over_and_said(tmp_path: Path) -> None:
 
 
 def test_cut_short(tmp_path: Path) -> None:
-    src = make_film(tmp_path / "a.mkv", frames=50, sound="aac")
+    src = make_video(tmp_path / "a.mkv", frames=50, sound="aac")
     src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
     notes = rewrite(src, tmp_path / "b.mkv")
     assert any("cut short: ends at" in note and "of 2.0 s" in note for note in notes), notes
     assert 10 < len(times(tmp_path / "b.mkv")) < 40
-    src = make_film(tmp_path / "c.mp4", frames=50)
+    src = make_video(tmp_path / "c.mp4", frames=50)
     src.write_bytes(src.read_bytes()[: src.stat().st_size // 2])
     with pytest.raises(InputError, match="not a video, or damaged beyond reading"):
         VideoReader(src)
@@ -433,14 +433,14 @@ def test_cut_short(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_written(tmp_path: Path, name: str, options: dict[str, Any], said: str) -> None:
-    src = make_film(tmp_path / "a.mp4", sound="aac")
+    src = make_video(tmp_path / "a.mp4", sound="aac")
     with pytest.raises(InputError, match=said):
         rewrite(src, tmp_path / name, **options)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_failure_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    src, dst = make_film(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    src, dst = make_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
     dst.write_bytes(b"precious")
 
     def fail(frame: Frame) -> Frame:
