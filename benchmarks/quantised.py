@@ -126,7 +126,7 @@ def forms_of(name: str) -> tuple[dict[str, Make], set[str], dict[str, Make]]:
     batches = list(last_batches(recipe_of(card)))
     others = {
         "fp16": convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True).SerializeToString(),
-        INT8: read_weights(card, folder, "model.onnx") if card.int8 else to_int8(net, model, batches),
+        INT8: read_weights(card, folder, "onnx-int8") if "onnx-int8" in card.forms else to_int8(net, model, batches),
     }
     others |= {form: to_int8(net, model, batches, keep_float=kept) for form, kept in KEPT.items()}
     wide = {FP32: partial(on_all_cores, model), INT8: partial(on_all_cores, others[INT8])}

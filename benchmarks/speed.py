@@ -70,7 +70,7 @@ def main() -> None:
     parameters = {"PReNet": count(create_model("prenet"))}
     for card in (card for card in list_cards() if card.task is DERAIN):
         _, folder = find_card(card.name)
-        models[card.name] = read_weights(card, folder, "model.onnx")
+        models[card.name] = read_weights(card, folder, card.form(*ON_CPU))
         parameters[card.name] = count(create_model(card.arch, **card.args))
     for text in args.arch:
         name, arguments = parse_arch(text)

@@ -91,7 +91,7 @@ def measure(weight: str, most: int | None) -> list[dict[str, str]]:
         }
         row |= {"model": card.name, "data": f"{data} {part}", "pictures": str(mean.images)}
         row |= {"steps": str(card.training["steps"]), "parameters": str(card.training["parameters"])}
-        row["cpu_seconds_256"] = f"{seconds(read_weights(card, folder, 'model.onnx')):.4f}"
+        row["cpu_seconds_256"] = f"{seconds(read_weights(card, folder, card.form(*ON_CPU))):.4f}"
         rows.append(row)
     return rows
 

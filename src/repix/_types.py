@@ -21,7 +21,7 @@ _PACKAGES = {"skimage": "scikit-image", "yaml": "pyyaml"}  # module -> what it i
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line and not longer than 300 characters; the name of its type where it says nothing."""
+    """What an error says, on one line of at most 300 characters; the name of its type where it says nothing."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
 

@@ -1,10 +1,9 @@
 """Model cards and the weights beside them: find, list, verify, save. The only module that knows the assets folder.
 
-A weight is a folder:
+A model is a folder: `card.json`, and the network's weights in one or more forms, a file each:
 
-    <name>/card.json            what it is, how it was trained, what it reaches, its limits, licence and sha256 sums
-    <name>/model.onnx           what `Restorer` runs (no torch)
-    <name>/model.safetensors    what training and evaluation in torch load
+    onnx-fp32, onnx-fp16, onnx-int8        what `Restorer` runs (no torch)
+    safetensors-fp32, safetensors-fp16     what training and evaluation in torch load
 
 Bytes are handed out only by `read_weights`, after their sha256 was compared with the card's; there is no way around it.
 """
@@ -13,22 +12,45 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from repix._types import one_line
 from repix.errors import WeightsError, did_you_mean
 from repix.tasks import TaskField
 
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
 DEFAULT_MODEL = "repixnet"
+FORMAT = 2
+"""Number of the cards' format that is written; older ones are read too."""
+
+FORMS: Mapping[str, str] = {
+    "onnx-fp32": "full precision",
+    "onnx-fp16": "stored in half precision and cast to fp32 when loaded: half the size, the same arithmetic",
+    "onnx-int8": "computes in int8: for CPUs with dot products of bytes",
+    "safetensors-fp32": "for training and evaluation in torch",
+    "safetensors-fp16": "for training and evaluation in torch, in half precision",
+}
+"""Every form that weights may be stored in, and what it is for: its container, a dash, its precision."""
+
+TORCH_FORMS = ("safetensors-fp32", "safetensors-fp16")
+"""The forms that torch loads, best first."""
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
 
 
-class Tiling(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tiling(_Strict):
     """How a network may be run on overlapping tiles.
 
     Attributes:
@@ -37,9 +59,7 @@ class Tiling(BaseModel):
             tiles and the whole image give the same result.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tile: int = Field(default=1024, ge=1)
+    tile: int = Field(default=1024, ge=1, le=65536)
     overlap: int = Field(default=96, ge=0)
 
     @model_validator(mode="after")
@@ -49,80 +69,163 @@ class Tiling(BaseModel):
         return self
 
 
-class Figures(BaseModel):
-    """What a weight reaches on one set of images.
+class Measured(_Strict):
+    """What a model reaches on one set of images.
 
     Attributes:
         data: name of the set, and its version where there are several.
         images: how many images the means are over.
         values: metric name (which carries the protocol, `psnr_y`) -> mean over images.
-        protocol: how the figures were taken, in a sentence.
+        protocol: how the metrics were taken, in a sentence.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     data: str
-    pictures: int = Field(ge=1)
+    images: int = Field(ge=1)
     values: dict[str, float]
     protocol: str
 
 
-class ModelCard(BaseModel):
-    """Everything there is to know about one weight. Unknown fields are an error.
+class Form(_Strict):
+    """The weights in one form.
 
     Attributes:
+        file: name of the file beside the card.
+        sha256: of the file, 64 hexadecimal digits.
+    """
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
+
+    @field_validator("file")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & set('/\\:*?"<>|') or len(name) > 200:
+            raise ValueError(f"{name!r} is not a plain file name")
+        return name
+
+
+class State(_Strict):
+    """One tensor that a recurrent network carries from frame to frame; all zeros before the first.
+
+    Attributes:
+        name: of the ONNX graph's input; its next value is the output `<name>_next`.
+        channels: C; the tensor is (N, C, H / stride, W / stride) for frames of (N, 3, H, W).
+        stride: divides `multiple_of`.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    channels: int = Field(ge=1, le=4096)
+    stride: int = Field(default=1, ge=1, le=1024)
+
+
+class Source(_Strict):
+    """Where weights come from that repix has not trained.
+
+    Attributes:
+        work: what they belong to: authors, title, year.
+        url: where they were found.
+        file: name of the file that was imported.
+        sha256: of that file.
+    """
+
+    work: str = ""
+    url: str = ""
+    file: str = ""
+    sha256: str = ""
+
+
+class ModelCard(_Strict):
+    """Everything there is to know about one model. Unknown fields are an error.
+
+    Attributes:
+        format: of the card itself, see `FORMAT`.
         name: what `--model` calls it.
         task: what it does, a key of `repix.tasks.TASKS`.
         arch: the network, a key of `repix.models.MODELS`.
-        args: arguments of the network's constructor, so that the weight explains itself.
+        args: arguments of the network's constructor, so that the card explains the weights.
         description: what it is for, in a sentence.
-        direction: of pairs that lie side by side, `AtoB` makes the right image from the left, `BtoA` the reverse.
+        direction: of the two images of a pair, `AtoB` makes the second from the first, `BtoA` the reverse.
         size: shorter side, in pixels, at which the network has learnt to see images: others are scaled there and
             back; None takes every image as it is.
         palette: (name, (R, G, B)) of each class where the network paints label maps; classes named `void` do not
             count; None where it paints anything else.
+        scales: the least and the largest whole number of times by which an image may be reduced before the network
+            sees it, as levels of a pyramid, (1, 8) say; None where it sees images at their own size only.
         multiple_of: H and W given to the network must be multiples of this.
         tiling: how it may be tiled; None where a value depends on the whole image (it must run in one piece).
+        state: what a recurrent network carries from frame to frame, in the order of its inputs; empty for images.
+        forms: key of `FORMS` -> file and sha256. Filled by `save_card`.
         training: how it was trained, free form (recipe, steps, data, seed, versions).
         metrics: what it reaches, with the protocol.
         limits: what it cannot do, one sentence each.
-        licence: SPDX name of the weights' licence.
+        licence: SPDX name of the weights' licence, or its words.
+        source: where the weights come from; None for those that repix has trained.
         onnx_parity: size "HxW" -> largest absolute difference between the ONNX and the torch output there, in fp32.
-        int8: whether model.onnx computes in int8, for CPUs; model.safetensors is in floating point in any case.
-        files: file name -> sha256, hexadecimal. Filled by `save_card`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    format: Literal[2] = FORMAT
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     task: TaskField
     arch: str
     args: dict[str, Any] = {}
     description: str = ""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    size: int | None = Field(default=None, ge=1)
-    palette: list[tuple[str, tuple[int, int, int]]] | None = Field(default=None, min_length=2)
-    multiple_of: int = Field(default=1, ge=1)
+    size: int | None = Field(default=None, ge=1, le=8192)
+    palette: list[tuple[str, tuple[_Byte, _Byte, _Byte]]] | None = Field(default=None, min_length=2)
+    scales: tuple[int, int] | None = None
+    multiple_of: int = Field(default=1, ge=1, le=1024)
     tiling: Tiling | None
+    state: list[State] = []
+    forms: dict[str, Form] = {}
     training: dict[str, Any] = {}
-    metrics: list[Figures] = []
+    metrics: list[Measured] = []
     limits: list[str] = []
-    licence: str
+    licence: str = Field(min_length=1)
+    source: Source | None = None
     onnx_parity: dict[str, float] = {}
-    int8: bool = False
-    files: dict[str, str] = {}
 
-    @field_validator("files")
+    @field_validator("scales")
     @classmethod
-    def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
-        for name in files:
-            if name in ("", ".", "..") or "/" in name or "\\" in name or ":" in name:
-                raise ValueError(f"{name!r} is not a plain file name")
-        return files
+    def _in_order(cls, scales: tuple[int, int] | None) -> tuple[int, int] | None:
+        if scales is not None and not 1 <= scales[0] <= scales[1] <= 64:
+            raise ValueError(f"got {scales[0]} to {scales[1]}, expected a range within 1 to 64")
+        return scales
+
+    @field_validator("forms")
+    @classmethod
+    def _known_forms(cls, forms: dict[str, Form]) -> dict[str, Form]:
+        for name in forms:
+            if name not in FORMS:
+                raise ValueError(f"unknown form {name!r}{did_you_mean(name, FORMS)} (known: {', '.join(FORMS)})")
+        return forms
+
+    @model_validator(mode="after")
+    def _state_fits(self) -> ModelCard:
+        names = [one.name for one in self.state]
+        if len(set(names)) < len(names):
+            raise ValueError(f"state: two of {', '.join(names)} have the same name")
+        for one in self.state:
+            if self.multiple_of % one.stride:
+                raise ValueError(
+                    f"state.{one.name}: stride {one.stride} does not divide multiple_of {self.multiple_of}"
+                )
+        return self
+
+    def form(self, *names: str) -> str:
+        """The first of the named forms that this model is stored in.
+
+        Raises:
+            WeightsError: it has none of them.
+        """
+        for name in names:
+            if name in self.forms:
+                return name
+        stored = ", ".join(self.forms) or "none"
+        raise WeightsError(f"model {self.name!r} is not stored as {' or '.join(names)} (its card lists: {stored})")
 
 
 def list_cards() -> list[ModelCard]:
-    """The cards of the weights shipped with the package, by name.
+    """The cards of the models shipped with the package, by name.
 
     Raises:
         WeightsError: a shipped card is damaged.
@@ -131,10 +234,10 @@ def list_cards() -> list[ModelCard]:
 
 
 def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
-    """Find a weight.
+    """Find a model.
 
     Args:
-        name_or_path: name of a shipped weight, or the path of a weight's folder or of its card.json. A shipped name
+        name_or_path: name of a shipped model, or the path of a model's folder or of its card.json. A shipped name
             wins over a folder of that name; write `./name` for the folder.
 
     Returns:
@@ -145,11 +248,15 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
     """
     shipped = sorted(path.parent.name for path in _ASSETS.glob(f"*/{CARD_NAME}"))
     path = _ASSETS / name_or_path if name_or_path in shipped else Path(name_or_path)
-    if path.is_dir():
-        path = path / CARD_NAME
-        if not path.is_file():
-            raise WeightsError(f"{path.parent} is not a weight: it has no {CARD_NAME}")
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            path = path / CARD_NAME
+            if not path.is_file():
+                raise WeightsError(f"{path.parent} is not a model: it has no {CARD_NAME}")
+        there = path.is_file()
+    except (OSError, ValueError):  # longer than a path may be, or with a NUL in it
+        there = False
+    if not there:
         hint = did_you_mean(str(name_or_path), shipped)
         known = ", ".join(shipped) or "none"
         raise WeightsError(
@@ -158,60 +265,62 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
     return _load_card(path), path.parent
 
 
-def read_weights(card: ModelCard, folder: Path, filename: str) -> bytes:
-    """The bytes of one file of a weight, after comparing their sha256 with the card's.
+def read_weights(card: ModelCard, folder: Path, form: str) -> bytes:
+    """The weights in one form, after comparing the file's sha256 with the card's.
 
     Args:
         card: the card found in `folder`.
         folder: where card and files lie.
-        filename: a key of `card.files`, such as `model.onnx`.
+        form: a key of `card.forms`, such as `onnx-fp32`.
 
     Raises:
-        WeightsError: the card does not list the file, it is missing or unreadable, or a byte of it has changed.
+        WeightsError: the card does not list the form, its file is missing or unreadable, or a byte of it has changed.
     """
-    if filename not in card.files:
-        listed = ", ".join(card.files) or "none"
-        raise WeightsError(f"weight {card.name!r} in {folder} has no {filename} (its card lists: {listed})")
-    path = folder / filename
+    stored = card.forms[card.form(form)]
+    path = folder / stored.file
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}; install or copy the weight again") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}; install or copy the model again") from error
     found = hashlib.sha256(data).hexdigest()
-    if found != card.files[filename].lower():
+    if found != stored.sha256.lower():
         raise WeightsError(
-            f"{path} is damaged or was changed: its sha256 is {found[:16]}…, the card says "
-            f"{card.files[filename][:16]}…; install or copy the weight again"
+            f"{path} is damaged or was changed: its sha256 is {found[:16]}…, the card says {stored.sha256[:16]}…; "
+            "install or copy the model again"
         )
     return data
 
 
 def verify(card: ModelCard, folder: Path) -> None:
-    """Check every file of a weight against its card.
+    """Check every file of a model against its card.
 
     Raises:
         WeightsError: a file is missing or changed.
     """
-    for filename in card.files:
-        read_weights(card, folder, filename)
+    for form in card.forms:
+        read_weights(card, folder, form)
 
 
-def save_card(card: ModelCard, folder: Path) -> ModelCard:
-    """Write `card.json` atomically, with the sha256 of the weight files that lie in the folder.
+def save_card(card: ModelCard, folder: Path, *, forms: Mapping[str, str]) -> ModelCard:
+    """Write `card.json` atomically, with the sha256 of the files of weights that lie in the folder.
 
     Args:
-        card: its `files` are ignored and computed again.
-        folder: holds the *.onnx and *.safetensors files, complete.
+        card: its `forms` are replaced.
+        folder: holds the files, complete.
+        forms: key of `FORMS` -> name of its file.
 
     Returns:
         The card as written.
 
     Raises:
-        WeightsError: the folder cannot be written.
+        WeightsError: an unknown form, a file that cannot be read, or a folder that cannot be written.
     """
-    names = sorted(path.name for suffix in ("onnx", "safetensors") for path in folder.glob(f"*.{suffix}"))
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    card = card.model_copy(update={"files": files})
+    try:
+        sums = {name: hashlib.sha256((folder / file).read_bytes()).hexdigest() for name, file in forms.items()}
+    except OSError as error:
+        raise WeightsError(f"{error.filename} cannot be read: {error.strerror}") from error
+    stored = {name: {"file": file, "sha256": sums[name]} for name, file in forms.items()}
+    card = _checked(card.model_dump(mode="json") | {"forms": stored}, folder / CARD_NAME)
     temporary = None
     try:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".tmp", delete=False) as file:
@@ -231,10 +340,50 @@ def save_card(card: ModelCard, folder: Path) -> ModelCard:
 
 def _load_card(path: Path) -> ModelCard:
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a model card: not JSON ({one_line(error)})") from error
+    return _checked(values, path)
+
+
+def _checked(values: Any, path: Path) -> ModelCard:
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} is not a model card: got {type(values).__name__}, expected keys and values")
+    number = values.get("format", 1)
+    if isinstance(number, int) and number > FORMAT:
+        raise WeightsError(f"{path} has format {number}, this repix knows up to {FORMAT}; install a newer repix")
+    try:
+        return ModelCard.model_validate(values if "format" in values else _from_first_format(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise WeightsError(f"{path} is not a model card: {where + ': ' if where else ''}{first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise WeightsError(f"{path} is not a model card: {where + ': ' if where else ''}{reason}") from error
+
+
+def _from_first_format(values: dict[str, Any]) -> dict[str, Any]:
+    """A card as repix 0.1 wrote it, which has no `format`, as one of today.
+
+    There were two files, named by a list with their sums; `int8` told that model.onnx computes in int8, and that
+    model.safetensors is in half precision. Metrics were of so many `pictures`. What does not fit is left as it is, for
+    the checks that follow to name.
+    """
+    card = {key: value for key, value in values.items() if key not in ("files", "int8")} | {"format": FORMAT}
+    kinds = {".onnx": "onnx-int8", ".safetensors": "safetensors-fp16"}
+    if not values.get("int8"):
+        kinds = {".onnx": "onnx-fp32", ".safetensors": "safetensors-fp32"}
+    files = values.get("files", {})
+    if isinstance(files, dict):
+        card["forms"] = {
+            kinds.get(Path(name).suffix, name): {"file": name, "sha256": sum_} for name, sum_ in files.items()
+        }
+    if isinstance(rows := values.get("metrics"), list):
+        card["metrics"] = [
+            {"images" if key == "pictures" else key: value for key, value in row.items()}
+            if isinstance(row, dict)
+            else row
+            for row in rows
+        ]
+    return card

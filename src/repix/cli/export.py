@@ -34,7 +34,7 @@ def export(
     """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
     require("train", "torch")
     from repix.train.export import export as make_model
-    from repix.train.export import read_figures
+    from repix.train.export import read_metrics
 
     card = make_model(
         run,
@@ -42,11 +42,11 @@ def export(
         name=name,
         description=description,
         licence=licence,
-        metrics=[row for table in metrics for row in read_figures(table)],
+        metrics=[row for table in metrics for row in read_metrics(table)],
         limits=limits,
         int8=int8,
     )
     worst = max(card.onnx_parity.values())
-    rounded = "; then rounded to int8" if card.int8 else ""
+    rounded = "; then rounded to int8" if "onnx-int8" in card.forms else ""
     sizes = ", ".join(card.onnx_parity)
     click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {sizes}{rounded})")

@@ -36,7 +36,6 @@ def models(name: str | None) -> None:
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",
         "sizes": f"any; padded to multiples of {card.multiple_of}",
         "ONNX parity": ", ".join(f"{size}: {value:.1e}" for size, value in card.onnx_parity.items()),
-        "computes in": "int8" if card.int8 else "fp32",
         "folder": folder,
     }
     for key, value in rows.items():
@@ -46,7 +45,7 @@ def models(name: str | None) -> None:
         (
             "metrics",
             [
-                f"{row.data} ({row.pictures} images): "
+                f"{row.data} ({row.images} images): "
                 + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
                 + f"  [{row.protocol}]"
                 for row in card.metrics
@@ -54,7 +53,7 @@ def models(name: str | None) -> None:
         ),
         ("limits", card.limits),
         ("training", [f"{key}: {value}" for key, value in card.training.items()]),
-        ("files, sha256 verified", [f"{file}  {digest}" for file, digest in card.files.items()]),
+        ("forms, sha256 verified", [f"{name:<18}{form.file}  {form.sha256}" for name, form in card.forms.items()]),
     ):
         if lines:
             click.echo(f"  {title}:")

@@ -22,7 +22,7 @@ from repix.infer.backends.onnxruntime import TorchBackend
 from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
 from repix.models import MODELS, Prediction, create_model
-from repix.weights import find_card, read_weights
+from repix.weights import TORCH_FORMS, find_card, read_weights
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -48,7 +48,7 @@ def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
 
     net = create_model(card.arch, **card.args)
     try:
-        net.load_state_dict(safetensors.torch.load(read_weights(card, folder, "model.safetensors")))
+        net.load_state_dict(safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS))))
     except RuntimeError as error:
         raise WeightsError(f"{folder}: the weights don't fit {card.arch!r} ({str(error).splitlines()[0]})") from error
     return net.eval()

@@ -26,7 +26,7 @@ from repix.models import create_model, model_class
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
 from repix.train.recipe import Recipe, dump_recipe, load_recipe
-from repix.weights import CARD_NAME, Figures, ModelCard, Tiling, save_card
+from repix.weights import CARD_NAME, Measured, ModelCard, Tiling, save_card
 
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
@@ -147,23 +147,26 @@ def save_weight(
             f"the ONNX export of {card.name!r} differs from torch by {max(parity.values()):.1e} "
             f"(at most {MOST_DIFFERENCE:.0e} is accepted); nothing was written"
         )
-    card = card.model_copy(update={"onnx_parity": parity, "int8": batches is not None})
+    card = card.model_copy(update={"onnx_parity": parity})
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    precisions = ("fp32", "fp32") if batches is None else ("int8", "fp16")
     if batches is not None:
         model = to_int8(net, model, batches)
         # half the size, and still finer than what runs
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     # the card travels inside the files too; without the sha256 of the files, which would change them
-    inside = card.model_copy(update={"files": {}}).model_dump_json()
+    inside = card.model_copy(update={"forms": {}}).model_dump_json()
     proto = onnx.load_from_string(model)
     onnx.helper.set_model_props(proto, {"card": inside})
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        made = Path(temporary) / "weight"
+        made = Path(temporary) / "model"
         made.mkdir()
-        (made / "model.onnx").write_bytes(proto.SerializeToString())
-        (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
-        card = save_card(card, made)
+        files = ("model.onnx", "model.safetensors")
+        (made / files[0]).write_bytes(proto.SerializeToString())
+        (made / files[1]).write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
+        names = (f"onnx-{precisions[0]}", f"safetensors-{precisions[1]}")
+        card = save_card(card, made, forms=dict(zip(names, files, strict=True)))
         if out.exists():
             shutil.rmtree(out)
         made.replace(out)
@@ -178,7 +181,7 @@ def describe(net: nn.Module) -> tuple[int, Tiling | None]:
     return multiple_of, Tiling(tile=int(getattr(net, "tile", 1024)), overlap=int(getattr(net, "overlap", 96)))
 
 
-def read_figures(path: Path) -> list[Figures]:
+def read_metrics(path: Path) -> list[Measured]:
     """What a table of `repix evaluate --csv` says of the one model in it, for a card.
 
     Raises:
@@ -188,9 +191,9 @@ def read_figures(path: Path) -> list[Figures]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["model"] != "input"]
         found = [
-            Figures(
+            Measured(
                 data=row["data"],
-                pictures=int(row["images"]),
+                images=int(row["images"]),
                 values={name: float(row[name]) for name in METRICS if row.get(name)},
                 protocol=PROTOCOLS[row["protocol"]].note,
             )
@@ -199,7 +202,7 @@ def read_figures(path: Path) -> list[Figures]:
     except (OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path}: not a table of `repix evaluate --csv` ({error})") from None
     if len({row["model"] for row in rows}) != 1:
-        raise WeightsError(f"{path}: expected figures of one model, got {len({row['model'] for row in rows})}")
+        raise WeightsError(f"{path}: expected metrics of one model, got {len({row['model'] for row in rows})}")
     return found
 
 
@@ -232,7 +235,7 @@ def export(
     *,
     name: str | None = None,
     description: str | None = None,
-    metrics: Sequence[Figures] = (),
+    metrics: Sequence[Measured] = (),
     limits: Sequence[str] = (),
     licence: str = "Apache-2.0",
     int8: bool = False,

@@ -27,7 +27,7 @@ from repix.models.layers import ResidualBlock
 from repix.train.experimental.dead_units import keep_awake, wake
 from repix.train.optim import Muon
 from repix.train.recipe import Recipe, Stage
-from repix.weights import find_card, read_weights
+from repix.weights import TORCH_FORMS, find_card, read_weights
 
 # An image that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
@@ -245,7 +245,8 @@ def start_from(net: nn.Module, weight: str) -> None:
             raise RecipeError(f"init: {weight} is a file; {type(net).__name__} starts from a weight's name or folder")
         load(weight)
         return
-    state = safetensors.torch.load(read_weights(*find_card(weight), "model.safetensors"))
+    card, folder = find_card(weight)
+    state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
     own = net.state_dict()
     new = [name for name, part in net.named_modules() if isinstance(part, ResidualBlock) and _is_new(name, state)]
     odd = sorted(
