@@ -42,6 +42,7 @@ from lines import PHOTOGRAPHED, Pixels, dry_side, held_out, line_pictures, to_8_
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.figures import Figure, Panel, save_figure
 from repix.infer import uncertainty as confidence
+from repix.infer.padding import padded
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image
 from repix.metrics import psnr_y
@@ -111,9 +112,8 @@ def sideways(restorer: Restorer, x: Floats) -> Floats:
     for turns in range(4):
         for mirror in (1, -1):
             turned = np.rot90(x, turns, (2, 3))[..., ::mirror]
-            up, across = (-side % restorer.multiple_of for side in turned.shape[2:])
-            padded = np.ascontiguousarray(np.pad(turned, ((0, 0), (0, 0), (0, up), (0, across)), mode="reflect"))
-            back = restorer.backend.run(padded)[..., : turned.shape[2], : turned.shape[3]][..., ::mirror]
+            given = np.ascontiguousarray(padded(turned, restorer.multiple_of))
+            back = restorer.run(given)[..., : turned.shape[2], : turned.shape[3]][..., ::mirror]
             views.append(np.rot90(back, -turns, (2, 3))[0].clip(0, 1))
     return np.stack(views)
 
@@ -165,7 +165,7 @@ class Found:
         """Measure one image."""
         name, lq, gt = case
         x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None] / np.float32(255), np.float32)
-        views = confidence.estimates(restorer.backend.run, x, multiple_of=restorer.multiple_of)
+        views = confidence.estimates(restorer.run, x, multiple_of=restorer.multiple_of)
         estimate, given = views[0].transpose(1, 2, 0), x[0].transpose(1, 2, 0)
         # what find_strength does with images of this size, without running the views again
         ratio = confidence.disagreement(views).mean() / max(confidence.rain_size(x, views).mean(), 1e-9)

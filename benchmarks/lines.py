@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from repix.data.dataset import Sample
 from repix.degradations.hard_negatives import LINES, draw_lines_picture
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.metrics import psnr_y
 from repix.models.prenet import load_published

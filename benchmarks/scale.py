@@ -93,9 +93,9 @@ def measure(photos: Path, count: int) -> None:
 
     def cpu(work: Callable[[], object]) -> float:
         """CPU-seconds, as on an idle machine."""
-        unit = seconds(lambda: restorer.backend.run(square))
+        unit = seconds(lambda: restorer.run(square))
         taken = seconds(work)
-        units.append((unit + seconds(lambda: restorer.backend.run(square))) / 2)
+        units.append((unit + seconds(lambda: restorer.run(square))) / 2)
         return taken / units[-1] * yardstick()
 
     steps: dict[str, list[float]] = {name: [] for name in ("decode", "network", "encode", "all", "in", "out")}

@@ -23,6 +23,7 @@ import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
+from repix.infer.backends import DEVICES
 from repix.models import create_model
 from repix.tasks import DERAIN
 from repix.train.export import to_onnx
@@ -70,7 +71,7 @@ def main() -> None:
     parameters = {"PReNet": count(create_model("prenet"))}
     for card in (card for card in list_cards() if card.task is DERAIN):
         _, folder = find_card(card.name)
-        models[card.name] = read_weights(card, folder, card.form(*ON_CPU))
+        models[card.name] = read_weights(card, folder, card.form(*DEVICES["cpu"].forms))
         parameters[card.name] = count(create_model(card.arch, **card.args))
     for text in args.arch:
         name, arguments = parse_arch(text)

@@ -36,6 +36,7 @@ from torchmetrics.image.kid import poly_mmd
 from repix.data.pairs import Pair, find_pairs
 from repix.evaluate.run import evaluate
 from repix.features import FeatureStack
+from repix.infer.backends import DEVICES
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, resize
 from repix.palettes import PALETTES
@@ -91,7 +92,7 @@ def measure(weight: str, most: int | None) -> list[dict[str, str]]:
         }
         row |= {"model": card.name, "data": f"{data} {part}", "pictures": str(mean.images)}
         row |= {"steps": str(card.training["steps"]), "parameters": str(card.training["parameters"])}
-        row["cpu_seconds_256"] = f"{seconds(read_weights(card, folder, card.form(*ON_CPU))):.4f}"
+        row["cpu_seconds_256"] = f"{seconds(read_weights(card, folder, card.form(*DEVICES['cpu'].forms))):.4f}"
         rows.append(row)
     return rows
 

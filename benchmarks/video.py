@@ -200,7 +200,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
             _, writing, _ = clocked(write)
         some = [item.pixels for item in items[:30]]
-    run, spent = restorer.backend.run, []
+    run, spent = restorer.run, []
 
     def counting(x: NDArray[np.float32]) -> NDArray[np.float32]:
         wall, cpu, y = clocked(lambda: run(x))
@@ -208,7 +208,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         return y
 
     restorer(some[0])
-    restorer.backend.run = counting  # type: ignore[method-assign]
+    restorer.run = counting  # type: ignore[method-assign]
     _, whole_cpu, _ = clocked(lambda: [restorer(pixels) for pixels in some])
     alone, alone_cpu = np.sum(spent, axis=0)
     _, calming, _ = clocked(lambda: list(deflicker(Frame(pixels, t) for t, pixels in enumerate(some))))

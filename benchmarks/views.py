@@ -18,13 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from confidence import ROOT, WINDOW, cases, decibels, middle, write
-from repix.infer.ensemble import VIEWS, estimate
+from repix.infer.ensemble import AUGMENTATIONS, estimate
 from repix.infer.restorer import Restorer
 from repix.tasks import DERAIN
 from repix.weights import list_cards
 
-MIRRORS = tuple(view._replace(top=0, left=0) for view in VIEWS)
-SHIFTS = tuple(view._replace(down=1, right=1) for view in VIEWS)
+MIRRORS = tuple(view._replace(top=0, left=0) for view in AUGMENTATIONS)
+SHIFTS = tuple(view._replace(down=1, right=1) for view in AUGMENTATIONS)
 AS_IT_IS, MIRRORED, UPSIDE_DOWN, BOTH = MIRRORS
 TRIED = {
     "as it is": (AS_IT_IS,),
@@ -33,7 +33,7 @@ TRIED = {
     "and both": (AS_IT_IS, BOTH),
     "four shifts": SHIFTS,
     "four mirrors": MIRRORS,
-    "four mirrors, shifted: best": VIEWS,
+    "four mirrors, shifted: best": AUGMENTATIONS,
     "four mirrors, and the same shifted": (*MIRRORS, *(view._replace(top=1, left=1) for view in MIRRORS)),
 }
 
@@ -47,8 +47,7 @@ def measure(model: str, *, side: int, test: bool) -> list[dict[str, str]]:
         x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None] / np.float32(255), np.float32)
         every = dict.fromkeys(itertools.chain(*TRIED.values()))
         made = {
-            view: estimate(restorer.backend.run, x, view, multiple_of=restorer.multiple_of).transpose(1, 2, 0)
-            for view in every
+            view: estimate(restorer.run, x, view, multiple_of=restorer.multiple_of).transpose(1, 2, 0) for view in every
         }
         for form, views in TRIED.items():
             average = np.mean([made[view] for view in views], axis=0)

@@ -24,5 +24,5 @@ def write_weight(folder: Path, name: str, *, factor: float = 0.4, **card: object
     made.mkdir(parents=True)
     (made / "model.onnx").write_bytes(model.SerializeToString())
     settings = {"task": "derain", "arch": "none", "tiling": None, "licence": "Apache-2.0"} | card
-    save_card(ModelCard.model_validate({"name": name, **settings}), made)
+    save_card(ModelCard.model_validate({"name": name, **settings}), made, forms={"onnx-fp32": "model.onnx"})
     return made

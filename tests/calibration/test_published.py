@@ -15,7 +15,7 @@ import torch
 
 from repix.data.pairs import find_pairs_in
 from repix.evaluate.run import evaluate
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models.prenet import load_published
 

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from repix.errors import RecipeError
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import MODELS, Prediction, create_model
-from repix.train.export import describe, save_weight
+from repix.models.adapter import Adapter
+from repix.train.export import save_weight
 from repix.weights import ModelCard, find_card
 
 # Arguments that make each network small enough to test in a blink; every model must be here.
@@ -58,7 +59,7 @@ def picture(height: int, width: int, batch: int = 1) -> torch.Tensor:
 
 def test_shape_and_type_are_kept(name: str) -> None:
     net = trained(name)
-    unit = describe(net)[0]
+    unit = Adapter(net).multiple_of
     for rows, columns in ((2, 3), (5, 2)):
         x = picture(rows * unit * 2, columns * unit * 2, batch=2)
         with torch.inference_mode():
@@ -103,7 +104,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other(name: str) -> None:
 
 def test_odd_sizes_through_the_restorer(name: str) -> None:
     net = trained(name)
-    unit, tiling = describe(net)
+    unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
     restorer = Restorer(TorchBackend(net), multiple_of=unit, tiling=tiling)
     rng = np.random.default_rng(0)
     for height, width in ((37, 53), (1, 1), (7, 90)):
@@ -115,7 +116,7 @@ def test_odd_sizes_through_the_restorer(name: str) -> None:
 
 def test_tiled_equals_whole_where_tiles_are_allowed(name: str) -> None:
     net = trained(name)
-    unit, tiling = describe(net)
+    unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
     if tiling is None:
         pytest.skip(f"{name} depends on the whole image and is never tiled")
     small = tiling.model_copy(update={"tile": max(128, 2 * tiling.overlap)})
@@ -128,7 +129,7 @@ def test_tiled_equals_whole_where_tiles_are_allowed(name: str) -> None:
 
 def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -> None:
     net = trained(name)
-    unit, tiling = describe(net)
+    unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
     card = ModelCard(
         name=name, task="derain", arch=name, args=SMALL[name], multiple_of=unit, tiling=tiling, licence="Apache-2.0"
     )
@@ -153,7 +154,7 @@ def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -
     # and it travels inside the files
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
         inside = ModelCard.model_validate_json(file.metadata()["card"])
-    assert inside == written.model_copy(update={"files": {}})
+    assert inside == written.model_copy(update={"forms": {}})
 
 
 def test_unknown_arguments_and_names_are_refused(name: str) -> None:

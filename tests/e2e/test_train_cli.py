@@ -34,7 +34,7 @@ def test_from_photos_to_a_weight_that_derains(
     assert str(Path("runs") / "own-pairs" / "model") in capsys.readouterr().out
     card, _ = find_card(weight)
     assert card.training["steps"] == 4
-    assert set(card.files) == {"model.onnx", "model.safetensors"}
+    assert {form.file for form in card.forms.values()} == {"model.onnx", "model.safetensors"}
 
     table = tmp_path / "table.json"
     csv = tmp_path / "table.csv"

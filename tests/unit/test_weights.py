@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from repix import weights
 from repix.errors import WeightsError
-from repix.weights import Figures, ModelCard, Tiling, find_card, list_cards, read_weights, save_card, verify
+from repix.infer.restorer import Restorer
+from repix.weights import Form, Measured, ModelCard, Tiling, find_card, list_cards, read_weights, save_card, verify
+
+FIRST_CARDS = Path(__file__).parents[1] / "golden" / "cards_0.1"
 
 
 def make_weight(folder: Path, name: str = "mine") -> ModelCard:
@@ -25,20 +31,20 @@ def make_weight(folder: Path, name: str = "mine") -> ModelCard:
         args={"channels": 16},
         tiling=Tiling(tile=256, overlap=32),
         multiple_of=8,
-        metrics=[Figures(data="made up", pictures=2, values={"psnr_y": 30.5}, protocol="none")],
+        metrics=[Measured(data="made up", images=2, values={"psnr_y": 30.5}, protocol="none")],
         licence="Apache-2.0",
     )
-    return save_card(card, folder)
+    return save_card(card, folder, forms={"onnx-fp32": "model.onnx", "safetensors-fp32": "model.safetensors"})
 
 
 def test_saved_card_is_found_by_folder_and_by_file(tmp_path: Path) -> None:
     card = make_weight(tmp_path / "w")
-    assert card.files["model.onnx"] == hashlib.sha256(b"onnx bytes").hexdigest()
-    assert set(card.files) == {"model.onnx", "model.safetensors"}
+    assert card.forms["onnx-fp32"] == Form(file="model.onnx", sha256=hashlib.sha256(b"onnx bytes").hexdigest())
+    assert set(card.forms) == {"onnx-fp32", "safetensors-fp32"}
     for place in (tmp_path / "w", str(tmp_path / "w"), tmp_path / "w" / "card.json"):
         assert find_card(place) == (card, tmp_path / "w")
     verify(card, tmp_path / "w")
-    assert read_weights(card, tmp_path / "w", "model.onnx") == b"onnx bytes"
+    assert read_weights(card, tmp_path / "w", "onnx-fp32") == b"onnx bytes"
     assert sorted(os.listdir(tmp_path / "w")) == ["card.json", "model.onnx", "model.safetensors"]
 
 
@@ -49,7 +55,7 @@ def test_one_changed_byte_is_refused(tmp_path: Path, position: int) -> None:
     data[position] ^= 1
     (tmp_path / "model.onnx").write_bytes(bytes(data))
     with pytest.raises(WeightsError, match=r"model\.onnx is damaged or was changed"):
-        read_weights(card, tmp_path, "model.onnx")
+        read_weights(card, tmp_path, "onnx-fp32")
     with pytest.raises(WeightsError, match="damaged"):
         verify(card, tmp_path)
 
@@ -59,8 +65,10 @@ def test_missing_file_and_unlisted_file(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match="cannot be read"):
         verify(card, tmp_path)
-    with pytest.raises(WeightsError, match="has no other"):
-        read_weights(card, tmp_path, "other.onnx")
+    with pytest.raises(WeightsError, match=r"is not stored as onnx-int8 \(its card lists: onnx-fp32, safet"):
+        read_weights(card, tmp_path, "onnx-int8")
+    with pytest.raises(WeightsError, match=r"model\.onnix cannot be read"):
+        save_card(card, tmp_path, forms={"onnx-fp32": "model.onnix"})
 
 
 def test_unknown_name_suggests_and_empty_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +98,21 @@ def test_shipped_name_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatc
         ({"colour": 1}, "colour"),
         ({"multiple_of": 0}, "multiple_of"),
         ({"task": "paint"}, "task"),
-        ({"files": {"../model.onnx": "0"}}, "plain file name"),
+        ({"multiple_of": 100_000}, "multiple_of"),
+        ({"size": 100_000}, "size"),
+        ({"scales": [4, 2]}, r"scales: got 4 to 2, expected a range within 1 to 64"),
+        ({"palette": [["a", [0, 0, 300]], ["b", [0, 0, 0]]]}, "palette"),
+        ({"name": "a\0b"}, "name"),
+        ({"metrics": [{"data": "a", "images": 1, "values": {"psnr_y": float("nan")}, "protocol": ""}]}, "metrics"),
+        ({"forms": {"onnx-fp32": {"file": "../model.onnx", "sha256": "0" * 64}}}, "plain file name"),
+        ({"forms": {"onnx-fp32": {"file": "model\0.onnx", "sha256": "0" * 64}}}, "plain file name"),
+        ({"forms": {"onnx-fp32": {"file": "model.onnx", "sha256": "0"}}}, "sha256"),
+        ({"forms": {"onnx-fp23": {"file": "model.onnx", "sha256": "0" * 64}}}, "did you mean 'onnx-fp32'"),
         ({"tiling": {"tile": 64, "overlap": 40}}, "more than half"),
+        ({"state": [{"name": "h", "channels": 4, "stride": 3}]}, "state.h: stride 3 does not divide multiple_of 8"),
+        ({"state": [{"name": "h", "channels": 4}] * 2}, "have the same name"),
+        ({"format": 3}, "format 3, this repix knows up to 2; install a newer repix"),
+        ({"format": "two"}, "format"),
     ],
 )
 def test_card_that_does_not_validate_names_the_field(tmp_path: Path, change: dict[str, object], said: str) -> None:
@@ -102,13 +123,58 @@ def test_card_that_does_not_validate_names_the_field(tmp_path: Path, change: dic
         find_card(tmp_path)
 
 
-def test_card_that_is_not_json(tmp_path: Path) -> None:
-    (tmp_path / "card.json").write_bytes(b"\x00\x01")
+@pytest.mark.parametrize(
+    "content", [b"\x00\x01", b"[1]", b"\xff", b"[" * 100_000, b"{}", b'{"files": 3, "metrics": [3]}']
+)
+def test_card_that_is_not_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "card.json").write_bytes(content)
     with pytest.raises(WeightsError, match="not a model card"):
         find_card(tmp_path)
 
 
-def test_shipped_weights_are_whole() -> None:
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, ""])
+def test_names_that_no_path_can_have(name: str) -> None:
+    with pytest.raises(WeightsError, match=r"no model|is not a model"):
+        find_card(name)
+
+
+@pytest.mark.parametrize("path", sorted(FIRST_CARDS.glob("*.json")), ids=lambda path: path.stem)
+def test_cards_of_0_1_load(tmp_path: Path, path: Path) -> None:
+    """The four cards that repix 0.1 shipped."""
+    first = json.loads(path.read_text())
+    (tmp_path / "card.json").write_text(json.dumps(first))
+    card, _ = find_card(tmp_path)
+    precision = ("int8", "fp16") if first.get("int8") else ("fp32", "fp32")
+    assert {name: form.model_dump() for name, form in card.forms.items()} == {
+        f"{kind}-{one}": {"file": f"model.{kind}", "sha256": first["files"][f"model.{kind}"]}
+        for kind, one in zip(("onnx", "safetensors"), precision, strict=True)
+    }
+    assert [row.images for row in card.metrics] == [row["pictures"] for row in first["metrics"]]
+    same = first.keys() - {"files", "int8", "metrics"}
+    assert {key: value for key, value in card.model_dump(mode="json").items() if key in same} == {
+        key: first[key] for key in same
+    }
+    # and the file that is shipped today says the same of the same bytes
+    if path.stem in {card.name for card in list_cards()}:
+        shipped, _ = find_card(path.stem)
+        assert shipped.model_dump(exclude={"metrics", "limits", "forms"}) == card.model_dump(
+            exclude={"metrics", "limits", "forms"}
+        )
+
+
+def test_a_folder_that_0_1_exported_runs(tmp_path: Path, darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
+    """What `repix train` and `repix export` of 0.1 left in a run's folder `weight`."""
+    folder = tmp_path / "runs" / "mine" / "weight"
+    folder.mkdir(parents=True)
+    shutil.copy(darkening_weight / "model.onnx", folder)
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    card = json.loads((FIRST_CARDS / "repixnet-large.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"name": "mine", "files": {"model.onnx": digest}}))
+    restorer = Restorer.from_pretrained(folder, "cpu")
+    np.testing.assert_array_equal(restorer(photo), np.rint(photo * 0.4))
+
+
+def test_shipped_models_are_whole() -> None:
     for card in list_cards():
         verify(*find_card(card.name))
 

@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from repix._types import Floats, Image, one_line
 from repix.errors import InputError, WeightsError
 from repix.features import BACKBONES, FeatureStack
-from repix.figures import Figure, Floats, Panel
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.figures import Figure, Panel
+from repix.infer.padding import to_floats
 from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
-from repix.models import MODELS, Prediction, create_model
+from repix.models import MODELS, create_model
+from repix.models.adapter import Adapter
 from repix.weights import TORCH_FORMS, find_card, read_weights
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _MOST_MAPS = 64
 
@@ -50,26 +50,27 @@ def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
     try:
         net.load_state_dict(safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS))))
     except RuntimeError as error:
-        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r} ({str(error).splitlines()[0]})") from error
+        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r} ({one_line(error)})") from error
     return net.eval()
 
 
-def rain(net: nn.Module, image: Pixels) -> Figure:
+def rain(net: nn.Module, image: Image) -> Figure:
     """What the network takes away: input - estimate.
 
     Args:
         net: (N, 3, H, W) -> the same.
         image: (H, W, 3), uint8 or uint16.
     """
-    x, size = _padded(net, image)
+    known = Adapter(net)
     with torch.inference_mode():
-        estimate = _cropped(net(x), size)
-    layer = _cropped(x, size) - estimate
+        estimate = known.array(net(known.tensor(image)), image)
+    given = _channels_last(to_floats(image))
+    layer = given - estimate
     most = max(float(np.abs(layer).max()), 1e-6)
     return Figure(
         "rain",
         [
-            Panel("input", _shown(_cropped(x, size))),
+            Panel("input", _shown(given)),
             Panel(f"taken away (grey is nothing, ±{most:.2f})", _shown(0.5 + layer / (2 * most))),
             Panel("estimate", _shown(estimate)),
         ],
@@ -77,34 +78,36 @@ def rain(net: nn.Module, image: Pixels) -> Figure:
     )
 
 
-def recurrences(net: nn.Module, image: Pixels) -> Figure:
+def recurrences(net: nn.Module, image: Image) -> Figure:
     """The estimate of each recurrence of a progressive network.
 
     Raises:
         InputError: a network that estimates once.
     """
-    x, size = _padded(net, image)
-    prediction = _predict(net, x)
+    known = Adapter(net)
+    with torch.inference_mode():
+        prediction = known.predict(known.tensor(image))
     if not prediction.stages:
         raise InputError("this network estimates once, without recurrences; prenet and progressive_spanet have several")
-    found = [_cropped(estimate, size) for estimate in (*prediction.stages, prediction.pred)]
-    panels = [Panel("input", _shown(_cropped(x, size)))]
+    found = [known.array(estimate, image) for estimate in (*prediction.stages, prediction.pred)]
+    panels = [Panel("input", _shown(_channels_last(to_floats(image))))]
     panels += [Panel(f"recurrence {number}", _shown(estimate)) for number, estimate in enumerate(found, start=1)]
     return Figure("recurrences", panels, arrays={"recurrences": np.stack(found)})
 
 
-def attention(net: nn.Module, image: Pixels) -> Figure:
+def attention(net: nn.Module, image: Image) -> Figure:
     """The network's map of where rain is, alone and over the image.
 
     Raises:
         InputError: a network without such a map.
     """
-    x, size = _padded(net, image)
-    mask = _predict(net, x).mask
+    known = Adapter(net)
+    with torch.inference_mode():
+        mask = known.predict(known.tensor(image)).mask
     if mask is None:
         raise InputError("this network has no attention map; spanet and progressive_spanet have one")
-    plane = _cropped(mask, size)[..., 0]
-    whole = _cropped(x, size)
+    plane = known.array(mask, image)[..., 0]
+    whole = _channels_last(to_floats(image))
     grey = whole.mean(axis=2, keepdims=True)
     over = grey * (1 - plane[..., None]) + plane[..., None] * np.array((1.0, 0.2, 0.0), np.float32)
     return Figure(
@@ -114,7 +117,7 @@ def attention(net: nn.Module, image: Pixels) -> Figure:
     )
 
 
-def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
+def features(net: nn.Module, image: Image, *, layer: str) -> Figure:
     """Feature maps of one layer; at most 64 are drawn, all are in the arrays.
 
     Args:
@@ -135,10 +138,9 @@ def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
             caught.append(out)
 
     handle = modules[layer].register_forward_hook(keep)
-    x, _ = _padded(net, image)
     try:
         with torch.inference_mode():
-            net(x)
+            net(Adapter(net).tensor(image))
     finally:
         handle.remove()
     if not caught or caught[-1].dim() != 4:
@@ -149,7 +151,7 @@ def features(net: nn.Module, image: Pixels, *, layer: str) -> Figure:
     return Figure(f"features of {layer}{more}", shown, arrays={"features": maps})
 
 
-def uncertainty(net: nn.Module, image: Pixels) -> Figure:
+def uncertainty(net: nn.Module, image: Image) -> Figure:
     """Where the estimate is probably wrong: how much estimates of mirrored and shifted copies differ
     (`repix.infer.uncertainty`).
 
@@ -157,14 +159,15 @@ def uncertainty(net: nn.Module, image: Pixels) -> Figure:
         net: (N, 3, H, W) -> the same.
         image: (H, W, 3), uint8 or uint16.
     """
-    x = np.ascontiguousarray(_floats(image).transpose(2, 0, 1)[None])
-    views = estimates(TorchBackend(net).run, x, multiple_of=int(getattr(net, "multiple_of", 1)))
-    error = expected_error(views) * np.float32(255)
-    estimate = views[0].transpose(1, 2, 0)
+    restorer = Adapter(net).restorer()
+    x = to_floats(image)
+    found = estimates(restorer.run, x, multiple_of=restorer.multiple_of)
+    error = expected_error(found) * np.float32(255)
+    estimate = found[0].transpose(1, 2, 0)
     return Figure(
         "uncertainty",
         [
-            Panel("input", _shown(_floats(image))),
+            Panel("input", _shown(_channels_last(x))),
             Panel("estimate", _shown(estimate)),
             Panel(f"uncertainty in grey levels, {error.mean():.1f} on average", error),
         ],
@@ -172,7 +175,7 @@ def uncertainty(net: nn.Module, image: Pixels) -> Figure:
     )
 
 
-def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: int = 8) -> Figure:
+def receptive_field(net: nn.Module, image: Image, *, side: int = 256, samples: int = 8) -> Figure:
     """How far one output pixel sees: the mean absolute derivative of it to every input pixel (Luo et al. 2016,
     "Understanding the effective receptive field in deep convolutional neural networks", section 2).
 
@@ -182,8 +185,8 @@ def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: 
         side: side of the parts in pixels; a longer field is cut off there.
         samples: parts to average over.
     """
-    x, _ = _padded(net, image)
-    unit = int(getattr(net, "multiple_of", 1))
+    known = Adapter(net)
+    x, unit = known.tensor(image), known.multiple_of
     height, width = (max(min(side, length) // unit, 1) * unit for length in x.shape[2:])
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(height, width)
@@ -218,7 +221,7 @@ def receptive_field(net: nn.Module, image: Pixels, *, side: int = 256, samples: 
     )
 
 
-def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
+def signal(image: Image, *, depth: int = 24, channels: int = 32) -> Figure:
     """The vanishing signal, layer by layer, in untrained stacks of 3×3 convolutions with ReLU: plain against residual
     (He et al. 2016, fig. 2), torch's default against Kaiming's initialisation (He et al. 2015, eq. 10).
 
@@ -230,7 +233,7 @@ def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
         depth: convolutions; even.
         channels: width.
     """
-    x = torch.from_numpy(_floats(image)).permute(2, 0, 1)[None]
+    x = torch.from_numpy(to_floats(image))
     variances: dict[str, Floats] = {}
     norms: dict[str, Floats] = {}
     for form in ("plain", "residual"):
@@ -272,7 +275,7 @@ def signal(image: Pixels, *, depth: int = 24, channels: int = 32) -> Figure:
     )
 
 
-SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
+SHOWN: Mapping[str, Callable[[nn.Module, Image], Figure]] = {
     "rain": rain,
     "uncertainty": uncertainty,
     "recurrences": recurrences,
@@ -283,7 +286,7 @@ SHOWN: Mapping[str, Callable[[nn.Module, Pixels], Figure]] = {
 
 def inspect(
     show: str,
-    image: Pixels,
+    image: Image,
     *,
     model: str | os.PathLike[str],
     layer: str | None = None,
@@ -327,27 +330,9 @@ def save_arrays(figure: Figure, path: str | Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **figure.arrays)
 
 
-def _floats(image: Pixels) -> Floats:
-    return (image / np.float32(np.iinfo(image.dtype).max)).astype(np.float32)
-
-
-def _padded(net: nn.Module, image: Pixels) -> tuple[Tensor, tuple[int, int]]:
-    """(1, 3, H, W) in [0, 1], edges held out to multiples of `net.multiple_of`, and the image's own size."""
-    unit = int(getattr(net, "multiple_of", 1))
-    height, width = image.shape[:2]
-    floats = np.pad(_floats(image), ((0, -height % unit), (0, -width % unit), (0, 0)), mode="edge")
-    return torch.from_numpy(floats).permute(2, 0, 1)[None].contiguous(), (height, width)
-
-
-def _cropped(x: Tensor, size: tuple[int, int]) -> Floats:
-    """(1, C, H, W) -> (h, w, C)."""
-    return x[0, :, : size[0], : size[1]].permute(1, 2, 0).float().numpy()
-
-
-def _predict(net: nn.Module, x: Tensor) -> Prediction:
-    learn: Callable[[Tensor], Prediction] | None = getattr(net, "forward_train", None)
-    with torch.inference_mode():
-        return learn(x) if learn is not None else Prediction(net(x))
+def _channels_last(x: Floats) -> Floats:
+    """(1, 3, H, W) -> (H, W, 3)."""
+    return x[0].transpose(1, 2, 0)
 
 
 def _shown(image: Floats) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable
-from repix.infer.ensemble import VIEWS
+from repix.infer.ensemble import AUGMENTATIONS
 from repix.io.image import read_image, resize, to_8_bits
 from repix.metrics import METRICS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
 from repix.palettes import VOID, LabelColour, nearest_label
@@ -236,7 +236,7 @@ def _cost(restorer: object) -> Cost | None:
     parameters = sum(parameter.numel() for parameter in net.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.to("meta")(torch.empty(1, 3, 256, 256, device="meta"))  # shapes alone, no arithmetic
-    runs = len(VIEWS) if getattr(restorer, "quality", "fast") == "best" else 1
+    runs = len(AUGMENTATIONS) if getattr(restorer, "quality", "fast") == "best" else 1
     return Cost(parameters, runs * counter.get_total_flops() / 2e9)
 
 

@@ -9,21 +9,22 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from repix._types import Floats, Image
 from repix.errors import InputError
-from repix.infer.backends.onnxruntime import Backend, OnnxBackend
-from repix.infer.ensemble import averaged
-from repix.infer.tiling import Pixels, Rounding, apply_tiled
+from repix.infer.backends import Backend, open_backend
+from repix.infer.ensemble import self_ensemble
+from repix.infer.tiling import Rounding, apply_tiled
 from repix.infer.uncertainty import find_strength
 from repix.io.image import resize
-from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card, read_weights
+from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card
 
 Strength = float | Literal["auto"]
 """0 (the image as it was) to 1; `auto` does less where what was found may not be rain."""
 
 Quality = Literal["fast", "best"]
-"""`fast` runs the network once; `best` four times, and takes the mean over mirrored and shifted views."""
+"""`fast` runs the network once; `best` four times, mirrored and shifted, and takes the mean (self-ensemble)."""
 
-_LONGEST = 8  # times the shorter side: what the network is given at most
+_MAX_ASPECT = 8  # times the shorter side: what the network is given at most
 
 
 def check_strength(strength: Strength) -> None:
@@ -45,12 +46,11 @@ class Restorer:
         tiling: how to tile; None runs every image in one piece.
         size: images are scaled to this shorter side for the network, and its results back; None takes them as they
             are. Label maps, where the card has a palette, are scaled back without mixing their colours.
-        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.ensemble.averaged`.
+        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.ensemble`.
         card: what the network is, where it came with a card.
 
     Raises:
-        InputError: another quality, or `best` of a network that translates: what it has learnt to see may stand on its
-            feet, and labels have no mean.
+        InputError: another quality, or `best` of a network whose task has no use for it (`Task.self_ensemble`).
     """
 
     def __init__(
@@ -84,46 +84,43 @@ class Restorer:
         size: int | None = None,
         quality: Quality = "fast",
     ) -> Restorer:
-        """Load a weight, after checking its sha256.
+        """Load a model, after checking its sha256.
 
         Args:
-            name_or_path: name of a shipped weight (`repix models` lists them), or the path of a weight's folder.
+            name_or_path: name of a shipped model (`repix models` lists them), or the path of a model's folder.
             device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
             threads: threads on the CPU; None takes what the process may use.
             size: shorter side at which the network works; None takes the card's, 0 every image as it is.
             quality: `fast`, or `best` for four times the time.
 
         Raises:
-            WeightsError: no such weight, or damaged.
+            WeightsError: no such model, or damaged.
             InputError: see `Restorer`.
             BackendError: the device is not there.
         """
         card, folder = find_card(name_or_path)
-        model = read_weights(card, folder, "model.onnx")
-        backend = OnnxBackend(model, device=device, threads=threads, int8=card.int8)
+        backend = open_backend(card, folder, device=device, threads=threads)
         worked_at = card.size if size is None else size or None
         return cls(
             backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, quality=quality, card=card
         )
 
-    def side_by_side(self) -> tuple[Restorer, int]:
+    def parallel(self) -> tuple[Restorer, int]:
         """A restorer for many images of moderate size, and how many calls at once make the best of the machine."""
-        if not isinstance(self.backend, OnnxBackend):
-            return self, 1
-        backend, calls = self.backend.side_by_side()
+        backend, calls = self.backend.parallel()
         again = copy.copy(self)
         again.backend = backend
         return again, calls
 
     def __call__(
         self,
-        image: Pixels,
+        image: Image,
         *,
         strength: Strength = 1.0,
         rounding: Rounding = "nearest",
-        out: Pixels | None = None,
+        out: Image | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> Pixels:
+    ) -> Image:
         """Restore one image.
 
         Args:
@@ -163,33 +160,38 @@ class Restorer:
         out[...] = result
         return out
 
-    def find_strength(self, image: Pixels) -> float:
+    def run(self, x: Floats) -> Floats:
+        """The network alone, once: (1, 3, H, W) in [0, 1] of sides that it takes -> the same shape, not clamped."""
+        y, _ = self.backend.run(x)
+        return y
+
+    def find_strength(self, image: Image) -> float:
         """What `strength="auto"` takes for an image: 1 where it is surely rain that is taken away, down to 0 where it
         can't be; see `repix.infer.uncertainty.find_strength`. Costs up to four runs over a megapixel.
 
         Args:
             image: (H, W, 3), uint8 or uint16.
         """
-        return find_strength(self.backend.run, image, multiple_of=self.multiple_of)
+        return find_strength(self.run, image, multiple_of=self.multiple_of)
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network sees an image; a narrow strip is not blown up without end."""
         if self.size is None:
             return height, width
-        scale = min(self.size / min(height, width), _LONGEST * self.size / max(height, width))
+        scale = min(self.size / min(height, width), _MAX_ASPECT * self.size / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _run(
         self,
-        image: Pixels,
+        image: Image,
         strength: float,
         rounding: Rounding,
-        out: Pixels | None,
+        out: Image | None,
         progress: Callable[[float], None] | None,
-    ) -> Pixels:
-        run = self.backend.run
+    ) -> Image:
+        best = self.quality == "best"
         return apply_tiled(
-            run if self.quality == "fast" else averaged(run, multiple_of=self.multiple_of),
+            self_ensemble(self.run, multiple_of=self.multiple_of) if best else self.run,
             image,
             multiple_of=self.multiple_of,
             tile=self.tiling.tile if self.tiling is not None else None,

@@ -6,34 +6,33 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from repix._types import Floats, Image
 from repix.errors import BackendError
+from repix.infer.padding import mirrored
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-Floats = NDArray[np.float32]
 Rounding = Literal["nearest", "down"]
 
 
 def apply_tiled(
     run: Callable[[Floats], Floats],
-    image: Pixels,
+    image: Image,
     *,
     multiple_of: int = 1,
     tile: int | None = None,
     overlap: int = 0,
     strength: float = 1.0,
     rounding: Rounding = "nearest",
-    out: Pixels | None = None,
+    out: Image | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Pixels:
+) -> Image:
     """Run a network over an image, in memory that grows with the image's shorter side only.
 
-    The image is padded below and on the right to multiples of `multiple_of` (reflected, then edge where it is too
-    small to reflect), cut into equal tiles along that grid, and the results are blended where tiles overlap. The
-    outer three eighths of an overlap, where a tile lacks context, get no weight: measured on RepixNet, that is worth
-    more than a wider ramp (largest difference to the whole image 3 instead of 5 grey levels at tile 512, overlap 64;
-    1 at 1024 and 96). Finished rows are blended with the input by `strength`, rounded and clipped.
+    The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
+    tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
+    a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
+    the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96). Finished rows are blended
+    with the input by `strength`, rounded and clipped.
 
     Args:
         run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
@@ -67,9 +66,9 @@ def apply_tiled(
     padded = columns[-1] + width
     held = np.zeros((height, padded, 3), np.float32)
     for i, row in enumerate(rows):
-        ys = _reflected(row, height, size[0])
+        ys = mirrored(row, height, size[0])
         for j, column in enumerate(columns):
-            piece = source[ys][:, _reflected(column, width, size[1])]
+            piece = source[ys][:, mirrored(column, width, size[1])]
             given = np.ascontiguousarray(piece.transpose(2, 1, 0) if turned else piece.transpose(2, 0, 1), np.float32)
             given /= scale
             got = run(given[None])
@@ -125,11 +124,3 @@ def _weights(starts: list[int], length: int, overlap: int) -> list[Floats]:
     return [
         (weight / total[start : start + length]).astype(np.float32) for start, weight in zip(starts, raw, strict=True)
     ]
-
-
-def _reflected(start: int, length: int, size: int) -> slice | NDArray[np.intp]:
-    """Indices of one piece: reflected beyond the last pixel, then held at the first."""
-    if start + length <= size:
-        return slice(start, start + length)
-    index = np.arange(start, start + length)
-    return np.maximum(np.where(index < size, index, 2 * (size - 1) - index), 0)

@@ -1,8 +1,9 @@
-"""Seen or guessed? How far a network can be trusted, from how much it disagrees with itself. NumPy only.
+"""Uncertainty: the error to expect of an estimate, from how much a network disagrees with itself. NumPy only.
 
-Where an image shows enough, a network finds the same under the rain whichever way it is held; where it invents, the
-mirrored and shifted image gives it another idea. Measured (benchmarks/confidence.py): over all kinds of rain neither
-the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to nothing.
+Where an image shows enough, a network finds the same under the rain however the image is mirrored and shifted; where it
+invents, another augmentation gives another estimate. Measured (benchmarks/confidence.py): over all kinds of rain
+neither the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to
+nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.infer.ensemble import VIEWS, estimate
-from repix.infer.tiling import Floats, Pixels
+from repix._types import Floats, Image
+from repix.infer.ensemble import AUGMENTATIONS, estimate
+from repix.infer.padding import to_floats
 
 SMOOTHING = 2.0
 """Standard deviation in pixels of the Gaussian that the map of the expected error is smoothed with."""
 
-# Mean absolute error over the standard deviation of the views, over held-out pairs and drawn rain, all alike.
+# Mean absolute error over the standard deviation of the estimates, over held-out pairs and synthetic rain, all alike.
 _ERROR_OF_DISAGREEMENT = 3.0
 # Disagreement over rain, both averaged over the image: below the first it is rain, above the second it is something
-# else. Held-out rainy images were found from 0.04 to 0.57 (the highest where there is hardly any rain), dry ones from
-# 0.45 to 1.1.
+# else. Held-out rainy images were found from 0.04 to 0.57 (the highest where there is hardly any rain), clean ones
+# from 0.45 to 1.1.
 _CERTAIN, _UNCERTAIN = 0.45, 0.70
 _WINDOW, _WINDOWS = 320, 3
 
@@ -36,33 +38,33 @@ def estimates(run: Callable[[Floats], Floats], x: Floats, *, multiple_of: int = 
     Returns:
         (4, 3, H, W) in [0, 1], each turned and shifted back; the first is that of the image as it is.
     """
-    return np.stack([estimate(run, x, view, multiple_of=multiple_of) for view in VIEWS]).clip(0, 1)
+    return np.stack([estimate(run, x, one, multiple_of=multiple_of) for one in AUGMENTATIONS]).clip(0, 1)
 
 
-def disagreement(views: Floats) -> Floats:
-    """(V, 3, H, W) of `estimates` -> (H, W): standard deviation over the views, mean over the channels."""
-    return np.asarray(views.std(axis=0).mean(axis=0), np.float32)
+def disagreement(found: Floats) -> Floats:
+    """(E, 3, H, W) of `estimates` -> (H, W): standard deviation over the estimates, mean over the channels."""
+    return np.asarray(found.std(axis=0).mean(axis=0), np.float32)
 
 
-def expected_error(views: Floats) -> Floats:
+def expected_error(found: Floats) -> Floats:
     """Expected absolute error of the first estimate, mean over channels and a few pixels around (`SMOOTHING`).
 
     Args:
-        views: (V, 3, H, W) of `estimates`.
+        found: (E, 3, H, W) of `estimates`.
 
     Returns:
         (H, W), in the unit of the estimates, [0, 1].
     """
     from scipy.ndimage import gaussian_filter
 
-    smooth: Floats = gaussian_filter(disagreement(views), SMOOTHING)
+    smooth: Floats = gaussian_filter(disagreement(found), SMOOTHING)
     return smooth * np.float32(_ERROR_OF_DISAGREEMENT)
 
 
-def find_strength(run: Callable[[Floats], Floats], image: Pixels, *, multiple_of: int = 1) -> float:
+def find_strength(run: Callable[[Floats], Floats], image: Image, *, multiple_of: int = 1) -> float:
     """How strongly to derain an image: 1 where the network is sure of what it takes away, 0 where it can't be rain.
 
-    What is compared is the disagreement between the views with the size of the rain layer. One figure for the whole
+    What is compared is the disagreement between the estimates with the size of the rain layer. One number for the whole
     image, because single pixels don't tell: blending those that are unsure costs rainy images 0.1 to 0.4 dB (the
     estimate is the better guess there too), an image's own average nothing.
 
@@ -74,19 +76,18 @@ def find_strength(run: Callable[[Floats], Floats], image: Pixels, *, multiple_of
     Returns:
         0 to 1.
     """
-    scale = np.float32(np.iinfo(image.dtype).max)
     differs = rain = 0.0
     for part in _parts(image):
-        x = (part.transpose(2, 0, 1)[None] / scale).astype(np.float32)
-        views = estimates(run, x, multiple_of=multiple_of)
-        differs += float(disagreement(views).mean())
-        rain += float(rain_size(x, views).mean())
+        x = to_floats(part)
+        found = estimates(run, x, multiple_of=multiple_of)
+        differs += float(disagreement(found).mean())
+        rain += float(rain_size(x, found).mean())
     return float(strength_at(differs / max(rain, 1e-9)))
 
 
-def rain_size(x: Floats, views: Floats) -> Floats:
+def rain_size(x: Floats, found: Floats) -> Floats:
     """How much the first estimate takes away from (1, 3, H, W): (H, W), mean over the channels."""
-    return np.asarray(np.abs(x[0] - views[0]).mean(axis=0), np.float32)
+    return np.asarray(np.abs(x[0] - found[0]).mean(axis=0), np.float32)
 
 
 def strength_at(ratio: NDArray[np.floating] | float) -> NDArray[np.floating]:
@@ -94,7 +95,7 @@ def strength_at(ratio: NDArray[np.floating] | float) -> NDArray[np.floating]:
     return np.asarray(np.clip((_UNCERTAIN - ratio) / (_UNCERTAIN - _CERTAIN), 0, 1))
 
 
-def _parts(image: Pixels) -> list[Pixels]:
+def _parts(image: Image) -> list[Image]:
     """The image, or windows of a large one, evenly from end to end."""
     if image.shape[0] * image.shape[1] <= (_WINDOW * _WINDOWS) ** 2:
         return [image]

@@ -60,7 +60,7 @@ def restore_video(
     strength, asked = options.strength, options.video
     if strength == "auto":  # found for each frame alone it would flicker
         raise InputError(f"{src}: strength auto is for images; give videos a number")
-    restorer, lanes = restorer.side_by_side()
+    restorer, lanes = restorer.parallel()
     with (
         VideoReader(src, start=asked.start, end=asked.end, max_pixels=options.max_pixels) as video,
         write_video(dst, video, codec=asked.codec, crf=asked.crf) as writer,

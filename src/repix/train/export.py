@@ -14,19 +14,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from repix._types import one_line
 from repix.errors import WeightsError
+from repix.infer.backends.onnxruntime import OnnxBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.metrics import METRICS, PROTOCOLS
 from repix.models import create_model, model_class
+from repix.models.adapter import Adapter
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
 from repix.train.recipe import Recipe, dump_recipe, load_recipe
-from repix.weights import CARD_NAME, Measured, ModelCard, Tiling, save_card
+from repix.weights import CARD_NAME, Measured, ModelCard, save_card
 
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
@@ -45,8 +48,7 @@ def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
         net = create_model(recipe.model, **recipe.args)
         net.load_state_dict({key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")})
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{checkpoint}: not a checkpoint of {recipe.model!r} ({reason})") from error
+        raise WeightsError(f"{checkpoint}: not a checkpoint of {recipe.model!r} ({one_line(error)})") from error
     for name, value in recipe.stages[-1].network.items():
         setattr(net, name, value)
     return net.eval(), step
@@ -107,17 +109,13 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     Returns:
         "HxW" -> difference on random images in [0, 1].
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    torch_, onnx_ = TorchBackend(net), OnnxBackend(model)
     unit = multiple_of * max(1, 16 // multiple_of)
     found = {}
     for rows, columns in ((1, 3), (5, 4), (7, 11)):
-        x = torch.rand(1, 3, rows * unit, columns * unit, generator=torch.Generator().manual_seed(rows))
-        with torch.inference_mode():
-            expected: Tensor = net.eval()(x)
-        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        found[f"{rows * unit}x{columns * unit}"] = float(np.abs(got - expected.numpy()).max())
+        x = torch.rand(1, 3, rows * unit, columns * unit, generator=torch.Generator().manual_seed(rows)).numpy()
+        (expected, _), (got, _) = torch_.run(x), onnx_.run(x)
+        found[f"{rows * unit}x{columns * unit}"] = float(np.abs(got - expected).max())
     return found
 
 
@@ -171,14 +169,6 @@ def save_weight(
             shutil.rmtree(out)
         made.replace(out)
     return card
-
-
-def describe(net: nn.Module) -> tuple[int, Tiling | None]:
-    """`multiple_of` and tiling of a network; one of the user's own says nothing, and is taken to need no padding."""
-    multiple_of = int(getattr(net, "multiple_of", 1))
-    if not getattr(net, "tileable", False):
-        return multiple_of, None
-    return multiple_of, Tiling(tile=int(getattr(net, "tile", 1024)), overlap=int(getattr(net, "overlap", 96)))
 
 
 def read_metrics(path: Path) -> list[Measured]:
@@ -265,7 +255,7 @@ def export(
         raise WeightsError(f"{checkpoint}: no such checkpoint; give the folder of a run (it has last.ckpt)")
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
     net, step = _load_checkpoint(checkpoint, recipe)
-    multiple_of, tiling = describe(net)
+    known = Adapter(net)
     card = ModelCard(
         name=name or recipe.name,
         task=recipe.task,
@@ -273,8 +263,8 @@ def export(
         args=_final_args(recipe),
         description=description if description is not None else recipe.description,
         **_translation(recipe),
-        multiple_of=multiple_of,
-        tiling=tiling,
+        multiple_of=known.multiple_of,
+        tiling=known.tiling,
         training={
             "recipe": dump_recipe(recipe),
             "checkpoint": checkpoint.name,

@@ -16,13 +16,13 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
+from repix._types import Image
 from repix.errors import RecipeError
-from repix.infer.backends.onnxruntime import TorchBackend
-from repix.infer.tiling import Pixels, apply_tiled
 from repix.io.image import write_image
 from repix.losses import WeightedLoss
 from repix.metrics import psnr_rgb, psnr_y
 from repix.models import Prediction, create_model
+from repix.models.adapter import Adapter
 from repix.models.layers import ResidualBlock
 from repix.train.experimental.dead_units import keep_awake, wake
 from repix.train.optim import Muon
@@ -114,14 +114,7 @@ class RestorationTask(lightning.LightningModule):
     def _predict(self, lq: Tensor) -> Prediction:
         if self.recipe.channels_last:
             lq = lq.contiguous(memory_format=torch.channels_last)
-        # a network of the user's own may be any nn.Module
-        learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
-        prediction = learn(lq) if learn is not None else Prediction(self.net(lq))
-        return prediction._replace(
-            pred=prediction.pred.float(),
-            stages=tuple(one.float() for one in prediction.stages),
-            logits=prediction.logits.float() if prediction.logits is not None else None,
-        )
+        return Adapter(self.net).predict(lq)
 
     def _log_loss(self, total: Tensor, parts: dict[str, Tensor]) -> None:
         if (self.global_step + 1) % LOG_EVERY == 0:
@@ -150,7 +143,7 @@ class RestorationTask(lightning.LightningModule):
         kind = batch["set"][0]
         lq, gt = (_levels(batch[side]) for side in ("lq", "gt"))
         with torch.autocast(self.device.type, enabled=False):
-            pred = apply_tiled(TorchBackend(self.net).run, lq, multiple_of=getattr(self.net, "multiple_of", 1))
+            pred = Adapter(self.net).restorer()(lq)
         shown = [lq, pred, gt]
         values = self._figures.setdefault(kind, [])
         values.append(self.measure(kind, pred, gt))
@@ -174,7 +167,7 @@ class RestorationTask(lightning.LightningModule):
         """Name of what is measured on a validation set."""
         return "psnr_rgb" if kind == "dry" else "psnr_y"
 
-    def measure(self, kind: str, pred: Pixels, gt: Pixels) -> float:
+    def measure(self, kind: str, pred: Image, gt: Image) -> float:
         """That figure of one image; both (H, W, 3)."""
         return min((psnr_rgb if kind == "dry" else psnr_y)(pred, gt), _MOST_DB)
 

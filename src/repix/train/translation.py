@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from repix._types import Image
 from repix.errors import RecipeError, did_you_mean
-from repix.infer.tiling import Pixels
 from repix.losses.adversarial import Adversarial
 from repix.models.pix2pix import PatchGAN
 from repix.tasks import DERAIN, TRANSLATE, Task
@@ -45,7 +45,7 @@ class TranslationTask(RestorationTask):
         """See `RestorationTask.figure`."""
         return "l1"
 
-    def measure(self, kind: str, pred: Pixels, gt: Pixels) -> float:
+    def measure(self, kind: str, pred: Image, gt: Image) -> float:
         """See `RestorationTask.measure`."""
         return float(np.abs(pred.astype(np.float32) - gt).mean()) / 127.5
 

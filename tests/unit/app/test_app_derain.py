@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from repix.app.derain import RAIN, derain_video, derain_image, rain_on_image, show
+from repix.app.derain import RAIN, derain_image, derain_video, rain_on_image, show
 from repix.app.server import Options, Server, StoppedError
 from repix.errors import InputError
 from repix.io.image import Picture, read_image, write_image

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from repix.app.ui import build_app, serve, theme
 from repix.app.server import Options, Server, StoppedError, save_zip
+from repix.app.ui import build_app, serve, theme
 from repix.errors import InputError, WeightsError
 from repix.io.image import Picture, read_image, write_image
 from repix.tasks import DERAIN, TRANSLATE

@@ -16,7 +16,8 @@ from repix.errors import InputError, WeightsError
 from repix.evaluate import inspect as looking
 from repix.io.image import Picture, read_image, write_image
 from repix.models import create_model
-from repix.train.export import describe, save_weight
+from repix.models.adapter import Adapter
+from repix.train.export import save_weight
 from repix.weights import ModelCard
 
 
@@ -127,7 +128,7 @@ def test_signal_vanishes_in_the_plain_stack_alone(photo: Any) -> None:
 def test_weights_and_untrained_networks(tmp_path: Path, photo: Any) -> None:
     args = {"channels": 4, "blocks": 1}
     net = create_model("resnet", **args).eval()
-    unit, tiling = describe(net)
+    unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
     card = ModelCard(
         name="mine", task="derain", arch="resnet", args=args, multiple_of=unit, tiling=tiling, licence="CC0-1.0"
     )

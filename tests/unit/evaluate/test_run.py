@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fake_backend import FakeBackend
+from repix._types import Floats
 from repix.cli import main
 from repix.data.pairs import Pair, find_pairs
 from repix.errors import InputError
@@ -74,12 +76,10 @@ def test_a_model_sees_the_images_of_the_files(data: Path) -> None:
     assert seen == [((16, 20, 3), np.uint8)] * 2 + [((20, 24, 3), np.uint8), ((40, 44, 3), np.uint8)]  # a warm-up first
 
 
-class Brighter:
+class Brighter(FakeBackend):
     """A backend whose network is 0.7 of a grey level too bright."""
 
-    device = "cpu"
-
-    def run(self, x: Image) -> Image:
+    def apply(self, x: Floats) -> Floats:
         return x + np.float32(0.7 / 255)
 
 
@@ -218,10 +218,8 @@ LABELS = [("wall", (0, 0, 200)), ("void", (0, 0, 0)), ("window", (0, 200, 0)), (
 def translator(card: dict[str, object] | None = None, shift: float = 0.0) -> Restorer:
     """Gives back what it is given, `shift` of a grey level brighter."""
 
-    class Shift:
-        device = "cpu"
-
-        def run(self, x: Image) -> Image:
+    class Shift(FakeBackend):
+        def apply(self, x: Floats) -> Floats:
             return x + np.float32(shift / 255)
 
     values = {"name": "t", "task": "translate", "arch": "none", "tiling": None, "licence": "CC0-1.0", **(card or {})}
@@ -356,7 +354,11 @@ def weight(tmp_path: Path) -> Path:
     folder = tmp_path / "darker"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    save_card(ModelCard(name="darker", task="derain", arch="none", tiling=Tiling(), licence="CC0-1.0"), folder)
+    save_card(
+        ModelCard(name="darker", task="derain", arch="none", tiling=Tiling(), licence="CC0-1.0"),
+        folder,
+        forms={"onnx-fp32": "model.onnx"},
+    )
     return folder
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fake_backend import FakeBackend
+from repix._types import Floats
 from repix.errors import BackendError, InputError
 from repix.infer import images as batch
 from repix.infer.images import restore
@@ -19,12 +20,10 @@ from repix.io.formats import names
 from repix.io.image import Picture, read_image, write_image
 
 
-class Negative:
+class Negative(FakeBackend):
     """A backend that turns light into dark, and fails on images whose first value is 13."""
 
-    device = "cpu"
-
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Floats) -> Floats:
         if round(float(x[0, 0, 0, 0]) * 255) == 13:
             raise BackendError("out of memory")
         return 1 - x

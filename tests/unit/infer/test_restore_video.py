@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fake_backend import FakeBackend
+from repix._types import Floats
 from repix.degradations.rain import RainParams, add_rain
 from repix.errors import BackendError, InputError
 from repix.infer import video
@@ -27,16 +29,14 @@ Image = NDArray[np.uint8]
 H, W = 64, 96
 
 
-class Halving:
+class Halving(FakeBackend):
     """A network that halves every value, and counts."""
-
-    device = "cpu"
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.calls = 0
         self.fail_at = fail_at
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Floats) -> Floats:
         self.calls += 1
         if self.calls == self.fail_at:
             raise BackendError("out of memory")
@@ -260,7 +260,7 @@ def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
     films = []
     for threads in (1, 3):
         restorer = Restorer.from_pretrained(device="cpu", threads=threads)
-        assert restorer.side_by_side()[1] == threads
+        assert restorer.parallel()[1] == threads
         restore_video(restorer, src, tmp_path / "b.mp4", options=BatchOptions(video=VideoOptions(crf=0)))
         films.append(np.stack(load(tmp_path / "b.mp4")))
     np.testing.assert_array_equal(films[0], films[1])

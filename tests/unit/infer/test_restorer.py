@@ -10,8 +10,11 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from fake_backend import FakeBackend
+from repix._types import Floats
 from repix.errors import BackendError, InputError, WeightsError
-from repix.infer.backends.onnxruntime import OnnxBackend, TorchBackend
+from repix.infer.backends.onnxruntime import OnnxBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.weights import Tiling
 
@@ -48,15 +51,13 @@ def test_torch_and_onnx_give_the_same_picture(darkening_weight: Path, photo: NDA
     assert restorer.backend.device == "cpu"
 
 
-class Seen:
+class Seen(FakeBackend):
     """A backend that notes what shapes it is given, and gives them back."""
-
-    device = "cpu"
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Floats) -> Floats:
         self.shapes.append(x.shape[2:])
         return x
 
@@ -90,7 +91,7 @@ def test_a_network_that_works_at_one_size(size: tuple[int, int], worked_at: tupl
 def test_the_cards_size_and_ones_own(make_weight: Callable[..., Path], photo: NDArray[np.uint8]) -> None:
     weight = make_weight("sized", task="translate", size=24)
     assert Restorer.from_pretrained(weight).size == 24
-    assert Restorer.from_pretrained(weight).side_by_side()[0].size == 24
+    assert Restorer.from_pretrained(weight).parallel()[0].size == 24
     assert Restorer.from_pretrained(weight, size=48).size == 48
     whole = Restorer.from_pretrained(weight, size=0)
     assert whole.size is None
@@ -129,8 +130,8 @@ def test_auto_takes_the_strength_that_it_finds(
 class Spot(Seen):
     """A backend that takes 0.4 away in one place of what it is given."""
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        y = super().run(x).copy()
+    def apply(self, x: Floats) -> Floats:
+        y = super().apply(x).copy()
         y[:, :, 9, 14] -= 0.4
         return y
 
@@ -161,8 +162,8 @@ def test_quality_best_in_tiles_takes_tiles_that_are_hardly_larger() -> None:
 
 def test_quality_is_kept_and_checked(darkening_weight: Path, make_weight: Callable[..., Path]) -> None:
     best = Restorer.from_pretrained(darkening_weight, device="cpu", threads=2, quality="best")
-    assert best.side_by_side()[0].quality == "best"
-    assert best.side_by_side()[0].backend is not best.backend
+    assert best.parallel()[0].quality == "best"
+    assert best.parallel()[0].backend is not best.backend
     with pytest.raises(InputError, match="quality must be 'fast' or 'best', got 'worst'"):
         Restorer(Seen(), quality="worst")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="quality best is not for networks that translate, such as sized"):
@@ -175,51 +176,6 @@ def test_changed_byte_is_refused(darkening_weight: Path) -> None:
     (darkening_weight / "model.onnx").write_bytes(bytes(data))
     with pytest.raises(WeightsError, match="damaged or was changed"):
         Restorer.from_pretrained(darkening_weight)
-
-
-def test_devices(darkening_weight: Path) -> None:
-    model = (darkening_weight / "model.onnx").read_bytes()
-    assert OnnxBackend(model, device="cpu").device == "cpu"
-    with pytest.raises(BackendError, match=r"unknown device 'gpu'; choose one of auto, cuda"):
-        OnnxBackend(model, device="gpu")
-    with pytest.raises(BackendError, match=r"has no directml.*onnxruntime-directml"):
-        OnnxBackend(model, device="directml")
-    with pytest.raises(BackendError, match="cannot run the network"):
-        OnnxBackend(b"not a model")
-
-
-def test_a_network_in_int8_is_kept_from_coreml(darkening_weight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import onnxruntime
-
-    asked: list[str] = []
-
-    class Session(onnxruntime.InferenceSession):
-        def __init__(self, model: bytes, options: object, providers: list[str]) -> None:
-            asked.extend(providers)
-            super().__init__(model, options, ["CPUExecutionProvider"])
-
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CoreMLExecutionProvider", "CPUExecutionProvider"]
-    )
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    model = (darkening_weight / "model.onnx").read_bytes()
-    assert OnnxBackend(model, int8=True).device == "cpu"
-    assert asked == ["CPUExecutionProvider"]
-    OnnxBackend(model)
-    assert asked[1] == "CoreMLExecutionProvider"
-
-
-@pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("", 0), ("four", 0)])
-def test_threads_follow_the_environment(
-    darkening_weight: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: int
-) -> None:
-    import os
-
-    monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "cpu_count", lambda: len(os.sched_getaffinity(0)))
-    backend = OnnxBackend((darkening_weight / "model.onnx").read_bytes(), device="cpu")
-    assert backend._session.get_session_options().intra_op_num_threads == expected
 
 
 def test_a_network_that_fails_says_so(tmp_path: Path, photo: NDArray[np.uint8]) -> None:

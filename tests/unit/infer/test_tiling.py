@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from repix.errors import BackendError
-from repix.infer.tiling import _cut, _reflected, _weights, apply_tiled
+from repix.infer.padding import mirrored
+from repix.infer.tiling import _cut, _weights, apply_tiled
 
 
 def identity(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,9 +93,9 @@ def test_strength_blends_with_the_input(strength: float, expected: int) -> None:
 
 
 def test_padding_reflects_then_holds_the_edge() -> None:
-    assert np.asarray(_reflected(0, 8, 5)).tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
-    assert np.asarray(_reflected(0, 8, 2)).tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
-    assert np.asarray(_reflected(0, 4, 1)).tolist() == [0, 0, 0, 0]
+    assert np.asarray(mirrored(0, 8, 5)).tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
+    assert np.asarray(mirrored(0, 8, 2)).tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    assert np.asarray(mirrored(0, 4, 1)).tolist() == [0, 0, 0, 0]
 
 
 def test_progress_adds_up_to_one() -> None:

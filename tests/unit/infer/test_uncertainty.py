@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
+from repix._types import Floats
 from repix.data.pairs import find_pairs
 from repix.infer.restorer import Restorer
-from repix.infer.tiling import Floats
 from repix.infer.uncertainty import disagreement, estimates, expected_error, find_strength
 from repix.io.image import read_image
 
@@ -43,14 +43,14 @@ def multiples(run: Callable[[Floats], Floats], of: int) -> Callable[[Floats], Fl
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (61, 83), (40, 7)])
 @pytest.mark.parametrize("multiple_of", [1, 8])
-def test_views_come_back_to_their_place(size: tuple[int, int], multiple_of: int) -> None:
+def test_estimates_come_back_to_their_place(size: tuple[int, int], multiple_of: int) -> None:
     x = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
-    views = estimates(multiples(darken, multiple_of), x, multiple_of=multiple_of)
-    assert views.shape == (4, 3, *size)
-    for view in views:
-        np.testing.assert_allclose(view, x[0] * np.float32(0.4), atol=1e-7)
-    assert disagreement(views).max() < 1e-6
-    assert expected_error(views).shape == size
+    found = estimates(multiples(darken, multiple_of), x, multiple_of=multiple_of)
+    assert found.shape == (4, 3, *size)
+    for one in found:
+        np.testing.assert_allclose(one, x[0] * np.float32(0.4), atol=1e-7)
+    assert disagreement(found).max() < 1e-6
+    assert expected_error(found).shape == size
 
 
 def test_what_is_invented_is_found() -> None:
@@ -58,12 +58,12 @@ def test_what_is_invented_is_found() -> None:
 
     def invent(x: Floats) -> Floats:
         y = x.copy()
-        y[:, :, 20:30, 5:15] += 0.3  # at a place of the frame: another place of the image in every view
+        y[:, :, 20:30, 5:15] += 0.3  # at a place of the frame: another place of the image in every augmentation
         return y
 
     error = expected_error(estimates(invent, x))
     assert error[25, 10] > 20 * error[50, 50]
-    # one of four views is 0.3 off there: a standard deviation of 0.3 * sqrt(3) / 4
+    # one of four estimates is 0.3 off there: a standard deviation of 0.3 * sqrt(3) / 4
     assert error[25, 10] == pytest.approx(3 * 0.3 * np.sqrt(3) / 4, rel=0.1)
 
 
@@ -76,7 +76,7 @@ def test_strength() -> None:
     assert find_strength(multiples(comb, 8), sixteen, multiple_of=8) == 0
 
 
-def test_windows_of_a_large_picture() -> None:
+def test_windows_of_a_large_image() -> None:
     seen: list[tuple[int, ...]] = []
 
     def run(x: Floats) -> Floats:
@@ -89,13 +89,13 @@ def test_windows_of_a_large_picture() -> None:
 
 
 @pytest.mark.skipif(not PAIRS.is_dir(), reason="../shared/data/RainTrainL is not here")
-def test_the_shipped_weight_knows_where_it_is_wrong() -> None:
+def test_the_shipped_model_knows_where_it_is_wrong() -> None:
     restorer = Restorer.from_pretrained(device="cpu", threads=1)
-    found = []
+    ranks = []
     for pair in find_pairs(PAIRS)[:2]:
         lq, gt = (read_image(path).pixels[60:220, 60:220] / np.float32(255) for path in (pair.lq, pair.gt))
         x = np.ascontiguousarray(lq.transpose(2, 0, 1)[None], np.float32)
-        views = estimates(restorer.backend.run, x, multiple_of=restorer.multiple_of)
-        error: NDArray[np.float32] = gaussian_filter(np.abs(views[0] - gt.transpose(2, 0, 1)).mean(0), 2)
-        found.append(spearmanr(expected_error(views).ravel(), error.ravel())[0])
-    assert np.mean(found) > 0.6
+        found = estimates(restorer.run, x, multiple_of=restorer.multiple_of)
+        error: NDArray[np.float32] = gaussian_filter(np.abs(found[0] - gt.transpose(2, 0, 1)).mean(0), 2)
+        ranks.append(spearmanr(expected_error(found).ravel(), error.ravel())[0])
+    assert np.mean(ranks) > 0.6

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from repix.errors import RecipeError
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.models.layers import PaletteHead

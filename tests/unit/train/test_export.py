@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from repix.evaluate.inspect import load_network
-from repix.infer.backends.onnxruntime import TorchBackend
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.palettes import FACADES

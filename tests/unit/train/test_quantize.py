@@ -116,9 +116,9 @@ def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) 
         "trainer": {"accelerator": "cpu", "devices": 1},
     }
     checkpoint = train(parse_recipe(values), tmp_path / "run", progress=False)
-    assert export(checkpoint, tmp_path / "fp32").int8 is False
+    assert set(export(checkpoint, tmp_path / "fp32").forms) == {"onnx-fp32", "safetensors-fp32"}
     card = export(checkpoint, tmp_path / "int8", int8=True)
-    assert card.int8 is find_card(tmp_path / "int8")[0].int8 is True
+    assert set(card.forms) == set(find_card(tmp_path / "int8")[0].forms) == {"onnx-int8", "safetensors-fp16"}
     assert max(card.onnx_parity.values()) <= 1e-4  # before rounding
     state = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}

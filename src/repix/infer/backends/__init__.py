@@ -1,1 +1,125 @@
-"""What runs a network."""
+"""What runs a network: one protocol, and what runs a model on a device.
+
+A new engine is one module with a class of this protocol, and a line in `DEVICES` for each device that it is best on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from repix._types import Floats
+from repix.errors import BackendError, WeightsError
+from repix.weights import ModelCard, read_weights
+
+State = tuple[Floats, ...]
+"""What a recurrent network carries from frame to frame, as its card lists it; empty for images."""
+
+
+class Backend(Protocol):
+    """Runs a network."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs, a key of `DEVICES`; torch's own name for a torch network."""
+
+    @property
+    def form(self) -> str:
+        """Which of the model's forms runs, a key of `repix.weights.FORMS`; `torch` for a torch network."""
+
+    def run(self, x: Floats, state: State = ()) -> tuple[Floats, State]:
+        """Run the network once.
+
+        Args:
+            x: (N, 3, H, W) in [0, 1].
+            state: what the run on the frame before gave; zeros before the first frame, nothing for images.
+
+        Returns:
+            The estimate, of the same shape, not clamped; and the state for the next frame.
+
+        Raises:
+            BackendError: out of memory, or the network does not take this size or state.
+        """
+
+    def parallel(self) -> tuple[Backend, int]:
+        """The same network for many calls at once, and how many at once make the best of the device."""
+
+
+class Device(NamedTuple):
+    """Something that networks run on.
+
+    Attributes:
+        engine: module in `repix.infer.backends`; it has `absent(device) -> str`, why it can't be had (empty: it may),
+            and `load(model, *, form, device, threads) -> Backend`, which raises BackendError.
+        forms: the forms of a model that it takes, best first.
+    """
+
+    engine: str
+    forms: tuple[str, ...]
+
+
+_ANY_FLOAT = ("onnx-fp32", "onnx-fp16")
+
+DEVICES: Mapping[str, Device] = {
+    "cuda": Device("onnxruntime", (*_ANY_FLOAT, "onnx-int8")),
+    "coreml": Device("onnxruntime", _ANY_FLOAT),  # int8 it would hand back to the CPU, layer by layer
+    "directml": Device("onnxruntime", (*_ANY_FLOAT, "onnx-int8")),
+    "cpu": Device("onnxruntime", ("onnx-int8", *_ANY_FLOAT)),
+}
+"""Where networks run, best first."""
+
+DEVICE_NAMES = ("auto", *DEVICES)
+
+
+def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads: int | None = None) -> Backend:
+    """Load a model in the form that suits the device.
+
+    Args:
+        card: the card found in `folder`.
+        folder: where card and weights lie.
+        device: one of `DEVICE_NAMES`; `auto` takes the best that is there, has a form of the model, and works.
+        threads: threads on the CPU; None takes OMP_NUM_THREADS where it is set, else what the process may use.
+
+    Raises:
+        BackendError: an unknown device, one that is not there, or weights that the engine cannot load.
+        WeightsError: damaged weights, or no form of them that the device takes.
+    """
+    if device not in DEVICE_NAMES:
+        raise BackendError(f"unknown device {device!r}; choose one of {', '.join(DEVICE_NAMES)}")
+    if device != "auto":
+        return _load(card, folder, device, threads)
+    failed = []
+    for name, one in DEVICES.items():
+        if _engine(name).absent(name) or not set(one.forms) & set(card.forms):
+            continue
+        try:
+            return _load(card, folder, name, threads)
+        except BackendError as error:  # such as missing libraries of CUDA: the next may work
+            failed.append(str(error))
+    if not failed:
+        card.form(*DEVICES["cpu"].forms)  # says what is missing
+    raise BackendError("; ".join(failed))
+
+
+def _load(card: ModelCard, folder: Path, device: str, threads: int | None) -> Backend:
+    engine = _engine(device)
+    if reason := engine.absent(device):
+        raise BackendError(reason)
+    try:
+        form = card.form(*DEVICES[device].forms)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; {device} takes no other, try --device cpu") from None
+    return engine.load(read_weights(card, folder, form), form=form, device=device, threads=threads)
+
+
+class _Engine(Protocol):
+    absent: Callable[[str], str]
+
+    def load(self, model: bytes, *, form: str, device: str, threads: int | None) -> Backend: ...
+
+
+def _engine(device: str) -> _Engine:
+    module: _Engine = importlib.import_module(f"repix.infer.backends.{DEVICES[device].engine}")  # type: ignore[assignment]
+    return module

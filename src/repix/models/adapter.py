@@ -1,0 +1,65 @@
+"""Any network as the rest of repix uses it: padded, cropped and clamped as users' images are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from repix._types import Floats, Image
+from repix.infer.backends.torch import TorchBackend
+from repix.infer.padding import padded, to_floats
+from repix.infer.restorer import Restorer
+from repix.models import Network, Prediction
+from repix.weights import Tiling
+
+
+class Adapter:
+    """A network with the contract of `repix.models`, of which a network of one's own may say nothing.
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+
+    Attributes:
+        net: the network.
+        multiple_of: H and W given to it must be multiples of this.
+        tiling: how it may be tiled; None if it must run in one piece, which is what a network means that says nothing.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.multiple_of = int(getattr(net, "multiple_of", Network.multiple_of))
+        self.tiling: Tiling | None = None
+        if getattr(net, "tileable", False):
+            tile, overlap = getattr(net, "tile", Network.tile), getattr(net, "overlap", Network.overlap)
+            self.tiling = Tiling(tile=int(tile), overlap=int(overlap))
+
+    def predict(self, x: Tensor) -> Prediction:
+        """What the losses see, in float32 whatever the network computes in.
+
+        Args:
+            x: (N, 3, H, W) in [0, 1], H and W multiples of `multiple_of`.
+        """
+        learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
+        made = learn(x) if learn is not None else Prediction(self.net(x))
+        return made._replace(
+            pred=made.pred.float(),
+            stages=tuple(one.float() for one in made.stages),
+            logits=made.logits.float() if made.logits is not None else None,
+        )
+
+    def restorer(self) -> Restorer:
+        """The network as users run it, over whole images."""
+        return Restorer(TorchBackend(self.net), multiple_of=self.multiple_of)
+
+    def tensor(self, image: Image) -> Tensor:
+        """An image of any size as the network takes it, (1, 3, H', W') in [0, 1]."""
+        return torch.from_numpy(padded(to_floats(image), self.multiple_of))
+
+    @staticmethod
+    def array(x: Tensor, image: Image) -> Floats:
+        """What belongs to the image of (1, C, H', W'), (H, W, C), clamped to [0, 1] as users' results are."""
+        height, width = image.shape[:2]
+        cropped: Floats = x[0, :, :height, :width].detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        return cropped
