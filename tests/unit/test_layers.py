@@ -44,7 +44,21 @@ LEAVES = {
 }
 TORCH_FREE_DATA = ("degradations/hard_negatives", "palettes", "data/pairs", "degradations/rain")
 TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
-HEAVY = ("torch", "lightning", "onnxruntime", "gradio", "ray", "av", "scipy", "skimage", "pyvips", "pillow_heif", "PIL")
+HEAVY = (
+    "numpy",
+    "pydantic",
+    "torch",
+    "lightning",
+    "onnxruntime",
+    "gradio",
+    "ray",
+    "av",
+    "scipy",
+    "skimage",
+    "pyvips",
+    "pillow_heif",
+    "PIL",
+)
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

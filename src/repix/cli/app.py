@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from repix._types import require
-
 
 @click.command("app")
 @click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Folder of your own model; repeatable.")
@@ -14,8 +12,20 @@ from repix._types import require
 @click.option("--browser/--no-browser", default=True, help="Open it in the browser. [yes]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]")
-@click.option("--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger.")
-@click.option("--max-upload", type=click.FloatRange(0, min_open=True), default=500, show_default=True, help="MB.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    show_default=True,
+    help="Refuse larger images.",
+)
+@click.option(
+    "--max-upload",
+    type=click.FloatRange(0, min_open=True),
+    default=500,
+    show_default=True,
+    help="Refuse larger uploads, in MB.",
+)
 @click.option(
     "--keep",
     type=click.FloatRange(0, min_open=True),
@@ -40,6 +50,8 @@ def app(
     """
     import ipaddress
     import signal
+
+    from repix._types import require
 
     require("app")
     from repix.app.server import Options

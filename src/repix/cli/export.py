@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from repix._types import require
 from repix.cli.options import PATH, renamed_option
 
 
@@ -32,6 +31,8 @@ def export(
     int8: bool,
 ) -> None:
     """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
+    from repix._types import require
+
     require("train", "torch")
     from repix.train.export import export as make_model
     from repix.train.export import read_metrics

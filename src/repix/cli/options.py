@@ -97,9 +97,9 @@ class Choice(click.Choice[str]):
 def file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
     """What all commands that run a model over files and folders have in common."""
     # click takes None for a default too
-    chosen = click.option("-m", "--model", required=True, help=models)
+    chosen = click.option("-m", "--model", required=True, metavar="NAME", help=models)
     if model is not None:
-        chosen = click.option("-m", "--model", default=model, show_default=True, help=models)
+        chosen = click.option("-m", "--model", default=model, show_default=True, metavar="NAME", help=models)
     options = (
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),

@@ -16,7 +16,13 @@ from repix.cli.options import PATH
 @click.option("--severity", type=click.FloatRange(0, 1), help="From 0, drizzle, to 1, storm. [random for each photo]")
 @click.option("--angle", type=click.FloatRange(-90, 90), help="Slant of the streaks in degrees, 0 is upright. [random]")
 @click.option("--masks", type=PATH, help="Folder of streak masks to use instead of synthetic rain.")
-@click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Rainy images a photo.")
+@click.option(
+    "--copies",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Rainy copies of each photo.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
 @click.option("--layer", is_flag=True, help="Also write the rain alone, in DIR/layer.")
 @click.option("--format", default="png", show_default=True, help="Kind of file to write; jpg loses a little.")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from repix._types import require
 from repix.cli.options import PATH
 
 
@@ -24,6 +23,8 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     repix train recipes/repixnet.yaml --resume
     tensorboard --logdir runs
     """
+    from repix._types import require
+
     require("train")
     from repix.train.export import export as make_model
     from repix.train.loop import is_main_process
