@@ -164,13 +164,20 @@ const draw = () => { drawSource(); drawTarget(); showFields(); };
 
 // ---- asking the server ----
 
+function hint() {
+  if (!polygon.length) return 'Click around a part of the source, or paint over it.';
+  const corners = polygon.length === 1 ? '1 corner' : polygon.length + ' corners';
+  if (polygon.length < 3) return corners + ': a polygon has at least 3; click the next one.';
+  return corners + ': click the next one; the first one again, or Close, ends the polygon.';
+}
+
 function changed() { // whatever is on the screen is out of date; ask when the hand rests
   result = null;
   serial += 1; // an answer that is on its way is about something else
   clearTimeout(timer);
   draw();
   if (!source.photo || !target.photo) said('Choose a source image and a target image, or try an example.');
-  else if (!selected()) said('Click around a part of the source, or paint over it.');
+  else if (!selected()) said(hint());
   else if (!busy) { said('…'); timer = setTimeout(ask, 80); } // what is said belongs to an older result
 }
 
