@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift
 
 from repix.degradations.rain import RainParams, add_rain
+from repix.infer.deflicker import deflicker
 from repix.infer.restorer import Restorer
-from repix.infer.video import deflicker
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 

@@ -19,10 +19,11 @@ from fake_backend import FakeBackend
 from repix._types import Floats
 from repix.degradations.rain import RainParams, add_rain
 from repix.errors import BackendError, InputError
-from repix.infer import video
+from repix.infer import deflicker as filtering
+from repix.infer.deflicker import deflicker
 from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.infer.restorer import Restorer
-from repix.infer.video import deflicker, restore_video
+from repix.infer.video import restore_video
 from repix.io.video import Frame, VideoReader, VideoWriter
 
 Image = NDArray[np.uint8]
@@ -89,7 +90,7 @@ def test_a_still_scene_flickers_less(severity: float) -> None:
 def test_bands_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     rainy = rained(film(lambda t: scene()))
     whole = calmed(rainy)
-    monkeypatch.setattr(video, "_BAND", 7)
+    monkeypatch.setattr(filtering, "_BAND", 7)
     for a, b in zip(whole, calmed(rainy), strict=True):
         np.testing.assert_array_equal(a, b)
 
