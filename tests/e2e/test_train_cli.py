@@ -68,7 +68,7 @@ def test_from_photos_to_a_weight_that_derains(
     assert run("export", "runs/own-pairs", "-o", "small", "--int8") == 0
     assert "then rounded to int8" in capsys.readouterr().out
     assert run("models", "small") == 0
-    assert "computes in int8" in capsys.readouterr().out
+    assert "onnx-int8" in capsys.readouterr().out
 
     assert run("derain", tmp_path / "pairs" / "input" / "0.png", "-o", "dry.png", "--model", "final") == 0
     assert pyvips.Image.new_from_file("dry.png").width == 90

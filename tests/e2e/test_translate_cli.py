@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from repix.cli import main
 from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES
-from repix.train.export import read_figures
+from repix.train.export import read_metrics
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -227,16 +227,16 @@ def test_evaluate_measures_what_the_model_makes(repix: Run, work: Path) -> None:
     code, out, err = repix("--model", "labels", "--data", "pairs", "--csv", "table.csv", command="evaluate")
     assert (code, "Traceback" in err) == (0, False)
     assert "label_accuracy" in out
-    (figures,) = read_figures(Path("table.csv"))
-    assert figures.values.keys() == {"l1_pm1", "psnr_rgb", "ssim_rgb", "label_accuracy", "mean_iou_pooled"}
-    assert 0 < figures.values["label_accuracy"] < 1  # times 0.4 some colours are nearer to others
+    (row,) = read_metrics(Path("table.csv"))
+    assert row.values.keys() == {"l1_pm1", "psnr_rgb", "ssim_rgb", "label_accuracy", "mean_iou_pooled"}
+    assert 0 < row.values["label_accuracy"] < 1  # times 0.4 some colours are nearer to others
     code, out, _ = repix("--model", "paint", "--data", "pairs", command="evaluate")
     assert code == 0
     assert "l1_pm1" in out
     assert "label_accuracy" not in out
     code, again, _ = repix("--model", "paint", "--data", "pairs", "--palette", "facades", command="evaluate")
     assert code == 0
-    assert f"{figures.values['label_accuracy']:.4f}" in again
+    assert f"{row.values['label_accuracy']:.4f}" in again
     code, _, err = repix("--model", "paint", "--data", "pairs", "--metric", "mean_iou_pooled", command="evaluate")
     assert code == 2
     assert "needs a palette" in err
