@@ -1,8 +1,7 @@
-"""Two rules of docs/architecture.md: modules import only to their left, and the base install loads nothing heavy."""
+"""The rules of docs/architecture.md: two stacks, imports to the left, and a runtime that loads no torch."""
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -10,40 +9,36 @@ from pathlib import Path
 
 import pytest
 
-import repix
+from import_graph import PATHS, imports, loaded, part
 
-ROOT = Path(repix.__file__).parent
-
-# the leaves import nothing of repix but `errors`
-ORDER = (
-    "io",
-    "figures",
-    "infer",
-    "poisson",
-    "degradations",
-    "data",
-    "models",
-    "losses",
-    "train",
-    "evaluate",
-    "app",
-    "cli",
-    "__main__",
+# a part imports from groups left of its own; the training stack also from the whole runtime
+RUNTIME = (
+    {"errors", "_environment"},
+    {"_types"},
+    {"io"},
+    {"tasks", "figures"},
+    {"weights"},
+    {"infer", "poisson"},
+    {"degradations", "palettes"},
 )
-LAYERS = {name: place for place, name in enumerate(ORDER)}
-LEAVES = {
-    "_environment",
-    "_types",
-    "errors",
-    "metrics",
-    "palettes",
-    "weights",
-    "features",
-    "tasks",
-    "__init__",
+TRAINING = ({"features"}, {"metrics"}, {"data"}, {"models"}, {"losses"}, {"train"}, {"evaluate"})
+ENDS = {
+    "app": set().union(*RUNTIME),
+    "cli": set().union(*RUNTIME, *TRAINING, {"app"}),
+    "__main__": {"cli"},
+    "__init__": set().union(*RUNTIME, {"data"}),  # the public names
 }
-TORCH_FREE_DATA = ("degradations/hard_negatives", "palettes", "data/pairs", "degradations/rain")
-TORCH_FREE = ("io", "infer", "poisson", "weights", "errors", "cli", "__init__", *TORCH_FREE_DATA)
+ALLOWED = {
+    **{one: set().union(*RUNTIME[:place]) for place, group in enumerate(RUNTIME) for one in group},
+    **{one: set().union(*RUNTIME, *TRAINING[:place]) for place, group in enumerate(TRAINING) for one in group},
+    **ENDS,
+}
+IMPORT_TORCH_INSIDE = {"repix.infer.backends.torch", "repix.poisson.torch"}
+# what the base install does not bring
+EXTRAS = {"torch", "lightning", "skimage", "torchmetrics", "matplotlib", "tensorboard", "onnx", "safetensors", "yaml"}
+WITHOUT_EXTRAS = [name for name in PATHS if part(name) in {*set().union(*RUNTIME), "cli", "__main__", "__init__"}] + [
+    "repix.data.pairs"
+]  # which the public names include
 HEAVY = (
     "numpy",
     "pydantic",
@@ -59,65 +54,37 @@ HEAVY = (
     "pillow_heif",
     "PIL",
 )
-MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def part_of(path: Path) -> str:
-    first = path.relative_to(ROOT).parts[0]
-    return first.removesuffix(".py")
+@pytest.mark.parametrize("name", PATHS)
+def test_imports_go_to_the_left(name: str) -> None:
+    mine = part(name)
+    assert mine in ALLOWED, f"{mine} has no place in the layers"
+    for other in imports(name, inside_functions=True) & PATHS.keys():
+        # `from repix import __version__`: the package itself, which loads nothing
+        assert part(other) in ALLOWED[mine] | {mine} or other == "repix", f"{name} imports {other}"
 
 
-def imports(path: Path, *, top_only: bool) -> set[str]:
-    """Absolute names of what a file imports; those for type checkers alone do not count."""
-    found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for child in node.orelse:
-                visit(child)
-            return
-        if top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(path.read_text(encoding="utf-8")))
-    return found
+@pytest.mark.parametrize("name", WITHOUT_EXTRAS)
+def test_the_base_install_is_enough_to_import(name: str) -> None:
+    ways = loaded(name)
+    found = {other: " → ".join(ways[other]) for other in ways.keys() & EXTRAS}
+    assert not found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_imports_go_to_the_left(path: Path) -> None:
-    mine = part_of(path)
-    assert mine in LAYERS or mine in LEAVES, f"{mine} has no place in the layers"
-    for name in imports(path, top_only=False):
-        parts = name.split(".")
-        if parts[0] != "repix" or len(parts) < 2:
-            continue
-        other = parts[1]
-        if other == mine or other in LEAVES or other not in LAYERS:  # the last: a name of repix itself
-            if mine in LEAVES and other in LEAVES and other != mine:
-                # the one metric that is a network; what is set before anything is imported; what a card names
-                named = (mine, other) in {("metrics", "features"), ("__init__", "_environment"), ("weights", "tasks")}
-                assert other in ("errors", "_types") or named, f"{path}: the leaf {mine} imports the leaf {other}"
-            continue
-        assert mine not in LEAVES, f"{path}: the leaf {mine} imports {name}"
-        assert LAYERS[other] < LAYERS[mine], f"{path}: {mine} imports {name}"
+def test_the_way_to_torch_is_found() -> None:
+    assert loaded("repix.models.adapter")["torch"][0] == "repix.models.adapter"
+    assert loaded("repix.data.dataset")["repix.data"] == ("repix.data.dataset", "repix.data")
+    assert "torch" not in loaded("repix.infer.backends.torch")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in MODULES if p.relative_to(ROOT).as_posix().removesuffix(".py").startswith(TORCH_FREE)],
-    ids=lambda p: p.relative_to(ROOT).as_posix(),
-)
-def test_base_install_needs_no_torch(path: Path) -> None:
-    heavy = {name.split(".")[0] for name in imports(path, top_only=True)} & {"torch", "lightning", "skimage"}
-    assert not heavy, f"{path} imports {heavy} at its top"
+def test_two_runtime_modules_import_torch() -> None:
+    """Inside functions, and neither knows the networks; the commands of the training stack are not meant."""
+    runtime = [name for name in PATHS if part(name) in set().union(*RUNTIME, {"app", "__init__"})]
+    found = {name for name in runtime if "torch" in imports(name, inside_functions=True)}
+    assert found == IMPORT_TORCH_INSIDE
+    for name in found:
+        assert not [other for other in imports(name, inside_functions=True) if part(other) == "models"]
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -8,10 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import repix
+from import_graph import PATHS, SOURCE, imports
 from repix.tasks import TASKS
-
-SOURCE = Path(repix.__file__).parent
 
 
 def trees(*, but: str = "") -> Iterator[tuple[Path, ast.Module]]:
@@ -100,37 +98,10 @@ def test_lists_of_suffixes_are_seen() -> None:
     assert not lists_suffixes(ast.parse("('.png', 'x'); '.png'; {'.tar.gz', '.p'}"))
 
 
-def runtime_imports(path: Path, tree: ast.Module) -> set[str]:
-    """Modules of repix that a file imports when it runs, inside functions too; not those for type checkers alone."""
-    modules = {module_name(other) for other in SOURCE.rglob("*.py")}
-    found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for child in node.orelse:
-                visit(child)
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            parts = {f"{node.module}.{alias.name}" for alias in node.names}
-            found.update(parts & modules or {node.module})
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(tree)
-    return (found & modules) - {module_name(path)}
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 def test_no_import_cycles() -> None:
     """Between modules, by all imports, those inside functions included. That importing `repix.x.y` runs the
     `__init__` of `repix` and `repix.x` counts for nothing here: `repix` resolves its names on first use."""
-    graph = {module_name(path): runtime_imports(path, tree) for path, tree in trees()}
+    graph = {name: imports(name, inside_functions=True) & PATHS.keys() for name in PATHS}
     assert graph["repix.infer.images"]
     with contextlib.suppress(StopIteration):
         while True:  # what imports nothing that is left, and what nothing that is left imports, is in no cycle
