@@ -332,7 +332,8 @@ def save_arrays(figure: Figure, path: str | Path) -> None:
 
 def _channels_last(x: Floats) -> Floats:
     """(1, 3, H, W) -> (H, W, 3)."""
-    return x[0].transpose(1, 2, 0)
+    image: Floats = x[0].transpose(1, 2, 0)
+    return image
 
 
 def _shown(image: Floats) -> NDArray[np.uint8]:
