@@ -42,6 +42,7 @@ class Nodes:
             tempfile.mkdtemp(prefix="rx", dir="/tmp" if os.path.isdir("/tmp") else None)
         )  # short: sockets
         (self.folder / "sitecustomize.py").write_text(POISON)
+        path = [str(self.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # nodes run this repix
         with (self.folder / "errors").open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "ray_nodes.py"), str(self.folder / "r")],
@@ -49,7 +50,7 @@ class Nodes:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(self.folder)},
+                env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(path)},
             )
         self.address = self._answer()
 
