@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -53,6 +54,11 @@ def say_failure(result: Result) -> None:
         tqdm.write(f"repix: {result.message}", file=sys.stderr)
 
 
+def left_out(results: Sequence[Path]) -> str:
+    """What a summary says about files that were not taken."""
+    return f"{len(results)} result{'s' if len(results) > 1 else ''} of earlier runs left out"
+
+
 def _kinds(results: Sequence[Result]) -> str:
     from repix.io.formats import VIDEOS
 
@@ -74,8 +80,7 @@ def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
     if summary.failed:
         counts.append(f"{len(summary.failed)} failed")
     if summary.left_out:
-        many = len(summary.left_out) > 1
-        counts.append(f"{len(summary.left_out)} result{'s' if many else ''} of earlier runs left out")
+        counts.append(left_out(summary.left_out))
     click.echo("; ".join(counts) or "nothing to do")
     notes = Counter(note for result in summary.done for note in result.notes)
     for note, count in notes.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from repix.cli.files import left_out
 from repix.cli.options import PATH
 
 
@@ -63,6 +64,7 @@ def rain(
     for message in summary.failed:
         click.echo(f"repix: {message}", err=True)
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
-    click.echo(f"{summary.made} pairs → {output}{os.sep}{failed}")
+    results = f"; {left_out(summary.left_out)}" if summary.left_out else ""
+    click.echo(f"{summary.made} pairs → {output}{os.sep}{failed}{results}")
     if summary.failed:
         raise click.exceptions.Exit(1)

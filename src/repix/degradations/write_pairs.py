@@ -28,10 +28,12 @@ class MadePairs(NamedTuple):
     Attributes:
         made: number of pairs written.
         failed: a line for each photo that could not be used.
+        left_out: files that were not taken, because they are results of `repix derain` beside their photo.
     """
 
     made: int
     failed: list[str]
+    left_out: list[Path]
 
 
 def make_pairs(
@@ -95,7 +97,7 @@ def make_pairs(
                 except RepixError as error:
                     failed.append(str(error))
                 bar.update()
-    return MadePairs(made, failed)
+    return MadePairs(made, failed, jobs.left_out)
 
 
 def _make(

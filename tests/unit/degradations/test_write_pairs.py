@@ -24,7 +24,7 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
     made = make_pairs([photos], tmp_path / "out", severity=0.8, layer=True)
-    assert made == (2, [])
+    assert made == (2, [], [])
     assert (tmp_path / "out" / "input" / "trip" / "b.png").is_file()
     assert (tmp_path / "out" / "layer" / "a.png").is_file()
     assert np.array_equal(read_image(tmp_path / "out" / "target" / "a.png").pixels, read_image(photos / "a.png").pixels)
@@ -33,6 +33,13 @@ def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
     assert [pair.name for pair in find_pairs(tmp_path / "flat")] == ["a_1", "a_2", "a_3"]
     rains = [read_image(pair.lq).pixels for pair in find_pairs(tmp_path / "flat")]
     assert not np.array_equal(rains[0], rains[1])
+
+
+def test_results_of_derain_are_no_clean_photos(photos: Path, tmp_path: Path) -> None:
+    for name in ("a_derained.png", "a_compare.png"):
+        write_image(photos / name, read_image(photos / "a.png"))
+    made = make_pairs([photos], tmp_path / "out")
+    assert made == (2, [], [photos / "a_compare.png", photos / "a_derained.png"])
 
 
 def test_rain_depends_on_seed_and_name_alone(photos: Path, tmp_path: Path) -> None:
