@@ -529,9 +529,9 @@ def documented(language: str, site: Site) -> list[str]:
 def test_the_documented_python_works(site: Site, tmp_path: Path) -> None:
     script = "\n".join([*documented("python", site), "print(result)", "print(report['error_levels'])"])
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100)
-    dry, blended, error = done.stdout.splitlines()[-3:]
+    derained, blended, error = done.stdout.splitlines()[-3:]
     restore(EXAMPLE, tmp_path, options=BatchOptions(threads=1))
-    np.testing.assert_array_equal(read_image(dry).pixels, read_image(tmp_path / "rainy.jpg").pixels)
+    np.testing.assert_array_equal(read_image(derained).pixels, read_image(tmp_path / "rainy.jpg").pixels)
     assert Path(blended).name == "rainy_blend.jpg"
     assert 0 <= float(error) < 0.5
 

@@ -61,14 +61,14 @@ PAIRS = {
 }
 
 
-def small(picture: Pixels, height: int) -> Pixels:
-    width = round(picture.shape[1] * height / picture.shape[0])
-    return np.rint(resize(picture, (height, width), anti_aliasing=True, preserve_range=True)).astype(np.uint8)
+def small(image: Pixels, height: int) -> Pixels:
+    width = round(image.shape[1] * height / image.shape[0])
+    return np.rint(resize(image, (height, width), anti_aliasing=True, preserve_range=True)).astype(np.uint8)
 
 
-def row(*pictures: Pixels) -> Pixels:
-    gap = np.full((len(pictures[0]), 6, 3), 255, np.uint8)
-    return np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=1)
+def row(*images: Pixels) -> Pixels:
+    gap = np.full((len(images[0]), 6, 3), 255, np.uint8)
+    return np.concatenate([part for image in images for part in (gap, image)][1:], axis=1)
 
 
 def circle(x: float, y: float, radius: float) -> list[tuple[float, float]]:
@@ -76,8 +76,8 @@ def circle(x: float, y: float, radius: float) -> list[tuple[float, float]]:
     return [(x + radius * np.cos(a), y + radius * np.sin(a)) for a in angles]
 
 
-def save(name: str, picture: Pixels) -> None:
-    Image.fromarray(picture).save(HERE / f"{name}.webp", quality=86, method=6)
+def save(name: str, image: Pixels) -> None:
+    Image.fromarray(image).save(HERE / f"{name}.webp", quality=86, method=6)
 
 
 def modes() -> None:

@@ -21,7 +21,7 @@ from repix.io.formats import IMAGES, IMAGES_WRITABLE
 from repix.io.image import Picture, write_image
 from repix.poisson.blend import BlendReport, Mode
 from repix.poisson.compose import BlendedPicture, blend_images
-from repix.poisson.mask import create_mask_from_points, parse_polygon
+from repix.poisson.mask import OutsideError, create_mask_from_points, parse_polygon
 
 _HERE = Path(__file__).parent
 _SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full images
@@ -69,16 +69,19 @@ def paste(source: Picture, target: Picture, placing: Placing) -> BlendedPicture:
         InputError: nothing is selected, or it lies outside the target.
     """
     left, top, right, bottom = _box(placing, source.pixels.shape[:2])
-    return blend_images(
-        source,
-        target,
-        mask=_mask(placing, source.pixels.shape[:2], (left, top, right, bottom)),
-        offset=(placing.y, placing.x),
-        anchor=((top + bottom) / 2, (left + right) / 2),
-        scale=placing.scale,
-        rotate=placing.rotate,
-        mode=placing.mode,
-    )
+    try:
+        return blend_images(
+            source,
+            target,
+            mask=_mask(placing, source.pixels.shape[:2], (left, top, right, bottom)),
+            offset=(placing.y, placing.x),
+            anchor=((top + bottom) / 2, (left + right) / 2),
+            scale=placing.scale,
+            rotate=placing.rotate,
+            mode=placing.mode,
+        )
+    except OutsideError:
+        raise InputError("the selection lies outside the target; drag it back, or set x and y") from None
 
 
 def _box(placing: Placing, shape: Sequence[int]) -> tuple[float, float, float, float]:

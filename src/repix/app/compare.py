@@ -33,7 +33,7 @@ def compare_models(
         InputError: no model, or too many.
     """
     if not 1 <= len(models) <= MOST:
-        raise InputError(f"{len(models)} models are chosen; expected 1 to {MOST}")
+        raise InputError(f"choose 1 to {MOST} models to compare; {len(models) or 'none'} are chosen")
     image, folder = server.read(path), server.new_folder()
     rows = []
     for number, name in enumerate(models):

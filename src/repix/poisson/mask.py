@@ -221,6 +221,10 @@ class Window:
     inside: NDArray[np.bool_]
 
 
+class OutsideError(InputError):
+    """A selection that lies outside the target altogether."""
+
+
 def target_windows(mask: NDArray[np.bool_], offset: tuple[int, int], target_shape: tuple[int, int]) -> list[Window]:
     """Where a mask at an offset falls in the target: its bounding box and one pixel around, cut at the frame.
 
@@ -233,14 +237,15 @@ def target_windows(mask: NDArray[np.bool_], offset: tuple[int, int], target_shap
         target_shape: (height, width).
 
     Raises:
-        InputError: the mask is empty or lies outside the target altogether.
+        InputError: the mask is empty.
+        OutsideError: it lies outside the target altogether.
     """
     rows, columns = bounding_box(mask)
     height, width = target_shape
     top, left = max(0, offset[0]), max(0, offset[1])
     inside = mask[top - offset[0] : max(0, height - offset[0]), left - offset[1] : max(0, width - offset[1])]
     if not inside.any():
-        raise InputError(
+        raise OutsideError(
             f"the selection lies outside the target of {height} x {width} pixels: with this offset it would cover "
             f"rows {rows.start + offset[0]} to {rows.stop + offset[0] - 1} and columns {columns.start + offset[1]} "
             f"to {columns.stop + offset[1] - 1}; choose another offset"

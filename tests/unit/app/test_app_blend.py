@@ -98,7 +98,7 @@ def test_what_is_transparent_in_the_source_is_left_out(pair: tuple[Picture, Pict
     ("placing", "message"),
     [
         (Placing(x=5, y=5), "nothing is selected"),
-        (Placing(polygon=SQUARE, x=-500, y=5), "outside the target"),
+        (Placing(polygon=SQUARE, x=-500, y=5), "^the selection lies outside the target; drag it back, or set x and y$"),
         (Placing(strokes=[Stroke(radius=3, erase=True, points=[(5, 5)])], x=5, y=5), "nothing is selected"),
     ],
 )
