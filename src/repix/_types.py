@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.errors import MissingExtraError
+from repix.errors import MissingExtraError, RepixError
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W, 3) RGB, upright, 0…255 or 0…65535."""
@@ -21,9 +21,14 @@ _PACKAGES = {"skimage": "scikit-image", "yaml": "pyyaml"}  # module -> what it i
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line of at most 300 characters; the name of its type where it says nothing."""
+    """What an error says, on one line; the name of its type where it says nothing.
+
+    What others raise is cut after 300 characters: some of it holds whole graphs, or lists of tensors.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+    if isinstance(error, RepixError) or len(text) <= _MOST_CHARACTERS:
+        return text
+    return text[: _MOST_CHARACTERS - 1] + "…"
 
 
 def require(extra: str, *modules: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from repix._types import one_line
 from repix.errors import InputError, WeightsError
 
 # ImageNet's mean and standard deviation, RGB in [0, 1]; all published weights expect them.
@@ -165,8 +166,7 @@ def fill_stack(stack: nn.Sequential, backbone: str, weights: str | Path | None =
     try:
         stack.load_state_dict(own)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{weights or backbone}: not {backbone}'s weights ({reason})") from None
+        raise WeightsError(f"{weights or backbone}: not {backbone}'s weights ({one_line(error)})") from None
 
 
 def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]:
@@ -183,7 +183,7 @@ def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise WeightsError(f"{path}: no readable state dict of {name} ({str(error).splitlines()[0]})") from None
+            raise WeightsError(f"{path}: no readable state dict of {name} ({one_line(error)})") from None
     else:
         url = _URLS[name]
         file = url.rpartition("/")[2] if name in BACKBONES else f"{name}.pth"
@@ -193,7 +193,7 @@ def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]
                 url, map_location="cpu", file_name=file, check_hash=name in BACKBONES, weights_only=True
             )
         except Exception as error:  # urllib, sockets and pickles all have their own
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise WeightsError(f"no weights of {name}: put {url} at {place} ({reason})") from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path or name}: holds {type(state).__name__}, expected a state dict")

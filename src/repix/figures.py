@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from repix.errors import MissingExtraError
+from repix._types import Floats, require
 from repix.io.files import atomic
-
-Floats = NDArray[np.float32]
 
 _FEW = 8  # panels that are drawn large
 
@@ -60,11 +58,10 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         MissingExtraError: matplotlib is not installed.
         InputError: the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Canvas
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "matplotlib") from None
+    require("train", "matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
     panels = figure.panels
     few = len(panels) <= _FEW or figure.columns is not None
     columns = figure.columns or (len(panels) if len(panels) <= 4 else int(np.ceil(np.sqrt(len(panels)))))

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from repix.errors import InputError, MissingExtraError, did_you_mean
+from repix._types import require
+from repix.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,10 +124,9 @@ def lpips(pred: Image, gt: Image) -> float:
         InputError: as `psnr_y`, also where a side is shorter than 31 pixels, which AlexNet cannot take.
         WeightsError: no weights.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "torch") from None
+    require("train", "torch")
+    import torch
+
     pair = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 for image in _checked(pred, gt)]
     if min(pred.shape[:2]) < _LPIPS_SIDE:
         raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 31x31 for LPIPS")
@@ -383,19 +383,15 @@ class _Vgg16:
 
 @lru_cache(maxsize=1)
 def _vgg16(weights: str | None) -> _Vgg16:
-    try:
-        return _Vgg16(weights)
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "torch") from None
+    require("train", "torch")
+    return _Vgg16(weights)
 
 
 def _torchmetrics(module: str) -> Any:
     import importlib
 
-    try:
-        return importlib.import_module(f"torchmetrics.{module}")
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "torchmetrics") from None
+    require("train", "torchmetrics")
+    return importlib.import_module(f"torchmetrics.{module}")
 
 
 def _counting(pred: Labels, gt: Labels, void: int | None) -> Image:
@@ -451,9 +447,8 @@ def _ssim(pred: Image, gt: Image) -> float:
 
 
 def _skimage(name: str) -> Callable[..., float]:
-    try:
-        import skimage.metrics
-    except ModuleNotFoundError:
-        raise MissingExtraError("train", "scikit-image") from None
+    require("train", "skimage")
+    import skimage.metrics
+
     measure: Callable[..., float] = getattr(skimage.metrics, name)
     return measure

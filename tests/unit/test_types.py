@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from repix._types import one_line, require
-from repix.errors import MissingExtraError
+from repix.errors import InputError, MissingExtraError
 
 
 def test_an_error_becomes_one_line() -> None:
     assert one_line(ValueError("a\n\tb  c\n")) == "a b c"
     assert one_line(MemoryError()) == "MemoryError"
     assert one_line(ValueError("x" * 1000)) == "x" * 299 + "…"
+    assert one_line(InputError("x" * 1000 + "\n")) == "x" * 1000
 
 
 def test_what_is_missing_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ file twice is the same as doing it once.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import logging
@@ -29,7 +28,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
-from repix.errors import BackendError, InputError, MissingExtraError
+from repix._types import one_line, require
+from repix.errors import BackendError, InputError
 from repix.infer.images import restore_jobs
 from repix.infer.jobs import Bar, BatchOptions, Found, Job, Plan, Result, Summary, beside, plan, plan_listed
 from repix.io.files import atomic, mark_temporaries, remove_temporaries
@@ -94,8 +94,7 @@ def restore_on_ray(
         BackendError: the cluster cannot be reached, or its workers cannot start.
     """
     options = options or BatchOptions()
-    if importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("scale", "ray")
+    require("scale")
     inputs = [str(src)] if isinstance(src, str | os.PathLike) else [str(path) for path in src]
     if dst is not None:
         dst = os.path.abspath(dst)
@@ -159,7 +158,7 @@ def _find_remote(inputs: Sequence[str], dst: str | None, options: BatchOptions) 
         except ImportError as error:
             raise InputError(f"{url}: {error}; it is needed on every node") from error
         except Exception as error:  # each file system has errors of its own
-            raise InputError(f"{url} cannot be listed: {' '.join(str(error).split())}") from error
+            raise InputError(f"{url} cannot be listed: {one_line(error)}") from error
         before = len(found)
         for name in names:
             inside = PurePosixPath(PurePosixPath(name).relative_to(root) if name != root else PurePosixPath(name).name)
@@ -327,7 +326,7 @@ class _Worker:
                 message = done.message.replace(str(job.src), task.url) if task.url else done.message
                 result = replace(done, src=task.job.src, message=message)
             except Exception as error:  # of fetching: each file system has its own
-                text = " ".join(f"{task.url} cannot be fetched: {error}".split())
+                text = f"{task.url} cannot be fetched: {one_line(error)}"
                 result = Result(task.job.src, "failed", message=text)
         outcome = _Outcome(task.number, result, time.perf_counter() - begun, self._node)
         return {"outcome": pickle.dumps(outcome)}

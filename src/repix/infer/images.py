@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from repix._types import one_line
 from repix.errors import RepixError
 from repix.infer.jobs import Bar, BatchOptions, Job, Naming, Result, Summary, plan
 from repix.infer.restorer import Restorer, Strength
@@ -186,11 +187,9 @@ def _before_after(before: Picture, after: Picture) -> Picture:
 
 def _failed(path: Path, error: Exception) -> Result:
     """One line for whatever went wrong with one file: the others must go on."""
-    if isinstance(error, RepixError):
-        text = str(error)
-    elif isinstance(error, MemoryError):
-        text = f"out of memory ({error})"
-    else:
-        text = f"unexpected {type(error).__name__}: {error}"
-    text = " ".join(text.split())
+    text = one_line(error)
+    if isinstance(error, MemoryError):
+        text = f"out of memory ({text})"
+    elif not isinstance(error, RepixError):
+        text = f"unexpected {type(error).__name__}: {text}"
     return Result(path, "failed", message=text if str(path) in text else f"{path}: {text}")

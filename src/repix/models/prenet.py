@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from repix._types import one_line
 from repix.errors import RecipeError, WeightsError
 from repix.models import Network, Prediction
 
@@ -136,7 +137,7 @@ def load_published(path: str | Path, *, stages: int = 6) -> PReNet:
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise WeightsError(f"{path} is not a readable state dict ({type(error).__name__}: {error})") from None
+        raise WeightsError(f"{path} is not a readable state dict ({one_line(error)})") from None
     if not isinstance(weights, dict) or not {"conv0.0.weight", "res_conv1.0.weight", "conv.0.weight"} <= weights.keys():
         raise WeightsError(f"{path} holds other weights than PReNet's: expected keys such as conv0.0.weight")
     net = PReNet(

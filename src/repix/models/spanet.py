@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from repix._types import one_line
 from repix.errors import RecipeError, WeightsError
 from repix.models import Network, Prediction
 from repix.models.irnn import DIRECTIONS, IRNN
@@ -165,7 +166,5 @@ def load_published(path: str | Path) -> SPANet:
         net = SPANet(apply_direction_attention=False)
         net.load_state_dict(ours)
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise WeightsError(
-            f"{path} does not hold SPANet's published weights ({type(error).__name__}: {error})"
-        ) from None
+        raise WeightsError(f"{path} does not hold SPANet's published weights ({one_line(error)})") from None
     return net

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from repix._types import one_line
 from repix.data.dataset import KINDS, Span
 from repix.errors import RecipeError, WeightsError, did_you_mean
 from repix.tasks import DERAIN, TASKS, TaskField
@@ -270,7 +271,7 @@ def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()
             f"{path}: {error.strerror or error}; expected a recipe such as recipes/repixnet.yaml"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        raise RecipeError(f"{path}: not YAML ({one_line(error)})") from None
     for override in overrides:
         _override(values, override)
     return parse_recipe(values, source=str(path))
