@@ -55,10 +55,10 @@ def watch(command: Sequence[str], folder: Path, **environment: str) -> Seen:
         for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
         if name in os.environ
     }
-    inside = 'ip link set lo up && exec "$@"'
+    calls = "trace=connect,sendto,sendmsg,sendmmsg,bind"
+    strace = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", calls, "-o", str(trace))
     done = subprocess.run(
-        ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg,bind", "-o", str(trace)]
-        + ["unshare", "-n", "sh", "-c", inside, "sh", *command],
+        [*strace, "unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command],
         cwd=folder,
         env=kept | {"HOME": str(home), "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"} | environment,
         stdin=subprocess.DEVNULL,
@@ -105,9 +105,7 @@ BACKENDS = [("onnxruntime", (), "onnxruntime"), ("openvino", ("--device", "openv
 
 @pytest.mark.parametrize("cache", ["on", "off"])
 @pytest.mark.parametrize(("name", "options", "module"), BACKENDS, ids=[name for name, _, _ in BACKENDS])
-def test_derain(
-    photo_file: Path, tmp_path: Path, name: str, options: tuple[str, ...], module: str, cache: str
-) -> None:
+def test_derain(photo_file: Path, tmp_path: Path, name: str, options: tuple[str, ...], module: str, cache: str) -> None:
     pytest.importorskip(module)
     from repix.infer import backends
 
@@ -119,7 +117,7 @@ def test_derain(
     assert "derained" in seen.said
 
 
-def test_blend_and_merge_of_figures(photo_file: Path, tmp_path: Path) -> None:
+def test_blend(photo_file: Path, tmp_path: Path) -> None:
     seen = watch(repix("blend", "photo.jpg", "--mode", "colour", "--polygon", "9,9 60,9 60,60"), tmp_path)
     assert_private(seen)
 
@@ -157,18 +155,14 @@ def test_training_and_export(tmp_path: Path) -> None:
         "name: tiny\nmodel: derainnet\ndata: {photos: photos, workers: 0, hold_out: 1}\n"
         "stages: [{steps: 2, batch: 2, patch: 48}]\nprecision: 32-true\nema: 0\n"
     )
-    assert_private(watch(repix("train", "tiny.yaml", "-o", "run"), tmp_path))
+    assert_private(watch(repix("train", "tiny.yaml", "-o", "run"), tmp_path, REPIX_CACHE="off"))
 
 
-def test_evaluate_with_figures(tmp_path: Path) -> None:
+def test_figures_of_inspect(photo_file: Path, tmp_path: Path) -> None:
+    """matplotlib's list of fonts goes to the documented cache folder."""
     pytest.importorskip("matplotlib")
-    for name in ("rainy", "clean"):
-        (tmp_path / name).mkdir()
-        Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / name / "1.png")
-    script = "from repix.cli import main; main()"
-    command = [sys.executable, "-c", script, "inspect", "photo.png", "--show", "rain"]
-    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "photo.png")
-    assert_private(watch(command, tmp_path))
+    seen = watch(repix("inspect", "photo.jpg", "--show", "rain"), tmp_path)
+    assert_private(seen, cache=".cache/repix/")
 
 
 def test_the_test_fails_without_the_variable(photo_file: Path, tmp_path: Path) -> None:

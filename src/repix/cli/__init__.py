@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from repix import __version__
+from repix import __version__, _environment
 from repix.cli import app, blend, derain, evaluate, export, inspect, models, rain, train, translate
 from repix.errors import RepixError
 
@@ -37,6 +37,7 @@ for command in COMMANDS:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: one clear line and the right exit code for every deliberate error, never a traceback."""
+    _environment.for_commands()
     try:
         code = group.main(args=list(argv) if argv is not None else None, prog_name="repix", standalone_mode=False)
     except click.exceptions.Exit as error:
