@@ -97,11 +97,10 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def _jpeg_with(data: bytes, metadata: Mapping[str, bytes]) -> bytes:
-    """A JPEG file with metadata put in behind its first segment (JFIF)."""
-    head = 2
-    if data[2:4] == b"\xff\xe0":
-        head += 2 + int.from_bytes(data[4:6], "big")
+    """A JPEG file with metadata put in before everything else, its resolution first."""
     parts = []
+    if dpi := metadata.get("dpi"):
+        parts.append(_segment(0xE0, b"JFIF\0\1\2\1" + dpi + b"\0\0"))
     if block := metadata.get("exif-data"):
         block = exif_block.strip_header(block)
         # longer ones go on in further segments, as exiftool and Pillow write and read them
@@ -124,7 +123,7 @@ def _jpeg_with(data: bytes, metadata: Mapping[str, bytes]) -> bytes:
         room = _SEGMENT - len(PHOTOSHOP)
         parts += [_segment(0xED, PHOTOSHOP + iptc[k : k + room]) for k in range(0, len(iptc), room)]
     parts += [_segment(0xFE, value[:_SEGMENT]) for name, value in metadata.items() if name.startswith("jpeg-comment-")]
-    return data[:head] + b"".join(parts) + data[head:]
+    return data[:2] + b"".join(parts) + data[2:]
 
 
 # ---- PNG -------------------------------------------------------------------------------------------------------------
@@ -513,18 +512,48 @@ def write_items(items: Items, brands: bytes) -> bytes:
     return start + whole(begin) + box("mdat", b"".join(item.data for item in listed))
 
 
-def _avif_with(data: bytes, metadata: Mapping[str, bytes], coded: bytes | None) -> bytes:
-    """An AVIF file with metadata; with the pixels of another, `coded`, where those say their colours."""
+def _tag_colours(item: Item, tags: bytes) -> None:
+    """Let an item say that its colours are those of `tags`, primaries, transfer, matrix: in its box and in its stream.
+
+    The stream's sequence header (AV1, section 5.5.2) has the three as bytes, at any bit; they are found by their old
+    values behind the flag that announces them.
+    """
+    boxes = [content for kind, content, _ in item.properties if kind == "colr" and content[:4] == b"nclx"]
+    old = boxes[0][5:10:2] if boxes else bytes([1, 13, 6])  # what libheif takes where nothing is said
+
+    def retag(stream: bytes) -> bytes:
+        head = stream[:64]
+        bits = f"{int.from_bytes(head, 'big'):0{8 * len(head)}b}"
+        before, after = ("1" + "".join(f"{byte:08b}" for byte in three) for three in (old, tags[:3]))
+        if bits.count(before) != 1:
+            return stream
+        changed: int = int(bits.replace(before, after), 2)
+        return changed.to_bytes(len(head), "big") + stream[64:]
+
+    item.data = retag(item.data)
+    kept = [(kind, content, essential) for kind, content, essential in item.properties if content[:4] != b"nclx"]
+    item.properties = [
+        (kind, content[:4] + retag(content[4:]) if kind == "av1C" else content, essential)
+        for kind, content, essential in kept
+    ]
+    codes = b"".join(bytes([0, code]) for code in tags[:3])
+    item.properties.append(("colr", b"nclx" + codes + bytes([tags[3] << 7]), False))
+
+
+def _avif_with(data: bytes, metadata: Mapping[str, bytes]) -> bytes:
+    """An AVIF file with metadata."""
     items = read_items(data)
     for item in items.items.values():
         item.data = item_data(data, item)
     kept = {number: item for number, item in items.items.items() if item.type not in ("Exif", "mime")}
     primary = kept[items.primary]
-    if coded is not None:
-        other = read_items(coded)
-        source = other.items[other.primary]
-        primary.data = item_data(coded, source)
-        primary.properties = list(source.properties)
+    if tags := metadata.get("nclx"):
+        for item in kept.values():
+            if item.type == "av01" and not any(kind == "auxl" for kind, _ in item.references):
+                _tag_colours(item, tags)
+    for name in ("clli", "mdcv"):
+        if value := metadata.get(name):
+            primary.properties.append((name, value, False))
     if profile := metadata.get("icc-profile-data"):
         primary.properties.append(("colr", b"prof" + profile, False))
     free = max(kept) + 1
@@ -548,7 +577,6 @@ def put_metadata(
     *,
     size: tuple[int, int],
     alpha: bool = False,
-    coded: bytes | None = None,
 ) -> None:
     """Put metadata into a file that was written without any.
 
@@ -556,10 +584,11 @@ def put_metadata(
         path: jpeg, png, webp or avif; changed in place.
         format: which of them.
         metadata: libvips' names (`exif-data`, `xmp-data`, `icc-profile-data`, `iptc-data`), and `xmp-extended`,
-            `jpeg-comment-N`, `png-text-N` (kind and content of a chunk), `png-gAMA`, `png-cICP` …
+            `jpeg-comment-N`, `png-text-N` (kind and content of a chunk), `png-gAMA`, `png-cICP` …, `nclx` (primaries,
+            transfer, matrix; the matrix must be the one by which the file was written), `dpi` (two big-endian numbers
+            of 16 bits, for JPEG).
         size: (width, height).
         alpha: whether the image has transparency.
-        coded: another AVIF file, whose pixels and colour tags take the place of this one's.
 
     Raises:
         OSError: the file cannot be written; it may be damaged.
@@ -568,7 +597,7 @@ def put_metadata(
         parts = _png_chunks(metadata)
         if parts:
             _insert(path, 33, parts)  # behind the signature and IHDR
-    elif metadata or coded is not None:
+    elif metadata:
         data = path.read_bytes()
         if format == "jpeg":
             data = _jpeg_with(data, metadata)
@@ -577,7 +606,7 @@ def put_metadata(
                 return
             data = _webp_with(data, metadata, size, alpha=alpha)
         else:
-            data = _avif_with(data, metadata, coded)
+            data = _avif_with(data, metadata)
         path.write_bytes(data)
 
 

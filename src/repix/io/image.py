@@ -6,33 +6,37 @@ which. Pixels that come back from NumPy have no metadata, so it travels beside t
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import struct
 import threading
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
 from repix.errors import InputError
-from repix.io import tiff
+from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
 from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, by_suffix, listed, names, sniff
+from repix.io.inventory import Difference, Inventory
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PIXELS = 400_000_000
 """Images with more pixels than this are refused from their header, unless asked otherwise."""
 
-_CARRIED = ("exif-data", "icc-profile-data", "xmp-data", "iptc-data", "image-description")
-_CARRIED_PREFIX = "png-comment-"
+_COLOURS = ("icc-profile-data", "nclx", "png-cICP", "png-gAMA", "png-cHRM", "png-sRGB", "png-mDCV", "png-cLLI")
+"""Metadata that says how the numbers are to be read as colours."""
 _cache = threading.Lock()  # libvips' cache belongs to all threads
 _PILLOW_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError)
+_SRGB = {(primaries, transfer) for primaries in (1, 2) for transfer in (1, 2, 6, 13)}  # H.273
+_DISPLAY_P3 = (12, 13)
 _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per millimetre
 
 
@@ -48,8 +52,10 @@ class Picture:
         format: what the file was, a key of `io.formats.FORMATS`.
         bits: bits per sample in the file, 1 to 16.
         resolution: pixels per millimetre, (horizontal, vertical).
-        metadata: libvips' names (`exif-data`, `icc-profile-data`, `xmp-data`, …) -> contents.
+        metadata: libvips' names (`exif-data`, `icc-profile-data`, `xmp-data`, …), and those of
+            `containers.put_metadata` -> contents.
         notes: what could not be kept as it was, one sentence each.
+        inventory: what the file held beyond its pixels; None for an image that was made.
     """
 
     pixels: Pixels
@@ -58,8 +64,9 @@ class Picture:
     format: str = "png"
     bits: int = 8
     resolution: tuple[float, float] = (_DPI_72, _DPI_72)
-    metadata: dict[str, bytes | str] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
     def with_pixels(self, pixels: Pixels) -> Picture:
         """The same image, everything about its file included, with other (H, W, 3) pixels."""
@@ -68,8 +75,18 @@ class Picture:
     def repainted(self, pixels: Pixels) -> Picture:
         """A new image of the same place, (H, W, 3) in colour and in sRGB: everything about the file is kept but what
         says how its colours are to be read."""
-        metadata = {name: value for name, value in self.metadata.items() if name != "icc-profile-data"}
+        metadata = {name: value for name, value in self.metadata.items() if name not in _COLOURS}
         return replace(self, pixels=pixels, grey=False, metadata=metadata)
+
+
+class Notes(tuple[str, ...]):
+    """What could not be kept as it was, one sentence each.
+
+    Attributes:
+        lost: the same, thing by thing.
+    """
+
+    lost: tuple[Difference, ...] = ()
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -88,16 +105,26 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     path = Path(path)
     format = _image_format(path)
-    if format.load == "pillow_heif":
-        return _read_heic(path, max_pixels)
-    if format.load == "pillow":
-        return _read_pillow(path, format, max_pixels)
     try:
-        return _read_vips(path, format, max_pixels)
-    except pyvips.Error as error:
-        raise InputError(f"{path}: damaged or truncated {format.title}: {_reason(error)}") from error
-    finally:
-        _let_go_of_files()
+        found = inventory.take(path, format.name)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if format.load == "pillow_heif":
+        image = _read_heic(path, max_pixels)
+    elif format.load == "pillow":
+        image = _read_pillow(path, format, max_pixels)
+    else:
+        try:
+            image = _read_vips(path, format, max_pixels, found)
+        except pyvips.Error as error:
+            raise InputError(f"{path}: damaged or truncated {format.title}: {_reason(error)}") from error
+        finally:
+            _let_go_of_files()
+    metadata = found.parts | image.metadata
+    if block := metadata.get("exif-data"):
+        H, W = image.pixels.shape[:2]
+        metadata["exif-data"] = exif.adapt(block, W, H, turned=found.orientation > 4)
+    return replace(image, metadata=metadata, inventory=found)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -129,7 +156,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (header.width, header.height) if turned else (header.height, header.width)
 
 
-def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> tuple[str, ...]:
+def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> Notes:
     """Write an image atomically: the whole file, or none and whatever was there before.
 
     JPEG at quality 95 without chroma subsampling, WebP lossless, AVIF at quality 95, TIFF and PNG compressed without
@@ -140,7 +167,7 @@ def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> tuple[
         image: what to write; an array alone, (H, W, 3) uint8 or uint16, has no metadata.
 
     Returns:
-        What the format could not keep, one sentence each.
+        What could not be kept, found by comparing what the input held with what the file that was written holds.
 
     Raises:
         InputError: unknown extension, a format that cannot hold the image (transparency, size), or a file that
@@ -166,26 +193,96 @@ def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> tuple[
     notes: list[str] = []
     if pixels.dtype == np.uint16 and format.bits == 8:
         pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        notes.append(f"16 bit reduced to 8, {name} holds no more")
+        notes.append(f"{image.bits if image.bits > 8 else 16} bit reduced to 8, {name} holds no more")
     options = dict(format.options)
     if format.name == "avif":
         wide = pixels.dtype == np.uint16
         options = {**options, "bitdepth": (image.bits if image.bits in (10, 12) else 12) if wide else 8}
     if format.name == "tiff" and pixels.nbytes > 3_500_000_000:
         options = {**options, "bigtiff": True}  # plain TIFF ends at 4 GB
+    H, W = pixels.shape[:2]
+    metadata = _for_format(image, format.name, W, H)
+    if tags := metadata.get("nclx"):
+        pixels, matrix = _for_matrix(pixels, tags[2])
+        metadata["nclx"] = bytes([tags[0], tags[1], matrix, 1])
     try:
         raster = _to_vips(pixels, alpha, image)
+        if format.name == "tiff":
+            _set_for_tiff(raster, metadata)
         with atomic(path) as temporary:
-            getattr(raster, format.save)(os.fsencode(temporary), **options)
-            exif = image.metadata.get("exif-data")
-            if format.name == "tiff" and isinstance(exif, bytes):
-                try:
-                    tiff.add_exif(temporary, exif)
-                except InputError:
-                    notes.append("EXIF left out")
+            keep = "all" if format.name == "tiff" else "none"
+            getattr(raster, format.save)(os.fsencode(temporary), keep=keep, **options)
+            if format.name != "tiff":
+                containers.put_metadata(temporary, format.name, metadata, size=(W, H), alpha=alpha is not None)
+            elif block := metadata.get("exif-data"):
+                with contextlib.suppress(InputError):  # the comparison tells that it is missing
+                    tiff.add_exif(temporary, block)
+            lost = _compare(image.inventory, temporary, format.name)
     except pyvips.Error as error:
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
-    return tuple(notes)
+    written = Notes((*notes, *inventory.sentences(lost)))
+    written.lost = tuple(lost)
+    return written
+
+
+def _compare(before: Inventory | None, path: Path, format: str) -> list[Difference]:
+    return [] if before is None else inventory.compare(before, inventory.take(path, format))
+
+
+def _for_format(image: Picture, format: str, width: int, height: int) -> dict[str, bytes]:
+    """An image's metadata as a format takes it, and as it is true of the new pixels."""
+    metadata = dict(image.metadata)
+    dots = [min(65535, max(1, round(25.4 * value))) for value in _resolution(image)]
+    if format == "jpeg":
+        metadata["dpi"] = struct.pack(">HH", *dots)
+    if block := metadata.pop("exif-data", None):
+        adapted = exif.adapt(block, width, height)
+        if len(adapted) > 8:
+            metadata["exif-data"] = adapted
+    if (packet := metadata.pop("xmp-data", None)) is not None:
+        extended = format == "jpeg" and "xmp-extended" in metadata
+        if (said := xmp.adapt(packet, extended=extended)) is not None:
+            metadata["xmp-data"] = said
+    colours = metadata.pop("nclx", None)
+    if colours is None and (tags := metadata.get("png-cICP")) is not None and len(tags) == 4:
+        colours = bytes([tags[0], tags[1], 9 if tags[0] == 9 else 6, 1])
+    if colours is not None and tuple(colours[:2]) not in _SRGB and "icc-profile-data" not in metadata:
+        if format == "png":
+            metadata.setdefault("png-cICP", bytes([colours[0], colours[1], 0, 1]))
+        elif format == "avif":
+            metadata["nclx"] = colours
+        elif tuple(colours[:2]) == _DISPLAY_P3:
+            metadata["icc-profile-data"] = pyvips.Image.profile_load("p3").get("icc-profile-data")
+    return metadata
+
+
+def _for_matrix(pixels: Pixels, matrix: int) -> tuple[Pixels, int]:
+    """Pixels from which an encoder that knows BT.601 alone makes the luma and chroma of another matrix (H.273), and the
+    matrix that is to be told; BT.601 with the pixels as they are where a colour is too strong for that."""
+    red_blue = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}.get(matrix)
+    if red_blue is None:
+        return pixels, 6
+    wanted, known = _luma_chroma(*red_blue), _luma_chroma(0.299, 0.114)
+    turn = (np.linalg.inv(known) @ wanted).astype(np.float32)
+    full = np.iinfo(pixels.dtype).max
+    changed = np.rint(pixels @ turn.T)
+    if changed.min() < 0 or changed.max() > full:
+        return pixels, 6
+    return changed.astype(pixels.dtype), matrix
+
+
+def _luma_chroma(red: float, blue: float) -> NDArray[np.float64]:
+    """(3, 3): RGB to luma and chroma, by the shares of red and blue in luma."""
+    luma = np.array([red, 1 - red - blue, blue])
+    chroma = [(np.eye(3)[k] - luma) / (2 * (1 - luma[k])) for k in (2, 0)]
+    return np.stack([luma, *chroma])
+
+
+def _set_for_tiff(raster: Any, metadata: Mapping[str, bytes]) -> None:
+    names = {"icc-profile-data": "icc-profile-data", "xmp-data": "xmp-data", "iptc-data": "photoshop-data"}
+    for name, theirs in names.items():
+        if value := metadata.get(name):
+            raster.set_type(pyvips.GValue.blob_type, theirs, value)
 
 
 def pixels_like(image: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
@@ -220,20 +317,23 @@ def _image_format(path: Path) -> Format:
     return format
 
 
-def _read_vips(path: Path, format: Format, max_pixels: int) -> Picture:
+def _read_vips(path: Path, format: Format, max_pixels: int, found: Inventory) -> Picture:
     # revalidate: others may have read this name through libvips, and the file may have been replaced since
     load = getattr(pyvips.Image, format.load)
-    image = load(os.fsencode(path), access="sequential", fail_on="error", revalidate=True)
+    page = {"page": found.page} if found.page else {}
+    image = load(os.fsencode(path), access="sequential", fail_on="error", revalidate=True, **page)
     _check_size(path, image.width, image.height, max_pixels)
-    pages = _field(image, "n-pages", 1)
+    pages = found.pages if format.name == "tiff" else _field(image, "n-pages", 1)
     if pages > 1:
         kind = "an animated" if format.name in ("gif", "webp") else "a several-page"
         raise InputError(f"{path}: {kind} {format.title} ({pages} images); repix takes still, single images")
     bits = _field(image, "bits-per-sample", 8 if image.format == "uchar" else 16)
-    notes = []
+    notes, metadata = [], {}
     if image.interpretation == "cmyk" and image.format in ("uchar", "ushort"):
         depth = 8 if image.format == "uchar" else 16
         image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+        metadata["icc-profile-data"] = image.get("icc-profile-data")
+        found.entries.pop(("icc", "", ""), None)
         notes.append("CMYK converted to sRGB")
     grey = image.interpretation in ("b-w", "grey16")
     alpha = image.bands in (2, 4)
@@ -246,14 +346,11 @@ def _read_vips(path: Path, format: Format, max_pixels: int) -> Picture:
             f"{path}: {image.bands} channels of {image.format} in {image.interpretation}; "
             "repix reads 8 and 16 bit grey, RGB and CMYK; convert it first"
         )
-    names = image.get_fields()
-    metadata = {name: image.get(name) for name in names if name in _CARRIED or name.startswith(_CARRIED_PREFIX)}
-    if format.name == "tiff" and (exif := tiff.read_exif(path)) is not None:
-        metadata["exif-data"] = exif
     resolution = (image.xres, image.yres)
-    orientation = _field(image, "orientation", 1)
-    if orientation > 1:
-        image = image.copy_memory().autorot()  # turning needs the rows in another order than the decoder gives them
+    if found.orientation > 1:
+        image = image.copy_memory()  # turning needs the rows in another order than the decoder gives them
+        image.set_type(pyvips.GValue.gint_type, "orientation", found.orientation)
+        image = image.autorot()
     H, W, bands = image.height, image.width, image.bands
     dtype = np.uint8 if image.format == "uchar" else np.uint16
     samples = np.frombuffer(image.write_to_memory(), dtype).reshape(H, W, bands)
@@ -263,7 +360,7 @@ def _read_vips(path: Path, format: Format, max_pixels: int) -> Picture:
         grey=grey,
         format=format.name,
         bits=bits,
-        resolution=resolution[::-1] if orientation > 4 else resolution,
+        resolution=resolution[::-1] if found.orientation > 4 else resolution,
         metadata=metadata,
         notes=tuple(notes),
     )
@@ -273,7 +370,7 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
     import pillow_heif
 
     try:
-        container = pillow_heif.open_heif(path)
+        container = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
         image = container[container.primary_index]
         _check_size(path, *image.size, max_pixels)
         samples = np.asarray(image)
@@ -282,21 +379,17 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
     if samples.ndim == 2:
         samples = samples[..., None]
     grey = samples.shape[2] < 3
-    names = {"exif": "exif-data", "icc_profile": "icc-profile-data", "xmp": "xmp-data"}
-    found = {ours: image.info.get(theirs) for theirs, ours in names.items()}
-    metadata: dict[str, bytes | str] = {name: value for name, value in found.items() if isinstance(value, bytes)}
     return Picture(
         pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
         alpha=np.ascontiguousarray(samples[..., -1]) if samples.shape[2] in (2, 4) else None,
         grey=grey,
         format="heic",
-        metadata=metadata,
-        notes=(f"the main one of {len(container)} images in the file",) if len(container) > 1 else (),
+        bits=cast("int", image.info.get("bit_depth", 16)) if samples.dtype == np.uint16 else 8,
     )
 
 
 def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
-    """BMP, PPM and JPEG 2000; of their metadata Pillow gives nothing that libvips writes."""
+    """BMP, PPM and JPEG 2000."""
     from PIL import Image
 
     notes = []
@@ -347,7 +440,7 @@ def _bits_of_code_stream(path: Path) -> int:
 
 
 def _to_vips(pixels: Pixels, alpha: Pixels | None, image: Picture) -> Any:
-    """A libvips image on the arrays' own memory, with the image's metadata."""
+    """A libvips image on the arrays' own memory, without metadata but the resolution."""
     if image.grey:
         pixels = np.rint(pixels.mean(axis=2, dtype=np.float32, keepdims=True)).astype(pixels.dtype)
     wide = pixels.dtype == np.uint16
@@ -362,16 +455,13 @@ def _to_vips(pixels: Pixels, alpha: Pixels | None, image: Picture) -> Any:
     if alpha is not None:
         raster = raster.bandjoin(wrap(alpha))
     kind = ("grey16" if wide else "b-w") if image.grey else ("rgb16" if wide else "srgb")
-    # libvips says one pixel a millimetre where the file said nothing
-    xres, yres = (_DPI_72 if value == 1.0 else value for value in image.resolution)
-    raster = raster.copy(interpretation=kind, xres=xres, yres=yres)
-    for name, value in image.metadata.items():
-        if isinstance(value, bytes):
-            value = {"xmp-data": _upright_xmp, "exif-data": _without_thumbnail}.get(name, bytes)(value)
-        raster.set_type(pyvips.GValue.blob_type if isinstance(value, bytes) else pyvips.GValue.gstr_type, name, value)
-    if "exif-data" in image.metadata:
-        raster.set_type(pyvips.GValue.gint_type, "orientation", 1)  # overrides the tag inside the EXIF block
-    return raster
+    xres, yres = _resolution(image)
+    return raster.copy(interpretation=kind, xres=xres, yres=yres)
+
+
+def _resolution(image: Picture) -> list[float]:
+    """Pixels per millimetre, horizontal and vertical; libvips says one where the file said nothing."""
+    return [_DPI_72 if value == 1.0 else value for value in image.resolution]
 
 
 def _check_pixels(pixels: Pixels, alpha: Pixels | None) -> None:
@@ -426,25 +516,6 @@ def through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     file = pyvips.Image.new_from_array(pixels, interpretation="srgb").jpegsave_buffer(Q=quality)
     coded: NDArray[np.uint8] = pyvips.Image.new_from_buffer(file, "").numpy()
     return coded
-
-
-def _upright_xmp(xmp: bytes) -> bytes:
-    """XMP repeats the orientation, and some programs (Lightroom) believe it over EXIF."""
-    return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
-
-
-def _without_thumbnail(exif: bytes) -> bytes:
-    """EXIF whose first directory says that none follows: the thumbnail there shows the rain, and unturned."""
-    start = 6 if exif.startswith(b"Exif\0\0") else 0
-    order = ">" if exif[start : start + 2] == b"MM" else "<"
-    try:
-        (first,) = struct.unpack_from(f"{order}I", exif, start + 4)
-        (entries,) = struct.unpack_from(f"{order}H", exif, start + first)
-        link = start + first + 2 + 12 * entries
-        struct.unpack_from(f"{order}I", exif, link)
-    except struct.error:  # not ours to judge; libexif takes what it can
-        return exif
-    return exif[:link] + b"\0\0\0\0" + exif[link + 4 :]
 
 
 def _let_go_of_files() -> None:

@@ -67,12 +67,16 @@ class Inventory:
         entries: by a key that is the same in every format.
         parts: raw metadata by the names that `containers.put_metadata` takes.
         orientation: that is to be applied, as EXIF has it.
+        page: of a TIFF, the first directory that is the image itself, not a smaller copy or a mask.
+        pages: of a TIFF, how many such directories there are.
     """
 
     format: str
     entries: dict[Key, Entry] = field(default_factory=dict)
     parts: dict[str, bytes] = field(default_factory=dict)
     orientation: int = 1
+    page: int = 0
+    pages: int = 1
 
     @property
     def images(self) -> list[str]:
@@ -188,14 +192,15 @@ def _add_exif(found: Inventory, block: bytes) -> None:
 
 def _add_directories(found: Inventory, directories: list[exif.Directory]) -> None:
     for directory in directories:
-        if directory.parent or directory.name == "SubIFD":
+        if directory.name == "SubIFD" or (directory.parent and found.format != "tiff"):
             continue  # a thumbnail's
+        name = "IFD0" if directory.name.startswith("IFD") else directory.name
         for tag, value in directory.tags.items():
             if tag in exif.STRUCTURE or (directory.name == "Exif" and tag in (0xA002, 0xA003)):
                 continue
             if not value.data and value.many:
                 continue
-            found.add(("exif", directory.name, tag), "exif", _tag_name(directory.name, tag), value.plain())
+            found.add(("exif", name, tag), "exif", _tag_name(directory.name, tag), value.plain())
             if tag == exif.MAKER_NOTE and not value.data.startswith((b"Nikon\0", b"FUJIFILM", b"OLYMPUS\0")):
                 what = "MakerNote, which moved: some programs will not read all of it"
                 found.add(("exif", "MakerNote", "offset"), "exif", what, value.offset)
@@ -468,39 +473,49 @@ def _tiff(data: bytes, found: Inventory) -> None:
     rows = [directory for directory in directories if directory.name.startswith("IFD")]
     if not rows:
         return
-    _add_directories(found, [directory for directory in directories if directory.parent == 0])
-    first = rows[0].tags
-    value = first.get(exif.ORIENTATION)
-    if value is not None and value.data and 1 <= value.data[0] <= 8:
+    full = [k for k, directory in enumerate(rows) if not _subtype(directory) & 5]
+    found.page, found.pages = (full[0] if full else 0), max(1, len(full))
+    own = [directory for directory in directories if directory.parent == found.page]
+    _add_directories(found, own)
+    tags = rows[found.page].tags
+    if (value := tags.get(exif.ORIENTATION)) is not None and value.data and 1 <= value.data[0] <= 8:
         found.orientation = value.data[0]
     for tag, add in ((exif.XMP, _add_xmp), (exif.ICC, _add_icc), (exif.PHOTOSHOP, _add_photoshop)):
-        if (value := first.get(tag)) is not None:
+        if (value := tags.get(tag)) is not None:
             add(found, bytes(data[value.offset : value.offset + min(value.many, containers.MOST_BYTES)]))
-    if (value := first.get(exif.IPTC)) is not None:
+    if (value := tags.get(exif.IPTC)) is not None and "iptc-data" not in found.parts:
         size = min(value.many * (4 if value.type == 4 else 1), containers.MOST_BYTES)
-        _add_iptc(found, bytes(data[value.offset : value.offset + size]).rstrip(b"\0"))
-    if exif.LAYERS in first:
+        content = bytes(data[value.offset : value.offset + size]).rstrip(b"\0")
+        resource = b"8BIM\x04\x04\0\0" + len(content).to_bytes(4, "big") + content + bytes(len(content) % 2)
+        _add_photoshop(found, resource)
+    if exif.LAYERS in tags:
         found.add(("image", "layers", ""), "image", "Photoshop's layers")
-    described = [_described(directory) for directory in directories if directory.parent == 0]
+    described = [exif.Directory(directory.name, _described(directory)) for directory in own]
     if any(directory.tags for directory in described):
+        for directory in described:
+            directory.name = "IFD0" if directory.name.startswith("IFD") else directory.name
         found.parts["exif-data"] = exif.to_block(described)
-    for directory in directories:
-        if directory is rows[0] or directory.name in ("Exif", "GPS", "Interop"):
-            continue
-        kind = directory.tags.get(0x00FE)
-        subtype = int.from_bytes(kind.data[:4], "little") if kind is not None else 0
-        if subtype & 4:
+    for number, directory in enumerate(rows):
+        if number != found.page and _subtype(directory) & 4:
             found.add(("image", "mask", ""), "image", "a transparency mask")
-        elif not subtype & 1:
+        elif number != found.page and not _subtype(directory) & 1:
+            found.add(("image", "pages", ""), "image", "further pages")
+    for directory in directories:
+        if directory.name == "SubIFD" and not _subtype(directory) & 5:
             found.add(("image", "pages", ""), "image", "further pages")
 
 
-def _described(directory: exif.Directory) -> exif.Directory:
-    """Of a TIFF file's directory what describes the image, not how its pixels lie."""
+def _subtype(directory: exif.Directory) -> int:
+    """Whether a directory of a TIFF is a smaller copy (1) or a mask (4); bits of NewSubfileType."""
+    value = directory.tags.get(0x00FE)
+    return int.from_bytes(value.data[:4], "little") if value is not None else 0
+
+
+def _described(directory: exif.Directory) -> dict[int, exif.Value]:
+    """Tags of a TIFF file's directory that describe the image, not how its pixels lie."""
     inside = directory.name in ("Exif", "GPS", "Interop")
     left_out = {exif.INTEROP_POINTER} if inside else exif.STRUCTURE
-    tags = {tag: value for tag, value in directory.tags.items() if tag not in left_out and value.data}
-    return exif.Directory(directory.name, tags, directory.parent)
+    return {tag: value for tag, value in directory.tags.items() if tag not in left_out and value.data}
 
 
 _AUXILIARY = {
