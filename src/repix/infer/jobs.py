@@ -335,6 +335,14 @@ def _settle(
     return Plan(kept, failed, [path for key, path in left_out.items() if key not in taken])
 
 
+class _Spelled(NamedTuple):
+    """A path in parts that can be compared: `folder`/`stem`, and image or video."""
+
+    folder: str
+    stem: str
+    kind: str | None
+
+
 def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
     """Whether each of the files was made by an earlier run of others of them, as its name tells; see `plan`."""
 
@@ -345,39 +353,44 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
                 return name[: -len(mark) - 1]
         return None
 
-    def spelled(path: Path) -> Path:
-        whole = os.path.abspath(path)
-        return Path(whole.casefold() if _CASE_BLIND else whole)
+    @functools.cache
+    def whole(folder: str) -> str:
+        path = os.path.abspath(folder)
+        return path.casefold() if _CASE_BLIND else path
 
-    def is_result_folder(folder: Path, root: Path) -> bool:
-        name = source(folder.name)
-        if name is None:
-            return False
-        if folder == root:  # named itself
-            return folder.parent / name in roots
-        return folder.parent / name in folders or folder.parent.name == name
+    def spelled(path: Path) -> _Spelled:
+        stem, suffix = os.path.splitext(path.name.casefold() if _CASE_BLIND else path.name)
+        format = by_suffix(f"_{suffix}")
+        return _Spelled(whole(os.path.dirname(path)), stem, format.kind if format is not None else None)
 
     @functools.cache
-    def holds_results(folder: Path, root: Path) -> bool:
-        above = folder != root and folder != folder.parent and holds_results(folder.parent, root)
-        return above or is_result_folder(folder, root)
+    def holds_results(folder: str, root: str) -> bool:
+        above, name = os.path.split(folder)
+        made_of = source(name)
+        if folder == root or above == folder:  # named itself
+            return made_of is not None and os.path.join(above, made_of) in roots
+        if made_of is not None and (os.path.join(above, made_of) in folders or os.path.basename(above) == made_of):
+            return True
+        return holds_results(above, root)
 
-    paths = [spelled(file.src) for file in found]
-    by_name = {path for path, file in zip(paths, found, strict=True) if file.root is None}
-    sources = {(path.parent / path.stem, _kind(path), path in by_name) for path in paths}
-    roots = {spelled(file.root) for file in found if file.root is not None}
-    folders = roots | {above for path, file in zip(paths, found, strict=True) if file.root for above in path.parents}
+    files = [spelled(file.src) for file in found]
+    by_name = {path for path, file in zip(files, found, strict=True) if file.root is None}
+    everything = set(files)
+    roots = {whole(str(file.root)) for file in found if file.root is not None}
+    folders = set(roots)
+    for folder in {path.folder for path in files}:
+        while folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
 
-    def is_result(path: Path, root: Path | None) -> bool:
-        name = source(path.stem, _COMPARE)
-        if name is not None:
-            is_named = path in by_name
-            for source_is_named in {True, is_named}:  # of what was named itself, the source must have been named too
-                if (path.parent / name, _kind(path), source_is_named) in sources:
-                    return True
-        return path not in by_name and root is not None and holds_results(path.parent, spelled(root))
+    def is_result(path: _Spelled, root: Path | None) -> bool:
+        made_of = source(path.stem, _COMPARE)
+        # of what was named itself, the source must have been named too
+        if made_of is not None and path._replace(stem=made_of) in (by_name if path in by_name else everything):
+            return True
+        return path not in by_name and root is not None and holds_results(path.folder, whole(str(root)))
 
-    return [is_result(path, file.root) for path, file in zip(paths, found, strict=True)]
+    return [is_result(path, file.root) for path, file in zip(files, found, strict=True)]
 
 
 def _kind(path: Path) -> str | None:

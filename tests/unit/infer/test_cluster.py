@@ -42,7 +42,7 @@ def test_a_missing_weight_is_told_before_there_are_workers(photos: Path, tmp_pat
     assert not list(tmp_path.rglob("manifest.jsonl"))
 
 
-@pytest.mark.parametrize("output", [None, "dry.png"])
+@pytest.mark.parametrize("output", [None, "clean.png"])
 def test_urls_need_a_folder_for_the_results(photos: Path, output: str | None) -> None:
     with pytest.raises(InputError, match="-o"):
         restore_on_ray(photos.as_uri(), output)

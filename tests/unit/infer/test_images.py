@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import repix
 from fake_backend import FakeBackend
 from repix._types import Floats
 from repix.errors import BackendError, InputError
@@ -39,6 +40,12 @@ def folder(tmp_path: Path) -> Path:
     for k in range(5):
         write_image(tmp_path / "in" / f"{k}.png", Picture(np.full((9, 7, 3), 10 + k, np.uint8)))
     return tmp_path / "in"
+
+
+def test_the_python_entry_is_at_the_top() -> None:
+    assert repix.restore is restore
+    assert repix.BatchOptions is BatchOptions
+    assert repix.BatchOptions(video=repix.VideoOptions(deflicker=True)).video.deflicker
 
 
 def test_summary_and_results_as_they_come(restorer: Restorer, folder: Path, tmp_path: Path) -> None:
@@ -90,10 +97,10 @@ def test_an_unexpected_error_is_a_line_too(
 ) -> None:
     real = batch.write_image
 
-    def broken(path: Path, picture: Picture) -> tuple[str, ...]:
+    def broken(path: Path, image: Picture) -> tuple[str, ...]:
         if path.name == "2.png":
             raise ZeroDivisionError("a bug\nof ours")
-        return real(path, picture)
+        return real(path, image)
 
     monkeypatch.setattr(batch, "write_image", broken)
     summary = restore(folder, tmp_path / "out", options=BatchOptions(model=restorer))
@@ -114,10 +121,10 @@ def test_few_images_are_held_at_once(restorer: Restorer, tmp_path: Path, monkeyp
             most = max(most, held)
         return real_read(path, max_pixels=max_pixels)
 
-    def write(path: Path, picture: Picture) -> tuple[str, ...]:
+    def write(path: Path, image: Picture) -> tuple[str, ...]:
         nonlocal held
         threading.Event().wait(0.02)  # a slow disk
-        notes = real_write(path, picture)
+        notes = real_write(path, image)
         with lock:
             held -= 1
         return notes

@@ -52,7 +52,7 @@ def scene(seed: int = 0) -> Image:
     return np.clip(ground[..., None] + rng.uniform(-30, 30, 3), 0, 255).astype(np.uint8)
 
 
-def film(make: Callable[[int], Image], count: int = 10) -> list[Image]:
+def video(make: Callable[[int], Image], count: int = 10) -> list[Image]:
     return [make(t) for t in range(count)]
 
 
@@ -66,8 +66,8 @@ def flicker(frames: list[NDArray[Any]]) -> float:
     return float(np.mean([np.abs(b.astype(float) - a).mean() for a, b in itertools.pairwise(frames)]))
 
 
-def error(frames: list[Image], truth: list[Image]) -> float:
-    return float(np.mean([(f.astype(float) - t) ** 2 for f, t in zip(frames, truth, strict=True)]))
+def error(frames: list[Image], ground_truth: list[Image]) -> float:
+    return float(np.mean([(f.astype(float) - t) ** 2 for f, t in zip(frames, ground_truth, strict=True)]))
 
 
 def rained(frames: list[Image], severity: float = 0.4) -> list[Image]:
@@ -80,15 +80,15 @@ def rained(frames: list[Image], severity: float = 0.4) -> list[Image]:
 
 @pytest.mark.parametrize("severity", [0.2, 0.5])
 def test_a_still_scene_flickers_less(severity: float) -> None:
-    truth = film(lambda t: scene())
-    rainy = rained(truth, severity)
+    ground_truth = video(lambda t: scene())
+    rainy = rained(ground_truth, severity)
     calm = calmed(rainy)
     assert flicker(calm) < 0.7 * flicker(rainy)
-    assert error(calm, truth) < error(rainy, truth)
+    assert error(calm, ground_truth) < error(rainy, ground_truth)
 
 
 def test_bands_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    rainy = rained(film(lambda t: scene()))
+    rainy = rained(video(lambda t: scene()))
     whole = calmed(rainy)
     monkeypatch.setattr(filtering, "_BAND", 7)
     for a, b in zip(whole, calmed(rainy), strict=True):
@@ -96,7 +96,7 @@ def test_bands_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sixteen_bits_as_eight() -> None:
-    rainy = rained(film(lambda t: scene()))
+    rainy = rained(video(lambda t: scene()))
     wide = [frame.astype(np.uint16) * 257 for frame in rainy]
     for a, b in zip(calmed(rainy), calmed(wide), strict=True):
         assert b.dtype == np.uint16
@@ -108,7 +108,7 @@ def test_sixteen_bits_as_eight() -> None:
 def test_a_moving_camera_changes_nothing(step: tuple[int, int], grain: int) -> None:
     leaves = np.random.default_rng(0).integers(0, grain + 1, (H, W, 1))  # finer than the movement
     wide = np.tile((scene() // (5 if grain else 1) + leaves).astype(np.uint8), (2, 2, 1))
-    panned = rained(film(lambda t: wide[step[0] * t : step[0] * t + H, step[1] * t : step[1] * t + W].copy()), 0.2)
+    panned = rained(video(lambda t: wide[step[0] * t : step[0] * t + H, step[1] * t : step[1] * t + W].copy()), 0.2)
     for frame, calm in zip(panned, calmed(panned), strict=True):
         np.testing.assert_array_equal(frame, calm)
 
@@ -121,16 +121,16 @@ def with_ball(t: int) -> Image:
 
 
 def test_no_ghost_behind_what_moves() -> None:
-    dry = film(with_ball)
-    for before, after in zip(dry, calmed(dry), strict=True):  # without rain not one sample changes
+    clean = video(with_ball)
+    for before, after in zip(clean, calmed(clean), strict=True):  # without rain not one sample changes
         np.testing.assert_array_equal(before, after)
-    rainy = rained(dry, 0.3)
+    rainy = rained(clean, 0.3)
     calm = calmed(rainy)
-    assert error(calm, dry) <= error(rainy, dry)
+    assert error(calm, clean) <= error(rainy, clean)
     assert flicker(calm) < flicker(rainy)
     ghosts = []
     for t in range(2, 8):
-        near = [np.abs(with_ball(k).astype(int) - dry[t]).max(axis=2) > 16 for k in (t - 2, t - 1, t + 1, t + 2)]
+        near = [np.abs(with_ball(k).astype(int) - clean[t]).max(axis=2) > 16 for k in (t - 2, t - 1, t + 1, t + 2)]
         where = np.any(near, axis=0)
         ghosts.append(np.abs(calm[t][where].astype(int) - rainy[t][where]).mean())
     assert np.mean(ghosts) < 2
@@ -143,8 +143,8 @@ def test_a_cut_does_not_mix() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6])
-def test_short_films(count: int) -> None:
-    frames = rained(film(lambda t: scene(), count))
+def test_short_videos(count: int) -> None:
+    frames = rained(video(lambda t: scene(), count))
     assert len(calmed(frames)) == count
 
 
@@ -191,7 +191,7 @@ def load(path: Path) -> list[Any]:
 
 
 def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
-    src, dst, network = save(tmp_path / "a.mp4", film(with_ball, 9)), tmp_path / "b.mp4", Halving()
+    src, dst, network = save(tmp_path / "a.mp4", video(with_ball, 9)), tmp_path / "b.mp4", Halving()
     steps: list[float] = []
     notes = restore_video(
         Restorer(network),
@@ -208,7 +208,7 @@ def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
 
 
 def test_strength_and_deflicker(tmp_path: Path) -> None:
-    src = save(tmp_path / "a.mp4", rained(film(lambda t: scene())))
+    src = save(tmp_path / "a.mp4", rained(video(lambda t: scene())))
     restorer = Restorer(Halving())
     changes = []
     for calmed in (False, True):
@@ -222,14 +222,14 @@ def test_strength_and_deflicker(tmp_path: Path) -> None:
 
 
 def test_a_failing_network_leaves_nothing(tmp_path: Path) -> None:
-    src, dst = save(tmp_path / "a.mp4", film(with_ball)), tmp_path / "b.mp4"
+    src, dst = save(tmp_path / "a.mp4", video(with_ball)), tmp_path / "b.mp4"
     with pytest.raises(BackendError, match="out of memory"):
         restore_video(Restorer(Halving(fail_at=5)), src, dst)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_a_film_in_its_own_place(tmp_path: Path) -> None:
-    src = save(tmp_path / "a.mp4", film(with_ball))
+def test_a_video_in_its_own_place(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", video(with_ball))
     before = load(src)
     restore_video(Restorer(Halving()), src, src)
     assert np.mean(load(src)) == pytest.approx(np.mean(before) / 2, abs=2)
@@ -239,7 +239,7 @@ def test_a_film_in_its_own_place(tmp_path: Path) -> None:
 
 
 def test_the_network_waits_for_a_slow_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    src, network = save(tmp_path / "a.mp4", film(with_ball) * 3), Halving()
+    src, network = save(tmp_path / "a.mp4", video(with_ball) * 3), Halving()
     ahead: list[int] = []
     write, written = VideoWriter.write, 0
 
@@ -256,15 +256,15 @@ def test_the_network_waits_for_a_slow_encoder(tmp_path: Path, monkeypatch: pytes
     assert max(ahead) <= 5
 
 
-def test_several_frames_at_once_are_the_same_film(tmp_path: Path) -> None:
-    src = save(tmp_path / "a.mp4", film(with_ball))
-    films = []
+def test_several_frames_at_once_are_the_same_video(tmp_path: Path) -> None:
+    src = save(tmp_path / "a.mp4", video(with_ball))
+    videos = []
     for threads in (1, 3):
         restorer = Restorer.from_pretrained(device="cpu", threads=threads)
         assert restorer.parallel()[1] == threads
         restore_video(restorer, src, tmp_path / "b.mp4", options=BatchOptions(video=VideoOptions(crf=0)))
-        films.append(np.stack(load(tmp_path / "b.mp4")))
-    np.testing.assert_array_equal(films[0], films[1])
+        videos.append(np.stack(load(tmp_path / "b.mp4")))
+    np.testing.assert_array_equal(videos[0], videos[1])
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
