@@ -4,8 +4,9 @@
 
 Drawn images (`repix.degradations.hard_negatives`, every other one over a held-out photo) and photographed ones: of
 the photos and pairs that `recipes/repixnet.yaml` holds out, the clean images' windows with the most energy in one
-direction. None was trained on. Beside the weight, PReNet's published ones for Rain100L and Rain100H. 8 bits, `psnr_y`, mean over images,
-and the weight's worst image. Also draws docs/images/lines.webp: one image of each kind, and what each made of it.
+direction. None was trained on. Beside the weight, PReNet's published ones for Rain100L and Rain100H. 8 bits, `psnr_y`,
+mean over images, and the weight's worst image. Also draws docs/images/lines.webp: one image of each kind, and what each
+made of it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from repix.data.dataset import Sample
-from repix.degradations.hard_negatives import LINES, draw_lines_picture
+from repix.degradations.hard_negatives import HARD_NEGATIVES, draw_hard_negative
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.metrics import psnr_y
@@ -44,7 +45,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def held_out() -> Dataset[Sample]:
-    """What `recipes/repixnet.yaml` keeps for validation: the sets `pairs`, `drawn`, `lines` (of rain) and `dry`."""
+    """What `recipes/repixnet.yaml` keeps for validation: the sets `pairs`, `rain`, `sharp_streaks` and `clean`."""
     os.chdir(ROOT)  # the recipe's paths are relative to it
     kept = make_data(load_recipe(ROOT / "recipes" / "repixnet.yaml")).val_dataloader().dataset
     return cast(Dataset[Sample], kept)
@@ -59,12 +60,12 @@ def dry_side(sample: Sample) -> npt.NDArray[np.float32]:
 def line_pictures(dry: list[npt.NDArray[np.float32]], count: int) -> dict[str, list[Pixels]]:
     """So many drawn images of each kind, and twice as many windows of clean images."""
     found: dict[str, list[Pixels]] = {}
-    for place, kind in enumerate(LINES):
+    for place, kind in enumerate(HARD_NEGATIVES):
         found[kind] = []
         for number in range(count):
             behind = dry[(place + number) % len(dry)][:SIDE, :SIDE] if number % 2 else None
             rng = np.random.default_rng((0, place, number))
-            found[kind].append(to_8_bits(draw_lines_picture((SIDE, SIDE), rng, kind=kind, background=behind)))
+            found[kind].append(to_8_bits(draw_hard_negative((SIDE, SIDE), rng, kind=kind, background=behind)))
     found[PHOTOGRAPHED] = photographed(dry, 2 * count)
     return found
 
@@ -114,7 +115,7 @@ def main() -> None:
 
     samples = held_out()
     every = (samples[i] for i in range(len(samples)))  # type: ignore[arg-type]
-    tests = line_pictures([dry_side(one) for one in every if one["set"] in ("pairs", "dry")], args.pictures)
+    tests = line_pictures([dry_side(one) for one in every if one["set"] in ("pairs", "clean")], args.pictures)
     networks = {"repixnet": Restorer.from_pretrained(args.model, threads=1), **published()}
     columns = list(tests)
     made = {
@@ -127,8 +128,8 @@ def main() -> None:
         for name in networks
     }  # fmt: skip
     rows = []
-    for kind in (*LINES, "all drawn", PHOTOGRAPHED):
-        kinds = list(LINES) if kind == "all drawn" else [kind]
+    for kind in (*HARD_NEGATIVES, "all drawn", PHOTOGRAPHED):
+        kinds = list(HARD_NEGATIVES) if kind == "all drawn" else [kind]
         values = {name: [value for one in kinds for value in figures[name][one]] for name in networks}
         row = {"lines": kind, "pictures": str(len(values["repixnet"]))}
         row |= {name: f"{mean(found):.2f}" for name, found in values.items()}

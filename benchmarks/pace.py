@@ -56,7 +56,7 @@ def seconds_of(recipe: Recipe, *, warmup: int, now: Callable[[], float] = time.p
 
 
 def trained(folder: Path, start: Callable[[], Recipe]) -> ModelCard:
-    """The last weight of a run, exported to `weight` in its folder; a run that was interrupted goes on.
+    """The last weight of a run, exported to `model` in its folder; a run that was interrupted goes on.
 
     Args:
         folder: of the run.

@@ -34,8 +34,9 @@ from torch.nn.functional import conv2d, pad
 
 from lines import to_8_bits
 from pace import fill, seconds_of, trained
+from repix.data.config import SAMPLES, Samples
 from repix.data.datamodule import list_photos
-from repix.data.dataset import KINDS, RainyDataset, Span
+from repix.data.dataset import MixtureDataset
 from repix.data.pairs import find_pairs
 from repix.infer.restorer import Restorer
 from repix.metrics import psnr_rgb, psnr_y
@@ -56,8 +57,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 SHARED = [
     *(f"data.{kind}={RUNS / 'data' / 'train' / kind}" for kind in ("photos", "pairs", "masks")),
     "data.hold_out=0",
-    "data.mixture={drawn: 0.10, lines: 0.29, masks: 0.21, layers: 0.20, pairs: 0.13, dry: 0.04, stripes: 0.03}",
-    "ema=0.99",
+    "data.mixture={rain: 0.10, sharp_streaks: 0.29, streak_masks: 0.21, rain_transfer: 0.20, pairs: 0.13, clean: 0.04, "
+    "hard_negatives: 0.03}",
+    "ema_decay=0.99",
 ]
 STRUCTURE: dict[str, list[str]] = {
     "base": [],
@@ -71,7 +73,7 @@ STRUCTURE: dict[str, list[str]] = {
     # the same network, otherwise learnt
     "twice-the-rate": ["stages.0.lr=2.0e-3"],
     "muon": ["optimizer.name=muon", "stages.0.lr=2.0e-3"],
-    "awake": ["optimizer.name=muon", "stages.0.lr=2.0e-3", "keep_awake=true"],
+    "awake": ["optimizer.name=muon", "stages.0.lr=2.0e-3", "reinit_dead_units=true"],
 }
 LEARNT = "muon"  # how the rows of `mixture` learn
 MIXTURE: dict[str, list[str]] = {
@@ -169,16 +171,16 @@ def split() -> None:
 def tests() -> Iterator[Test]:
     """Held-out images with held-out rain of each kind."""
     held = RUNS / "data" / "held"
-    made = RainyDataset(
+    made = MixtureDataset(
         list_photos([held / "photos"]),
         pairs=find_pairs(held / "pairs"),
         masks=list_photos([held / "masks"]),
         mixture={},
-        spans=[],
+        stages=[Samples(steps=1, patch=SIDE)],
     )
-    for place, kind in enumerate(KINDS):
+    for place, kind in enumerate(SAMPLES):
         for number in range(PICTURES):
-            lq, gt, _ = made.make(kind, Span(0, SIDE, (0.0, 1.0)), np.random.default_rng((0, place, number)))
+            lq, gt, _ = made.make(kind, Samples(steps=1, patch=SIDE), np.random.default_rng((0, place, number)))
             yield Test(kind, *(to_8_bits(side.clip(0, 1)) for side in (lq, gt)))
 
 
@@ -211,7 +213,7 @@ def run(table: str, row: str, minutes: float, pictures: Sequence[Test]) -> dict[
     steps = max(20, round(minutes * 60 / pace))
     card = trained(RUNS / name, lambda: recipe_of(name, overrides, steps))
     restorer = Restorer.from_pretrained(RUNS / name / "model", device="cpu", threads=1)
-    values: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    values: dict[str, list[float]] = {kind: [] for kind in SAMPLES}
     for kind, lq, gt in pictures:
         measure = psnr_rgb if kind == "dry" else psnr_y
         values[kind].append(min(measure(restorer(lq), gt), 100.0))  # bit for bit would be infinite

@@ -60,7 +60,7 @@ def recipe_of(card: ModelCard) -> Recipe:
 
 def pairs_of(recipe: Recipe) -> dict[str, list[Pair]]:
     """`train`: what a recipe trains on, without what it holds out; `val`: the set's own validation images."""
-    data = recipe.data.model_copy(update={"watched": 1_000_000, "validate_most": None, "validation": []})
+    data = recipe.data.model_copy(update={"train_subset": 1_000_000, "max_validation": None, "validation": []})
     loader = make_data(recipe.model_copy(update={"data": data})).val_dataloader()
     names = {batch["name"][0] for batch in loader if batch["set"][0] == "train"}
     (folder,) = recipe.data.pairs

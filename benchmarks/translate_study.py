@@ -88,7 +88,9 @@ def run(row: str, steps: int | None) -> dict[str, str]:
         if mean.model == row
         for name, value in mean.values.items()
     }
-    lowest, at = min((value, step) for step, name, value in read_curves(folder / "curves.csv") if name == "val/val_l1")
+    lowest, at = min(
+        (value, step) for step, name, value in read_curves(folder / "curves.csv") if name == "val/val_l1_pm1"
+    )
     done = card.training["steps"]
     return {
         "row": row,
@@ -110,8 +112,8 @@ def figures() -> None:
             writer.writerow(["row", "step", "set", "l1_pm1"])
             for row in rows:
                 for step, name, value in read_curves(RUNS / row / "curves.csv"):
-                    if name in ("val/train_l1", "val/val_l1"):
-                        writer.writerow([row, step, name.removeprefix("val/").removesuffix("_l1"), f"{value:.4f}"])
+                    if name in ("val/train_l1_pm1", "val/val_l1_pm1"):
+                        writer.writerow([row, step, name.removeprefix("val/").removesuffix("_l1_pm1"), f"{value:.4f}"])
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for entry in read_rows(CURVES):
         curves.setdefault((entry["row"], entry["set"]), []).append((float(entry["step"]), float(entry["l1_pm1"])))

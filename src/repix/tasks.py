@@ -71,7 +71,7 @@ DERAIN = Task(
     local=True,
     adversarial=False,
     needs_pairs=False,
-    data_keys=("photos", "masks", "mixture"),
+    data_keys=("photos", "masks", "mixture", "validation_degradations"),
     metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"),
     validate="psnr_y",
 )
@@ -89,7 +89,7 @@ TRANSLATE = Task(
     local=False,
     adversarial=True,
     needs_pairs=True,
-    data_keys=("direction", "jitter", "flip", "scale", "turn", "colour"),
+    data_keys=("direction", "resize_short", "flip", "scale", "rotation", "colour"),
     metrics=(
         "l1_pm1",
         "psnr_rgb",

@@ -33,7 +33,7 @@ def test_a_recipe_shrunk_to_a_few_steps(
     for i in range(4):
         both = rng.integers(0, 256, (4, 8, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
         pyvips.Image.new_from_array(both).write_to_file(str(tmp_path / "pairs" / f"{i}.jpg"))
-    small = ["data.workers=0", "data.pairs=pairs", "data.hold_out=1", "data.watched=1", "data.jitter=72"]
+    small = ["data.workers=0", "data.pairs=pairs", "data.hold_out=1", "data.train_subset=1", "data.resize_short=72"]
     stages = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))["stages"]
     # a later stage may need VGG16's weights
     small += ["validate_every=2", f"stages={json.dumps([stage | {'steps': 2, 'patch': 64} for stage in stages[:2]])}"]
@@ -45,7 +45,7 @@ def test_a_recipe_shrunk_to_a_few_steps(
     assert run("train", RECIPES / f"{name}.yaml", *sets) == 0
     assert "repix translate" in capsys.readouterr().out
     folder = tmp_path / "runs" / name
-    assert {"curves.csv", "curves.png", "pictures", "best.ckpt", "model"} <= {path.name for path in folder.iterdir()}
+    assert {"curves.csv", "curves.png", "images", "best.ckpt", "model"} <= {path.name for path in folder.iterdir()}
     card, _ = find_card(folder / "model")
     assert card.task is TRANSLATE
     pyvips.Image.black(45, 30, bands=3).cast("uchar").write_to_file("in.png")

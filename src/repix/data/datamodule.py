@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from repix.data.config import PAIRS, Data, Samples
 from repix.data.dataset import (
-    Augment,
+    ImageCache,
+    MixtureDataset,
     PairedDataset,
-    PictureCache,
-    RainyDataset,
     Sample,
-    Span,
     StreamBatches,
     load_pair,
     to_float,
     to_tensor,
 )
 from repix.data.pairs import Pair, find_pairs
-from repix.degradations.rain import FloatArray, RainParams, add_rain
+from repix.degradations import Context, create_degradation
 from repix.errors import InputError
 from repix.io.formats import IMAGES, listed
 
@@ -33,6 +34,36 @@ T = TypeVar("T")
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 # Validation images are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
+_MAX_SIDE = 640  # of held-out photos
+
+_DEFAULT_MIXTURE = {"rain": 0.6, "sharp_streaks": 0.25, "clean": 0.15}
+# With the camera's mist, noise and JPEG, as in photographed rain; focal lengths fix the size of the streaks.
+_VALIDATION = Context(severity=(0.2, 0.8), focal=700.0, camera=True)
+_VALIDATION_FOCAL = {"sharp_streaks": 600.0}
+_VALIDATION_METRIC = {"clean": "psnr_rgb"}  # colours must stay too where nothing is to be taken away
+
+
+class Degraded(NamedTuple):
+    """A held-out photo and the name of the degradation that it is validated with."""
+
+    photo: Path
+    degradation: str
+
+
+class ValidationSet(NamedTuple):
+    """Images that are validated together.
+
+    Attributes:
+        name: unique in a run.
+        metric: name of what is measured on each image.
+        pairs: pairs on disk, or photos and what degrades them.
+        role: `train` is trained on as well, `held out` was kept from training, `folder` stands in `data.validation`.
+    """
+
+    name: str
+    metric: str
+    pairs: Sequence[Pair | Degraded]
+    role: Literal["train", "held out", "folder"]
 
 
 def list_photos(folders: Sequence[Path]) -> list[Path]:
@@ -53,131 +84,120 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
 
 
 class ValidationDataset(Dataset[Sample]):
-    """Whole images, the same at every validation: held-out pairs, held-out photos in drawn rain, and dry ones.
+    """Whole images, the same at every validation.
 
     Args:
-        pairs: pairs by the name of their set.
-        photos: clean images, each given light rain, heavy lines and no rain at all.
-        seed: of the rain.
+        sets: of the run.
+        seed: of the degradations.
 
     `dataset[i]` is `{"lq": (3, H, W), "gt": (3, H, W), "name", "set"}`.
+
+    Raises:
+        RecipeError: no such degradation.
     """
 
-    def __init__(self, pairs: Mapping[str, Sequence[Pair]], photos: Sequence[Path], *, seed: int = 0) -> None:
-        self._items: list[tuple[str, Pair | Path]] = [(name, pair) for name in pairs for pair in pairs[name]]
-        self._items += [(kind, photo) for kind in ("drawn", "lines", "dry") for photo in photos]
-        self._cache = PictureCache()
+    def __init__(self, sets: Sequence[ValidationSet], *, seed: int = 0) -> None:
+        self._items = [(found.name, item) for found in sets for item in found.pairs]
+        self._degradations = {
+            item.degradation: create_degradation(item.degradation)
+            for _, item in self._items
+            if isinstance(item, Degraded)
+        }
+        self._cache = ImageCache()
         self._seed = seed
-        self.sets = list(dict.fromkeys(name for name, _ in self._items))
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Sample:
-        kind, item = self._items[index]
+        name, item = self._items[index]
         if isinstance(item, Pair):
-            lq, gt = (to_float(picture) for picture in load_pair(self._cache, item))
-            name = item.name
+            lq, gt = map(to_float, load_pair(self._cache, item))
+            image = item.name
         else:
-            gt, name = to_float(self._cache.load(item, longest=640)), item.stem
-            lq = self._rainy(kind, gt, np.random.default_rng((self._seed, 2, index)))
+            clean, image = to_float(self._cache.load(item.photo, max_side=_MAX_SIDE)), item.photo.stem
+            context = replace(_VALIDATION, focal=_VALIDATION_FOCAL.get(item.degradation, _VALIDATION.focal))
+            rng = np.random.default_rng((self._seed, 2, index))
+            lq, gt = self._degradations[item.degradation](clean, rng, context)
         height, width = (size // _CUT * _CUT for size in gt.shape[:2])
         lq, gt = lq[:height, :width], gt[:height, :width]
-        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": name, "set": kind}
-
-    @staticmethod
-    def _rainy(kind: str, gt: FloatArray, rng: np.random.Generator) -> FloatArray:
-        if kind == "dry":
-            return gt
-        if kind == "lines":
-            params = RainParams.sharp_lines(rng)
-        else:
-            params = RainParams.from_severity(float(rng.uniform(0.2, 0.8)), rng)
-        return add_rain(gt, params, rng)[0].astype(np.float32)
+        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": image, "set": name}
 
 
 class RestorationData(lightning.LightningDataModule):
     """Loaders for `repix.train.task.RestorationTask`.
 
     Args:
-        photos, pairs, masks, validation: folders; a validation set is called as its folder, with the one above it
-            where that name is taken.
-        mixture: weight of each kind of sample; empty uses the pairs as they are, or drawn rain where there are none.
-        hold_out: so many photos and pairs are kept for validation.
-        stages: (steps, batch) of each stage.
-        spans: patch and severity by global sample index.
-        longest: larger photos are shrunk to this longer side.
-        workers: processes that make data.
+        data: where images come from.
+        stages: what each stage of training asks of its samples.
+        metric: name of what pairs are validated by.
+        augment: whether pairs are varied as `data` says, and not cut out and mirrored both ways.
         seed: of everything.
-        hold_out_seed: of what is held out and its rain, where that shall stay the same under another `seed`.
-        direction: `BtoA` exchanges the images of every pair.
-        limit: only so many pairs are trained on, drawn once; a smaller number takes a part of a larger one's.
-        augment: how to vary pairs; see `PairedDataset`.
-        watched: so many of the pairs trained on are validated as well, as they are, as the set `train`.
-        validate_most: only the first so many images of a set are validated.
+
+    `sets` are the validation sets: `train` (trained on as well), `pairs` (held out), one for each folder of
+    `data.validation`, called as the folder, with the one above it where that name is taken, and one for each of
+    `data.validation_degradations` of held-out photos. Those without images are left out.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
+        RecipeError: no such degradation.
     """
 
     def __init__(
-        self,
-        *,
-        photos: Sequence[Path],
-        pairs: Sequence[Path],
-        masks: Sequence[Path],
-        validation: Sequence[Path],
-        mixture: Mapping[str, float],
-        hold_out: int,
-        stages: Sequence[tuple[int, int]],
-        spans: Sequence[Span],
-        longest: int,
-        workers: int,
-        seed: int,
-        hold_out_seed: int | None = None,
-        direction: Literal["AtoB", "BtoA"] = "AtoB",
-        limit: int | None = None,
-        augment: Augment | None = None,
-        watched: int = 0,
-        validate_most: int | None = None,
+        self, data: Data, stages: Sequence[Samples], *, metric: str, augment: bool = False, seed: int = 0
     ) -> None:
         super().__init__()
-        if not mixture and photos:
-            mixture = {"drawn": 0.6, "lines": 0.25, "dry": 0.15}
-        all_photos = list_photos(photos)
-        all_pairs = [pair for folder in pairs for pair in _directed(find_pairs(folder), direction)]
-        hold_out_seed = seed if hold_out_seed is None else hold_out_seed
+        mixture: Mapping[str, float] = data.mixture
+        if not mixture and data.photos:
+            mixture = _DEFAULT_MIXTURE
+        elif not mixture and any(stage.mixture for stage in stages):
+            mixture = {PAIRS: 1.0}
+        all_photos = list_photos(data.photos)
+        all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
+        hold_out_seed = seed if data.hold_out_seed is None else data.hold_out_seed
         rng = np.random.default_rng((hold_out_seed, 3))
-        kept_photos, held_photos = _split(all_photos, hold_out, rng)
-        kept_pairs, held_pairs = _split(all_pairs, hold_out, rng)
-        if limit is not None:
+        kept_photos, held_photos = _split(all_photos, data.hold_out, rng)
+        kept_pairs, held_pairs = _split(all_pairs, data.hold_out, rng)
+        if data.limit is not None:
             order = np.random.default_rng((seed, 4)).permutation(len(kept_pairs))
-            kept_pairs = [kept_pairs[i] for i in sorted(order[:limit].tolist())]
-        self._stages, self._workers = list(stages), workers
-        sets = {"train": kept_pairs[:watched], "pairs": held_pairs}
-        for folder in validation:
-            name = folder.name if folder.name not in sets else f"{folder.absolute().parent.name}-{folder.name}"
-            sets[name] = _directed(find_pairs(folder), direction)
-        sets = {name: found[:validate_most] for name, found in sets.items()}
-        self._validation = ValidationDataset(sets, held_photos, seed=hold_out_seed)
-        self._train: PairedDataset | RainyDataset
+            kept_pairs = [kept_pairs[i] for i in sorted(order[: data.limit].tolist())]
+        taken = {"train", "pairs"}
+        synthetic = [
+            ValidationSet(
+                _free_name((degradation.rpartition(":")[2],), taken),
+                _VALIDATION_METRIC.get(degradation, metric),
+                [Degraded(photo, degradation) for photo in held_photos],
+                "held out",
+            )
+            for degradation in data.validation_degradations
+        ]
+        folders = [
+            ValidationSet(
+                _free_name((folder.name, f"{folder.absolute().parent.name}-{folder.name}"), taken),
+                metric,
+                _directed(find_pairs(folder), data.direction),
+                "folder",
+            )
+            for folder in data.validation
+        ]
+        subset = ValidationSet("train", metric, kept_pairs[: data.train_subset], "train")
+        every = [subset, ValidationSet("pairs", metric, held_pairs, "held out"), *folders, *synthetic]
+        self.sets = [found._replace(pairs=found.pairs[: data.max_validation]) for found in every if found.pairs]
+        self._validation = ValidationDataset(self.sets, seed=hold_out_seed)
+        self._stages, self._workers = list(stages), data.workers
+        self._train: PairedDataset | MixtureDataset
         if mixture:
-            self._train = RainyDataset(
+            self._train = MixtureDataset(
                 kept_photos,
                 pairs=kept_pairs,
-                masks=list_photos(masks),
+                masks=list_photos(data.masks),
                 mixture=mixture,
-                spans=spans,
+                stages=stages,
                 seed=seed,
-                longest=longest,
+                max_side=data.max_side,
             )
         else:
-            self._train = PairedDataset(kept_pairs, spans=spans, seed=seed, augment=augment)
-
-    @property
-    def sets(self) -> list[str]:
-        """Names of the validation sets; empty where nothing was held out."""
-        return self._validation.sets
+            self._train = PairedDataset(kept_pairs, stages=stages, seed=seed, augment=data if augment else None)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The stream from the step that the trainer is at."""
@@ -212,6 +232,14 @@ class RestorationData(lightning.LightningDataModule):
 
 def _directed(pairs: list[Pair], direction: str) -> list[Pair]:
     return pairs if direction == "AtoB" else [pair.swapped() for pair in pairs]
+
+
+def _free_name(wished: Sequence[str], taken: set[str]) -> str:
+    """The first of some names that is not taken, or the last one numbered; it is taken from then on."""
+    numbered = (f"{wished[-1]}-{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain(wished, numbered) if name not in taken)
+    taken.add(name)
+    return name
 
 
 def _split(items: Sequence[T], hold_out: int, rng: np.random.Generator) -> tuple[list[T], list[T]]:

@@ -1,4 +1,4 @@
-"""Training samples: pairs from disk and rainy images made on the fly. torch starts here.
+"""Training samples: pairs from disk and degradations made on the fly. torch starts here.
 
 A sample is a function of the seed and its global index alone: however the work is split over processes and
 machines, and wherever a run is taken up again, the same images come in the same order.
@@ -7,10 +7,11 @@ machines, and wherever a run is taken up again, the same images come in the same
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,74 +19,39 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from repix._types import Floats
+from repix.data.config import PAIRS, Augment, Samples
 from repix.data.pairs import Pair
-from repix.degradations.hard_negatives import draw_lines_picture
-from repix.degradations.rain import (
-    FloatArray,
-    RainParams,
-    add_mist,
-    add_noise,
-    add_rain,
-    blend_rain,
-    compress_jpeg,
-    warp_mask,
-    without_camera,
-)
+from repix.degradations import Context, Degradation, Levels, create_degradation
+from repix.degradations.camera import vary_exposure
+from repix.degradations.crop import check_equal, paired_crop, random_window
 from repix.errors import InputError
 from repix.io.image import read_image, resize, shrink, to_8_bits
 
-KINDS = ("drawn", "lines", "masks", "layers", "pairs", "dry", "stripes")
 # Images of this many bytes stay decoded in each worker process; what does not fit is decoded again.
 CACHE_BYTES = 1_500_000_000
 
 Sample = dict[str, Tensor | str]
-
-
-class Span(NamedTuple):
-    """What a stage asks of its samples from the global index `first` on; the mixture may be the data set's own."""
-
-    first: int
-    patch: int
-    severity: tuple[float, float]
-    mixture: Mapping[str, float] | None = None
-    dense: float = 0.5
-
-
-class Augment(NamedTuple):
-    """How a pair is varied, both images alike, except for colour.
-
-    Attributes:
-        jitter: the shorter side is first brought to this length; None leaves the size.
-        flip: whether half of the pairs are mirrored left to right.
-        scale: smallest and largest magnification.
-        turn: at most so many degrees either way.
-        colour: brightness, contrast and saturation of the input alone change by at most this share, its hue is kept.
-    """
-
-    jitter: int | None = None
-    flip: bool = False
-    scale: tuple[float, float] = (1.0, 1.0)
-    turn: float = 0.0
-    colour: float = 0.0
+T = TypeVar("T")
 
 
 @dataclass
-class PictureCache:
+class ImageCache:
     """Decoded images by path, up to a number of bytes."""
 
     budget: int = CACHE_BYTES
 
     def __post_init__(self) -> None:
-        self._held: dict[tuple[Path, int | None], npt.NDArray[np.uint8]] = {}
+        self._held: dict[tuple[Path, int | None], Levels] = {}
 
-    def load(self, path: Path, *, longest: int | None = None) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `longest`."""
-        key = (path, longest)
+    def load(self, path: Path, *, max_side: int | None = None) -> Levels:
+        """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `max_side`."""
+        key = (path, max_side)
         if key not in self._held:
             read = read_image(path).pixels
             pixels = to_8_bits(read) if read.dtype == np.uint16 else read.astype(np.uint8)
-            if longest is not None and max(pixels.shape[:2]) > longest:
-                pixels = shrink(pixels, longest)
+            if max_side is not None and max(pixels.shape[:2]) > max_side:
+                pixels = shrink(pixels, max_side)
             if pixels.nbytes > self.budget:
                 return pixels
             self.budget -= pixels.nbytes
@@ -93,42 +59,34 @@ class PictureCache:
         return self._held[key]
 
 
-def to_float(pixels: npt.NDArray[np.uint8]) -> FloatArray:
+class Loaded(Sequence[T], Generic[T]):
+    """Items that are loaded when they are asked for, one by one."""
+
+    def __init__(self, items: Sequence[Any], load: Callable[[Any], T]) -> None:
+        self._items, self._load = items, load
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Loaded[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Loaded[T]:
+        if isinstance(index, slice):
+            return Loaded(self._items[index], self._load)
+        return self._load(self._items[index])
+
+
+def to_float(pixels: Levels) -> Floats:
+    """(H, W, 3) uint8 to float32 in [0, 1]."""
     return np.asarray(pixels, np.float32) / np.float32(255)
 
 
-def to_tensor(picture: FloatArray) -> Tensor:
+def to_tensor(image: Floats) -> Tensor:
     """(H, W, 3) to (3, H, W), through the 256 levels that an image file has."""
-    levels = np.rint(np.clip(picture, 0, 1) * 255) / 255
+    levels = np.rint(np.clip(image, 0, 1) * 255) / 255
     return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1), np.float32))
-
-
-def _window(shape: tuple[int, ...], patch: int, rng: np.random.Generator, name: str) -> tuple[slice, slice]:
-    height, width = shape[:2]
-    if min(height, width) < patch:
-        raise InputError(f"{name}: {width}x{height} is smaller than the patch of {patch}; remove it or train smaller")
-    top, left = int(rng.integers(height - patch + 1)), int(rng.integers(width - patch + 1))
-    return slice(top, top + patch), slice(left, left + patch)
-
-
-def paired_crop(
-    lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], patch: int, rng: np.random.Generator, *, name: str
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """The same random window and flip of both images: one draw, both images.
-
-    Args:
-        lq, gt: (H, W, 3) of equal size.
-        patch: side of the square window.
-        rng: source of all randomness.
-        name: for the error message.
-
-    Raises:
-        InputError: smaller than the patch, or of unequal sizes.
-    """
-    _check_equal(lq, gt, name)
-    window = _window(lq.shape, patch, rng, name)
-    flip = (slice(None, None, -1 if rng.random() < 0.5 else 1), slice(None, None, -1 if rng.random() < 0.5 else 1))
-    return lq[window][flip], gt[window][flip]
 
 
 def paired_warp(
@@ -139,15 +97,15 @@ def paired_warp(
     rng: np.random.Generator,
     *,
     name: str,
-) -> tuple[FloatArray, FloatArray]:
-    """A window of both images, scaled, turned and mirrored by one draw, and the input's colours varied.
+) -> tuple[Floats, Floats]:
+    """A window of both images, scaled, rotated and mirrored by one draw, and the input's colours varied.
 
     Where the window reaches beyond the images they go on mirrored.
 
     Args:
         lq, gt: (H, W, 3) of equal size.
         patch: side of the square window.
-        augment: how far to go; `jitter` has been done by who loaded the images.
+        augment: how far to go; `resize_short` has been done by who loaded the images.
         rng: source of all randomness.
         name: for the error message.
 
@@ -155,15 +113,15 @@ def paired_warp(
         Two (patch, patch, 3) float32 in [0, 1].
 
     Raises:
-        InputError: of unequal sizes; or smaller than the patch where neither scale nor turn are varied.
+        InputError: of unequal sizes; or smaller than the patch where neither scale nor rotation is varied.
     """
-    _check_equal(lq, gt, name)
-    if augment.scale == (1.0, 1.0) and not augment.turn:
-        window = _window(lq.shape, patch, rng, name)
-        pair = [to_float(picture[window]) for picture in (lq, gt)]
+    check_equal(lq, gt, name=name)
+    if augment.scale == (1.0, 1.0) and not augment.rotation:
+        window = random_window(lq.shape, (patch, patch), rng, name=name)
+        pair = [to_float(image[window]) for image in (lq, gt)]
     else:
         zoom = float(np.exp(rng.uniform(*np.log(augment.scale))))
-        angle = np.radians(rng.uniform(-augment.turn, augment.turn))
+        angle = np.radians(rng.uniform(-augment.rotation, augment.rotation))
         height, width = lq.shape[:2]
         # the window's centre, drawn so that the window stays within the images where it fits
         spare = [(size - patch / zoom) / 2 for size in (height, width)]
@@ -180,51 +138,44 @@ def paired_warp(
         made = warped[0].permute(1, 2, 0).numpy()
         pair = [made[..., :3], made[..., 3:]]
     if augment.flip and rng.random() < 0.5:
-        pair = [picture[:, ::-1] for picture in pair]
+        pair = [image[:, ::-1] for image in pair]
     if augment.colour:
         pair[0] = _vary_colours(pair[0], augment.colour, rng)
     return pair[0], pair[1]
 
 
-def _vary_colours(picture: FloatArray, most: float, rng: np.random.Generator) -> FloatArray:
+def _vary_colours(image: Floats, most: float, rng: np.random.Generator) -> Floats:
     brightness, contrast, saturation = (np.float32(1 + rng.uniform(-most, most)) for _ in range(3))
-    grey = picture.mean(axis=2, keepdims=True)
-    picture = grey + (picture - grey) * saturation
-    mean = picture.mean()
-    return np.asarray(((picture - mean) * contrast + mean) * brightness, np.float32)
+    grey = image.mean(axis=2, keepdims=True)
+    image = grey + (image - grey) * saturation
+    mean = image.mean()
+    return np.asarray(((image - mean) * contrast + mean) * brightness, np.float32)
 
 
-def _check_equal(lq: npt.NDArray[np.uint8], gt: npt.NDArray[np.uint8], name: str) -> None:
-    if lq.shape != gt.shape:
-        raise InputError(f"{name}: input is {lq.shape[1]}x{lq.shape[0]}, target is {gt.shape[1]}x{gt.shape[0]}")
-
-
-def load_pair(
-    cache: PictureCache, pair: Pair, *, shortest: int | None = None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def load_pair(cache: ImageCache, pair: Pair, *, resize_short: int | None = None) -> tuple[Levels, Levels]:
     """Both images of a pair, cut out of one where they lie side by side; their shorter side as given, if it is."""
     lq, gt = pair.split(cache.load(pair.lq), cache.load(pair.gt))
-    if shortest is None or min(lq.shape[:2]) == shortest:
+    if resize_short is None or min(lq.shape[:2]) == resize_short:
         return lq, gt
-    return _resized(lq, shortest), _resized(gt, shortest)
+    return _resized(lq, resize_short), _resized(gt, resize_short)
 
 
-def _resized(pixels: npt.NDArray[np.uint8], shortest: int) -> npt.NDArray[np.uint8]:
+def _resized(pixels: Levels, short: int) -> Levels:
     height, width = pixels.shape[:2]
-    scale = shortest / min(height, width)
-    resized = resize(pixels, (max(shortest, round(height * scale)), max(shortest, round(width * scale))))
-    return cast("npt.NDArray[np.uint8]", resized)
+    scale = short / min(height, width)
+    resized = resize(pixels, (max(short, round(height * scale)), max(short, round(width * scale))))
+    return cast("Levels", resized)
 
 
-class _Spans:
-    """Looks up the stage of a sample by its global index."""
+class _Stages:
+    """Looks up the stage of a sample by its global index; the last stage goes on for ever."""
 
-    def __init__(self, spans: Sequence[Span]) -> None:
-        self._spans = list(spans)
-        self._firsts = [span.first for span in spans]
+    def __init__(self, stages: Sequence[Samples]) -> None:
+        self._stages = list(stages)
+        self._ends = list(itertools.accumulate(stage.steps * stage.batch for stage in self._stages[:-1]))
 
-    def at(self, index: int) -> Span:
-        return self._spans[bisect.bisect_right(self._firsts, index) - 1]
+    def stage_of(self, index: int) -> Samples:
+        return self._stages[bisect.bisect_right(self._ends, index)]
 
 
 class PairedDataset(Dataset[Sample]):
@@ -232,7 +183,7 @@ class PairedDataset(Dataset[Sample]):
 
     Args:
         pairs: rainy and clean files.
-        spans: patch size by global index.
+        stages: of the run, each with its patch size.
         seed: of order, windows and flips.
         augment: how to vary the pairs; None takes windows and flips both ways.
 
@@ -240,48 +191,49 @@ class PairedDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], *, spans: Sequence[Span], seed: int = 0, augment: Augment | None = None
+        self, pairs: Sequence[Pair], *, stages: Sequence[Samples], seed: int = 0, augment: Augment | None = None
     ) -> None:
         if not pairs:
             raise InputError("no training pairs were found; see docs/data.md for the layouts that are known")
         self._pairs = list(pairs)
-        self._spans = _Spans(spans)
+        self._stages = _Stages(stages)
         self._seed = seed
         self._augment = augment
-        self._cache = PictureCache()
+        self._cache = ImageCache()
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __getitem__(self, index: int) -> Sample:
-        lap, place = divmod(index, len(self._pairs))
+        lap, number = divmod(index, len(self._pairs))
         if self._order[0] != lap:
             self._order = (lap, np.random.default_rng((self._seed, 1, lap)).permutation(len(self._pairs)))
-        pair = self._pairs[int(self._order[1][place])]
+        pair = self._pairs[int(self._order[1][number])]
         rng = np.random.default_rng((self._seed, 0, index))
-        patch = self._spans.at(index).patch
+        patch = self._stages.stage_of(index).patch
         if self._augment is None:
-            lq8, gt8 = paired_crop(*load_pair(self._cache, pair), patch, rng, name=pair.name)
-            lq, gt = to_float(lq8), to_float(gt8)
+            lq, gt = map(to_float, paired_crop(*load_pair(self._cache, pair), (patch, patch), rng, name=pair.name))
         else:
-            both = load_pair(self._cache, pair, shortest=self._augment.jitter)
+            both = load_pair(self._cache, pair, resize_short=self._augment.resize_short)
             lq, gt = paired_warp(*both, patch, self._augment, rng, name=pair.name)
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": pair.name}
 
 
-class RainyDataset(Dataset[Sample]):
-    """Rain made on the fly on crops of clean photos, of several kinds in a mixture.
+class MixtureDataset(Dataset[Sample]):
+    """Samples of several kinds in a mixture: degradations of crops of clean photos, and pairs as they are.
 
     Args:
         photos: clean images; the clean sides of `pairs` join them.
-        pairs: known pairs, for `pairs` (as they are) and `layers` (their rain, rainy minus clean, on other photos).
-        masks: streak masks, white on black, for `masks` (one to six, turned by ±30°, scaled by 0.6 to 1.8, summed).
-        mixture: weight of each of `KINDS`: `drawn` by the physical model at the stage's severity, `lines` sharp
-            lines, `dry` a clean image that must come back as it is, `stripes` a drawn one full of thin lines
-            (`repix.degradations.hard_negatives`), half of them over a photo, that must too.
-        spans: patch size and severity by global index.
+        pairs: known pairs, for `pairs` and for degradations that draw from them.
+        masks: streak masks, for degradations that draw from them.
+        mixture: weight of each name of `DEGRADATIONS`, of one's own, and of `pairs`.
+        stages: of the run; each may have a mixture of its own.
         seed: of everything.
-        longest: larger photos are shrunk to this longer side, which also hides their noise and blur.
+        max_side: larger photos are shrunk to this longer side, which also hides their noise and blur.
 
     `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0.
+
+    Raises:
+        InputError: no photos, or a source that the mixture needs is missing.
+        RecipeError: no such degradation.
     """
 
     def __init__(
@@ -291,77 +243,82 @@ class RainyDataset(Dataset[Sample]):
         pairs: Sequence[Pair] = (),
         masks: Sequence[Path] = (),
         mixture: Mapping[str, float],
-        spans: Sequence[Span],
+        stages: Sequence[Samples],
         seed: int = 0,
-        longest: int = 1280,
+        max_side: int = 1280,
     ) -> None:
-        needs = {"masks": masks, "layers": pairs, "pairs": pairs}
-        self._mixture = mixture
-        for kind, weight in (
-            item for some in (mixture, *(span.mixture or {} for span in spans)) for item in some.items()
-        ):
-            if weight > 0 and not needs.get(kind, True):
-                source = "masks" if kind == "masks" else "pairs"
-                raise InputError(
-                    f"the mixture has {kind!r}, but data.{source} names no files; give them or set it to 0"
-                )
-        if not photos and not pairs:
-            raise InputError("no clean photos were found; give a folder of clean images as data.photos")
         self._photos = list(photos)
         self._pairs = list(pairs)
         self._masks = list(masks)
-        self._spans = _Spans(spans)
+        self._mixture = dict(mixture)
+        self._stages = _Stages(stages)
         self._seed = seed
-        self._longest = longest
-        self._cache = PictureCache()
+        self._max_side = max_side
+        self._cache = ImageCache()
+        self._degradations: dict[str, Degradation] = {}
+        sources = {"photos": photos, "pairs": pairs, "masks": masks}
+        for name in dict.fromkeys(
+            name for some in (mixture, *(stage.mixture for stage in stages)) for name in some if some[name] > 0
+        ):
+            for source in (PAIRS,) if name == PAIRS else getattr(self._degradation(name), "needs", ()):
+                if not sources.get(source):
+                    raise InputError(
+                        f"the mixture has {name!r}, but data.{source} names no files; give them or set it to 0"
+                    )
+        if not photos and not pairs:
+            raise InputError("no clean photos were found; give a folder of clean images as data.photos")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the degradations: a class of one's own is loaded again by the process that the data set goes to."""
+        return {**self.__dict__, "_degradations": {}}
+
+    def _degradation(self, name: str) -> Degradation:
+        if name not in self._degradations:
+            self._degradations[name] = create_degradation(name)
+        return self._degradations[name]
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index))
-        span = self._spans.at(index)
-        kind = _draw_kind(span.mixture or self._mixture, rng)
-        lq, gt, name = self.make(kind, span, rng)
+        stage = self._stages.stage_of(index)
+        kind = _draw_kind(stage.mixture or self._mixture, rng)
+        lq, gt, name = self.make(kind, stage, rng)
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
-    def make(self, kind: str, span: Span, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, str]:
-        """One sample of a kind: rainy, clean (both (P, P, 3) float32 in [0, 1]) and the image's name."""
-        if kind == "pairs":
+    def make(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:
+        """One sample of a kind: degraded, clean (both (P, P, 3) float32 in [0, 1]) and the image's name."""
+        size = (stage.patch, stage.patch)
+        if kind == PAIRS:
             pair = self._pairs[int(rng.integers(len(self._pairs)))]
-            lq8, gt8 = paired_crop(*load_pair(self._cache, pair), span.patch, rng, name=pair.name)
-            return to_float(lq8), to_float(gt8), pair.name
-        gt, name = self._clean(span.patch, rng)
-        if kind == "stripes":
-            behind = gt if rng.random() < 0.5 else None
-            gt = draw_lines_picture((span.patch, span.patch), rng, background=behind)
-        if kind in ("dry", "stripes"):
-            return gt, gt, name
-        if kind == "drawn":
-            focal = float(np.exp(rng.uniform(np.log(350), np.log(1800))))
-            params = without_camera(RainParams.from_severity(rng.uniform(*span.severity), rng, focal=focal))
-            lq = add_rain(gt, params, rng)[0].astype(np.float32)
-        elif kind == "lines":
-            focal = float(np.exp(rng.uniform(np.log(400), np.log(900))))
-            lq = add_rain(gt, RainParams.sharp_lines(rng, focal=focal, dense=span.dense), rng)[0].astype(np.float32)
-        elif kind == "masks":
-            lq = blend_rain(gt, self._mask_layer(span.patch, rng), "add" if rng.random() < 0.8 else "screen")
-        else:
-            lq = blend_rain(gt, self._pair_layer(span.patch, rng), "add")
-        if rng.random() < 0.1:
-            lq = compress_jpeg(lq, int(rng.integers(80, 98)))
+            lq, gt = map(to_float, paired_crop(*load_pair(self._cache, pair), size, rng, name=pair.name))
+            return lq, gt, pair.name
+        clean, name = self._clean(stage.patch, rng)
+        context = Context(
+            severity=stage.severity,
+            sharp_streaks_density=stage.sharp_streaks_density,
+            photos=Loaded(self._photos, self._photo),
+            pairs=Loaded(self._pairs, lambda pair: load_pair(self._cache, pair)),
+            masks=Loaded(self._masks, lambda path: self._cache.load(path)[..., 0]),
+        )
+        lq, gt = self._degradation(kind)(clean, rng, context)
+        if not lq.shape == gt.shape == clean.shape:
+            raise InputError(f"{kind}: got images of {lq.shape} and {gt.shape}, expected two of {clean.shape}")
         return lq, gt, name
 
-    def _clean(self, patch: int, rng: np.random.Generator) -> tuple[FloatArray, str]:
-        """A crop of a clean image, with what cameras add to rainy and clean images alike."""
+    def _photo(self, path: Path) -> Levels:
+        return self._cache.load(path, max_side=self._max_side)
+
+    def _clean(self, patch: int, rng: np.random.Generator) -> tuple[Floats, str]:
+        """A crop of a clean image, with what cameras add to degraded and clean images alike; and the image's name."""
         choice = int(rng.integers(len(self._photos) + len(self._pairs)))
         if choice < len(self._photos):
             path = self._photos[choice]
-            pixels = self._cache.load(path, longest=self._longest)
-            name = path.stem
+            pixels, name = self._photo(path), path.stem
         else:
             pair = self._pairs[choice - len(self._photos)]
             pixels, name = load_pair(self._cache, pair)[1], pair.name
-        shrink = 2 if rng.random() < 0.2 and min(pixels.shape[:2]) >= 2 * patch else 1
-        crop = to_float(pixels[_window(pixels.shape, patch * shrink, rng, name)])
-        if shrink == 2:  # finer texture and sharper edges than the camera's own pixels show
+        factor = 2 if rng.random() < 0.2 and min(pixels.shape[:2]) >= 2 * patch else 1
+        crop = to_float(pixels[random_window(pixels.shape, (patch * factor, patch * factor), rng, name=name)])
+        if factor == 2:  # finer texture and sharper edges than the camera's own pixels show
             crop = crop.reshape(patch, 2, patch, 2, 3).mean((1, 3), dtype=np.float32)
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
@@ -369,34 +326,7 @@ class RainyDataset(Dataset[Sample]):
             crop = crop[::-1]
         if rng.random() < 0.2:
             crop = crop.transpose(1, 0, 2)
-        if rng.random() < 0.3:  # darker and lighter scenes: rain at dusk, at noon
-            crop = np.asarray(crop ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.0), np.float32)
-        if rng.random() < 0.15:
-            crop = add_mist(crop, float(rng.uniform(0, 0.5)), rng)
-        if rng.random() < 0.2:
-            crop = add_noise(crop, float(rng.uniform(0, 0.02)), rng)
-        if rng.random() < 0.1:
-            crop = compress_jpeg(crop, int(rng.integers(70, 96)))
-        return np.ascontiguousarray(crop, np.float32), name
-
-    def _mask_layer(self, patch: int, rng: np.random.Generator) -> FloatArray:
-        count = 1 if rng.random() < 0.45 else int(rng.integers(2, 7))
-        layer = np.zeros((patch, patch), np.float32)
-        for _ in range(count):
-            mask = self._cache.load(self._masks[int(rng.integers(len(self._masks)))])[..., 0]
-            warped = warp_mask(mask, (patch, patch), rng, turn=30, scale=(0.6, 1.8))
-            layer += warped * np.float32(rng.uniform(0.3, 1.0) / 255)
-        return layer
-
-    def _pair_layer(self, patch: int, rng: np.random.Generator) -> FloatArray:
-        layer = np.zeros((patch, patch, 3), np.float32)
-        for _ in range(1 if rng.random() < 0.7 else int(rng.integers(2, 5))):
-            pair = self._pairs[int(rng.integers(len(self._pairs)))]
-            lq, gt = paired_crop(*load_pair(self._cache, pair), patch, rng, name=pair.name)
-            # rain only brightens; what is darker is the data set's own JPEG noise
-            layer += np.maximum(to_float(lq) - to_float(gt), 0) * np.float32(rng.uniform(0.7, 1.3))
-        # near white the layer was cut off at 255 in one or two channels: give all three the largest
-        return np.broadcast_to(layer.max(2, keepdims=True), layer.shape)
+        return vary_exposure(crop, rng), name
 
 
 def _draw_kind(mixture: Mapping[str, float], rng: np.random.Generator) -> str:
@@ -410,26 +340,29 @@ class StreamBatches(Sampler[list[int]]):
     """Batches of global indices from any step of a run on, this process's share of each.
 
     Args:
-        stages: (steps, batch size) of each stage; a batch size is over all processes.
+        stages: of the run, each with its steps and batch size.
         start: first step to give, for a resumed run.
         rank, world: this process and how many there are.
+
+    Raises:
+        InputError: a batch that cannot be shared out evenly.
     """
 
-    def __init__(self, stages: Sequence[tuple[int, int]], *, start: int = 0, rank: int = 0, world: int = 1) -> None:
-        for _, batch in stages:
-            if batch % world:
-                raise InputError(f"a batch of {batch} does not divide among {world} processes; take a multiple")
+    def __init__(self, stages: Sequence[Samples], *, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        for stage in stages:
+            if stage.batch % world:
+                raise InputError(f"a batch of {stage.batch} does not divide among {world} processes; take a multiple")
         self._stages = list(stages)
         self._start = start
         self._rank, self._world = rank, world
 
     def __len__(self) -> int:
-        return sum(steps for steps, _ in self._stages)
+        return sum(stage.steps for stage in self._stages)
 
     def __iter__(self) -> Iterator[list[int]]:
         step = first = 0
-        for steps, batch in self._stages:
-            for _ in range(steps):
+        for stage in self._stages:
+            for _ in range(stage.steps):
                 if step >= self._start:
-                    yield list(range(first + self._rank, first + batch, self._world))
-                step, first = step + 1, first + batch
+                    yield list(range(first + self._rank, first + stage.batch, self._world))
+                step, first = step + 1, first + stage.batch

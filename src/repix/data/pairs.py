@@ -152,7 +152,7 @@ def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
     matches = [_match(lq_dir, gt_dir, rule) for rule in rules]
     best = max(matches, key=lambda match: len(match.pairs))
     if not best.pairs and lq_dir.resolve() == gt_dir.resolve():  # asked for, so what clean images lose can be measured
-        best = _Match([Pair(file.stem, file, file) for file in _pictures(lq_dir)], [], [])
+        best = _Match([Pair(file.stem, file, file) for file in _images(lq_dir)], [], [])
     if not best.pairs:
         raise InputError(
             f"no image in {lq_dir} has a partner in {gt_dir}: names must be equal, or differ as in rain-001 ↔ "
@@ -216,7 +216,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name.lower()) if part]
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
     return sorted((file for file in files if not file.name.startswith(".")), key=lambda file: _natural(file.name))
 
@@ -244,11 +244,11 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
     shared = lq_dir.resolve() == gt_dir.resolve()
     if shared and rule is not _RAIN_NORAIN and rule is not _GT_SUFFIX:
         return _Match([], [], [])  # the other rules would pair an image with itself
-    truths: dict[str, Path] = {}
+    ground_truths: dict[str, Path] = {}
     strangers: list[Path] = []
-    for file in _pictures(gt_dir):
+    for file in _images(gt_dir):
         if found := rule.gt.fullmatch(file.stem):
-            if (other := truths.setdefault(found["key"], file)) is not file:
+            if (other := ground_truths.setdefault(found["key"], file)) is not file:
                 raise InputError(f"{other} and {file} share a name: keep one of them")
         elif not shared:
             strangers.append(file)
@@ -256,18 +256,18 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
     lq_orphans: list[str] = []
     used: set[str] = set()
     names: dict[str, Path] = {}
-    for file in _pictures(lq_dir):
+    for file in _images(lq_dir):
         found = rule.lq.fullmatch(file.stem)
         if found is None and shared:
             continue
         if (other := names.setdefault(file.stem, file)) is not file:
             raise InputError(f"{other} and {file} share a name: keep one of them")
-        if found is None or found["key"] not in truths:
+        if found is None or found["key"] not in ground_truths:
             lq_orphans.append(f"{file} has no ground truth in {gt_dir}")
         else:
             used.add(found["key"])
-            pairs.append(Pair(file.stem, file, truths[found["key"]]))
-    unused = [*strangers, *(file for key, file in truths.items() if key not in used)]
+            pairs.append(Pair(file.stem, file, ground_truths[found["key"]]))
+    unused = [*strangers, *(file for key, file in ground_truths.items() if key not in used)]
     return _Match(pairs, lq_orphans, [f"{file} has no degraded image in {lq_dir}" for file in unused])
 
 
@@ -293,7 +293,7 @@ def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> Pai
 def _looks_side_by_side(root: Path) -> bool:
     """Whether every image is two squares (pix2pix); anything less could be a folder of single images."""
     try:
-        sizes = [read_size(file) for file in _pictures(root)]
+        sizes = [read_size(file) for file in _images(root)]
     except InputError:
         return False
     return bool(sizes) and all(width == 2 * height for height, width in sizes)
@@ -302,7 +302,7 @@ def _looks_side_by_side(root: Path) -> bool:
 def _scan_sides(root: Path, layout: str) -> PairScan:
     pairs: list[Pair] = []
     problems: list[str] = []
-    for file in _pictures(root):
+    for file in _images(root):
         try:
             width = read_size(file)[1]
         except InputError as error:

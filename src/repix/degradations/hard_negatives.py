@@ -1,8 +1,8 @@
-"""Clean images full of thin lines, which rain must not be mistaken for: drawn, seeded, in NumPy.
+"""Clean images full of thin structures, which rain must not be mistaken for: drawn, seeded, in NumPy.
 
 What rain and a fence have in common is a bright or dark line a few pixels wide; what tells them apart is all around it:
-spacing, ends, colour, what crosses what. A network learns the difference only from images that have the lines and no
-rain. Everything is drawn at three times the size and averaged down, so that edges look as a camera's do.
+spacing, ends, colour, what crosses what. A network learns the difference only from images that have the structures
+and no rain. Everything is drawn at three times the size and averaged down, so that edges look as a camera's do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from repix.degradations.rain import FloatArray
+from repix._types import Floats
+from repix.degradations import Context, Degradation
 from repix.errors import InputError
 
 _FINE = 3  # each side of a pixel is drawn as so many
@@ -21,19 +22,29 @@ _AT_ONCE = 2_000_000  # points of strokes that are laid down at a time
 Doubles = npt.NDArray[np.float64]
 
 
-def draw_lines_picture(
+class HardNegatives(Degradation):
+    """A drawn image of thin structures, half of the time over the clean image, that must come back as it is."""
+
+    def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
+        """See `Degradation.__call__`."""
+        background = clean if rng.random() < 0.5 else None
+        made = draw_hard_negative((clean.shape[0], clean.shape[1]), rng, background=background)
+        return made, made
+
+
+def draw_hard_negative(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
     kind: str | None = None,
-    background: FloatArray | None = None,
-) -> FloatArray:
-    """A clean image of thin lines, at a random angle, scale, colour and contrast.
+    background: Floats | None = None,
+) -> Floats:
+    """A clean image of thin structures, at a random angle, scale, colour and contrast.
 
     Args:
         shape: (H, W) in pixels.
         rng: source of all randomness.
-        kind: one of `LINES`; None draws one.
+        kind: one of `HARD_NEGATIVES`; None draws one.
         background: (H, W, 3) in [0, 1], what is behind a fence, wires or strokes of ink; None makes a soft gradient.
             Grass, hair, cloth and blinds fill the image and hide it.
 
@@ -43,23 +54,23 @@ def draw_lines_picture(
     Raises:
         InputError: unknown kind, a side below one pixel, or a background of another shape.
     """
-    if kind is not None and kind not in LINES:
-        raise InputError(f"lines: got kind {kind!r}, expected one of {', '.join(LINES)}")
+    if kind is not None and kind not in HARD_NEGATIVES:
+        raise InputError(f"hard negatives: got kind {kind!r}, expected one of {', '.join(HARD_NEGATIVES)}")
     if min(shape) < 1:
-        raise InputError(f"lines: got an image of {shape[0]}x{shape[1]}, expected at least one pixel")
+        raise InputError(f"hard negatives: got an image of {shape[0]}x{shape[1]}, expected at least one pixel")
     if background is not None and background.shape != (*shape, 3):
-        raise InputError(f"lines: the background is {background.shape}, expected {(*shape, 3)}")
-    name = kind or list(LINES)[int(rng.integers(len(LINES)))]
+        raise InputError(f"hard negatives: the background is {background.shape}, expected {(*shape, 3)}")
+    name = kind or list(HARD_NEGATIVES)[int(rng.integers(len(HARD_NEGATIVES)))]
     behind = _ground(shape, rng) if background is None else np.asarray(background, np.float32)
-    picture = LINES[name](behind, rng)
-    return np.clip(picture, 0, 1).astype(np.float32)
+    image = HARD_NEGATIVES[name](behind, rng)
+    return np.clip(image, 0, 1).astype(np.float32)
 
 
-def _hatching(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _hatching(behind: Floats, rng: np.random.Generator) -> Floats:
     """Pen strokes in one to three directions, dense where the drawing is dark."""
     shape = behind.shape[:2]
     ink, paper = _ink_and_paper(rng)
-    picture = np.asarray(paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.5)))
+    image = np.asarray(paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.5)))
     spacing = rng.uniform(3, 9)
     first = _lean(rng)
     for layer in range(int(rng.integers(1, 4))):
@@ -76,11 +87,11 @@ def _hatching(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
         bend = rng.normal(0, 0.02, (len(starts), 1)) * (ends - starts)[:, ::-1] * [1, -1]
         curves = np.stack([starts, (starts + ends) / 2 + bend, ends], 1)[dark]
         colours = ink * rng.uniform(0.85, 1.15, (len(curves), 1))
-        picture = _stroke(picture, curves, spacing * rng.uniform(0.15, 0.35), colours)
-    return picture
+        image = _stroke(image, curves, spacing * rng.uniform(0.15, 0.35), colours)
+    return image
 
 
-def _fence(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _fence(behind: Floats, rng: np.random.Generator) -> Floats:
     """Upright bars with rails, or a mesh of wire, before whatever is behind."""
     y, x = _fine_grid(behind.shape[:2])
     lean = rng.normal(0, 0.05)
@@ -108,7 +119,7 @@ def _fence(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return _averaged(fine)
 
 
-def _blinds(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _blinds(behind: Floats, rng: np.random.Generator) -> Floats:
     """Slats of a window blind, each shaded from edge to edge, with cords."""
     shape = behind.shape[:2]
     upright = rng.random() < 0.3
@@ -133,7 +144,7 @@ def _blinds(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return _averaged(fine)
 
 
-def _grass(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _grass(behind: Floats, rng: np.random.Generator) -> Floats:
     """Blades that taper and bend, nearer ones before those behind them."""
     height, width = behind.shape[:2]
     length = rng.uniform(18, 70)
@@ -152,7 +163,7 @@ def _grass(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return _stroke(ground, np.stack([foot, tip, bent], 1), breadth, colours, tapered=True)
 
 
-def _hair(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _hair(behind: Floats, rng: np.random.Generator) -> Floats:
     """Strands that run together, each a little lighter or darker than the next, with a band of gloss."""
     height, width = behind.shape[:2]
     side = float(np.hypot(height, width))
@@ -176,7 +187,7 @@ def _hair(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(strands * (1 + gloss[..., None]), np.float32)
 
 
-def _cloth(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _cloth(behind: Floats, rng: np.random.Generator) -> Floats:
     """Stripes or checks of a few colours on cloth that hangs in folds, with its weave."""
     shape = behind.shape[:2]
     y, x = _fine_grid(shape)
@@ -194,7 +205,7 @@ def _cloth(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(_averaged(fine * weave[..., None]) * light[..., None], np.float32)
 
 
-def _wires(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _wires(behind: Floats, rng: np.random.Generator) -> Floats:
     """Wires that hang between masts, or rails that run to one point."""
     height, width = behind.shape[:2]
     count = int(rng.integers(3, 14))
@@ -225,7 +236,7 @@ def _wires(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
     return _stroke(behind, curves, rng.uniform(0.6, 2.4), colours)
 
 
-def _text(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _text(behind: Floats, rng: np.random.Generator) -> Floats:
     """Lines of writing in no known script."""
     shape = behind.shape[:2]
     ink, paper = _ink_and_paper(rng)
@@ -248,11 +259,11 @@ def _text(behind: FloatArray, rng: np.random.Generator) -> FloatArray:
                  for k in range(3)], 1)
         )  # fmt: skip
     curves = np.concatenate(parts)
-    picture = paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.4))
-    return _stroke(picture, curves, max(0.8, size * rng.uniform(0.06, 0.14)), np.tile(ink, (len(curves), 1)))
+    image = paper + (behind - behind.mean((0, 1))) * np.float32(rng.uniform(0, 0.4))
+    return _stroke(image, curves, max(0.8, size * rng.uniform(0.06, 0.14)), np.tile(ink, (len(curves), 1)))
 
 
-LINES: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
+HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "hatching": _hatching,
     "fence": _fence,
     "blinds": _blinds,
@@ -265,9 +276,7 @@ LINES: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
 """What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
 
 
-def _stroke(
-    picture: FloatArray, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False
-) -> FloatArray:
+def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False) -> Floats:
     """Paint quadratic Bézier curves, later ones over earlier ones.
 
     Args:
@@ -278,8 +287,8 @@ def _stroke(
         tapered: the strokes run to a point at their ends.
     """
     if not len(curves):
-        return picture
-    height, width_ = (side * _FINE for side in picture.shape[:2])
+        return image
+    height, width_ = (side * _FINE for side in image.shape[:2])
     # closer than a fine pixel both ways, so that slanted strokes have no holes: a curve's speed is at most twice the
     # longer of its control polygon's sides
     fastest = 2 * np.linalg.norm(np.diff(curves, axis=1), axis=2).max() * _FINE
@@ -300,7 +309,7 @@ def _stroke(
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width_)
         painted[row[inside] * width_ + column[inside]] = number[inside]  # where several fall, the last stays
     top = painted.reshape(height, width_)
-    fine = np.where(top[..., None] > 0, colours.astype(np.float32)[top - 1], _enlarged(picture))
+    fine = np.where(top[..., None] > 0, colours.astype(np.float32)[top - 1], _enlarged(image))
     return _averaged(fine)
 
 
@@ -316,7 +325,7 @@ def _striped(across: Doubles, rng: np.random.Generator) -> Doubles:
     return found
 
 
-def _ground(shape: tuple[int, int], rng: np.random.Generator) -> FloatArray:
+def _ground(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     """A gradient between two colours, a little uneven."""
     first, second = _colour(rng, (0.1, 0.95), 0.3), _colour(rng, (0.1, 0.95), 0.3)
     second = first + (second - first) * rng.uniform(0.1, 1)
@@ -347,7 +356,7 @@ def _colour(rng: np.random.Generator, light: tuple[float, float], strength: floa
     return np.clip(grey * (1 + strength * rng.uniform(-1, 1, 3)), 0, 1)
 
 
-def _ink_and_paper(rng: np.random.Generator) -> tuple[Doubles, FloatArray]:
+def _ink_and_paper(rng: np.random.Generator) -> tuple[Doubles, Floats]:
     dark, pale = _colour(rng, (0.02, 0.4), 0.4), _colour(rng, (0.65, 0.98), 0.1)
     ink, paper = (dark, pale) if rng.random() < 0.75 else (pale, dark)
     return ink, paper.astype(np.float32)
@@ -387,11 +396,11 @@ def _distance(value: Doubles, period: float) -> Doubles:
     return np.abs(np.mod(value + period / 2, period) - period / 2)
 
 
-def _enlarged(picture: FloatArray | Doubles) -> FloatArray:
-    return np.asarray(picture, np.float32).repeat(_FINE, 0).repeat(_FINE, 1)
+def _enlarged(image: Floats | Doubles) -> Floats:
+    return np.asarray(image, np.float32).repeat(_FINE, 0).repeat(_FINE, 1)
 
 
-def _averaged(fine: FloatArray | Doubles) -> FloatArray:
+def _averaged(fine: Floats | Doubles) -> Floats:
     height, width = fine.shape[0] // _FINE, fine.shape[1] // _FINE
     parts = np.asarray(fine, np.float32).reshape(height, _FINE, width, _FINE, -1)
     return np.asarray(parts.mean((1, 3), dtype=np.float32))

@@ -20,15 +20,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from repix._types import Floats
+from repix.degradations import Context, Degradation
+from repix.degradations.camera import add_mist, add_noise, blend_rain, compress_jpeg, recompressed
+from repix.degradations.masks import warp_mask
 from repix.errors import InputError
-from repix.io.image import through_jpeg
-
-FloatArray = npt.NDArray[np.float32]
 
 # Different streaks drawn for each depth layer, of which every drop picks one; a training patch shows few of them.
 _KERNELS = 10
 _PATCH_KERNELS = 4
-# A drawn layer never holds more streaks than this per megapixel: beyond it they merge into mist anyway.
+# A layer never holds more streaks than this per megapixel: beyond it they merge into mist anyway.
 _MOST_STREAKS = 40_000
 
 
@@ -122,35 +123,6 @@ class RainParams:
             jpeg=int(rng.integers(75, 98)) if rng.random() < 0.3 else None,
         )
 
-    @classmethod
-    def sharp_lines(cls, rng: np.random.Generator, *, focal: float = 600.0, dense: float = 0.5) -> RainParams:
-        """Dense, bright, sharp lines in up to five directions, the second kind of rain of Yang et al. (2017, sec. 3).
-
-        Nearer and better lit than falling drops are, but heavy-rain data sets are made of it.
-
-        Args:
-            rng: source of all randomness.
-            focal: focal length in pixels; fixes the size of the streaks.
-            dense: how often there are so many lines that little of the scene is left bare.
-        """
-        near = float(rng.uniform(0.35, 0.9))
-        is_dense = rng.random() < dense
-        return cls(
-            rate=float(rng.uniform(20, 100)),
-            angle=float(rng.uniform(-30, 30)),
-            angle_jitter=float(rng.uniform(0, 2)),
-            spread=float(rng.uniform(0, 30) if rng.random() < 0.5 else rng.uniform(0, 4)),
-            exposure=float(np.exp(rng.uniform(math.log(1 / 400), math.log(1 / 60)))),
-            focal=focal,
-            layers=int(rng.integers(1, 6)),
-            near=near,
-            far=near * float(rng.uniform(1.2, 2.5)),
-            aperture=float(rng.uniform(0, 0.0008)),
-            density=float(rng.uniform(1.2, 4.0) if is_dense else rng.uniform(0.3, 1.6)),
-            brightness=float(rng.uniform(0.3, 1.4)),
-            blending="add",
-        )
-
 
 def _diameters(rate: float, count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Drop diameters in mm: Marshall & Palmer's N(D) ~ exp(-Λ·D), Λ = 4.1·R^-0.21 per mm, those that leave a streak."""
@@ -162,7 +134,7 @@ def _velocity(diameter: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return 9.65 - 10.3 * np.exp(-0.6 * diameter)
 
 
-def _streak(length: float, width: float, softness: float, angle: float, rng: np.random.Generator) -> FloatArray:
+def _streak(length: float, width: float, softness: float, angle: float, rng: np.random.Generator) -> Floats:
     """One streak of peak about 1 at a random sub-pixel place, in a box just large enough.
 
     The cross-section is a box of `width` with edges `softness` wide (one pixel where in focus: the pixel's own
@@ -191,8 +163,8 @@ def _streak(length: float, width: float, softness: float, angle: float, rng: np.
 
 
 def _stamp(
-    layer: FloatArray,
-    kernels: Sequence[FloatArray],
+    layer: Floats,
+    kernels: Sequence[Floats],
     which: npt.NDArray[np.integer],
     ys: npt.NDArray[np.integer],
     xs: npt.NDArray[np.integer],
@@ -211,7 +183,7 @@ def _stamp(
         layer[y0:y1, x0:x1] += gain * kernels[k][top:bottom, left:right]
 
 
-def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Generator) -> FloatArray:
+def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Generator) -> Floats:
     """The rain alone: how much of each pixel's exposure drops have passed, as drawn by the physical model.
 
     Args:
@@ -260,107 +232,20 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
     return layer
 
 
-def warp_mask(
-    mask: FloatArray | npt.NDArray[np.uint8],
-    shape: tuple[int, int],
-    rng: np.random.Generator,
-    *,
-    turn: float,
-    scale: tuple[float, float],
-) -> FloatArray:
-    """A random window of a streak mask, turned and scaled, by bilinear interpolation; the mask repeats mirrored.
-
-    Args:
-        mask: (H, W) float32 or uint8.
-        shape: (height, width) of the window.
-        rng: source of all randomness.
-        turn: at most so many degrees either way.
-        scale: smallest and largest magnification of the streaks.
-    """
-    angle = math.radians(rng.uniform(-turn, turn))
-    step = 1 / float(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]))))
-    cos, sin = np.float32(step * math.cos(angle)), np.float32(step * math.sin(angle))
-    y = np.arange(shape[0], dtype=np.float32)[:, None] - shape[0] / 2
-    x = np.arange(shape[1], dtype=np.float32)[None, :] - shape[1] / 2
-    if rng.random() < 0.5:
-        x = -x
-
-    def mirrored(at: FloatArray, size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
-        period = 2 * (size - 1)
-        at = np.mod(at, period)
-        at = np.minimum(at, period - at)
-        low = at.astype(np.intp)
-        return low, np.minimum(low + 1, size - 1), at - low
-
-    y0, y1, fy = mirrored(cos * y + sin * x + np.float32(rng.uniform(0, mask.shape[0])), mask.shape[0])
-    x0, x1, fx = mirrored(cos * x - sin * y + np.float32(rng.uniform(0, mask.shape[1])), mask.shape[1])
-    flat, stride = mask.ravel(), mask.shape[1]
-    y0 *= stride
-    y1 *= stride
-    upper = flat[y0 + x0] * (1 - fx) + flat[y0 + x1] * fx
-    lower = flat[y1 + x0] * (1 - fx) + flat[y1 + x1] * fx
-    return np.asarray(upper * (1 - fy) + lower * fy, np.float32)
-
-
-def blend_rain(picture: FloatArray, layer: FloatArray, blending: Literal["screen", "add"]) -> FloatArray:
-    """Lay a rain layer over an image; the result is clipped to [0, 1].
-
-    Args:
-        image: (H, W, 3) float32 in [0, 1].
-        layer: (H, W) or (H, W, 3), radiance added by the drops.
-        blending: `add` is I + S, `screen` is 1 - (1 - I)(1 - S).
-    """
-    if layer.ndim == 2:
-        layer = layer[..., None]
-    if blending == "screen":
-        layer = np.minimum(layer, 1) * (1 - picture)
-    return np.asarray(np.clip(picture + layer, 0, 1), np.float32)
-
-
-def add_mist(picture: FloatArray, amount: float, rng: np.random.Generator) -> FloatArray:
-    """Veil an image with unresolved far drops: I·(1 - m) + A·m, m growing towards the horizon at random.
-
-    Koschmieder's law with an airlight A of the scene's own brightness (Narasimhan & Nayar 2002, eq. 1).
-    """
-    if amount <= 0:
-        return picture
-    height = picture.shape[0]
-    airlight = np.clip(picture.mean((0, 1)) * 0.4 + 0.45 + rng.uniform(-0.05, 0.1), 0, 1).astype(np.float32)
-    slope = rng.uniform(-0.3, 0.6)
-    veil = amount * (1 + slope * (0.5 - np.arange(height, dtype=np.float32) / max(height, 1)))
-    veil = np.clip(veil, 0, 0.95).astype(np.float32)[:, None, None]
-    return np.asarray(picture * (1 - veil) + airlight * veil, np.float32)
-
-
-def add_noise(picture: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
-    """Sensor noise: variance growing with the signal from a read-noise floor (Foi et al. 2008, eq. 3)."""
-    if sigma <= 0:
-        return picture
-    deviation = sigma * np.sqrt(0.3 + 0.7 * picture)
-    noisy = picture + deviation * rng.standard_normal(picture.shape, np.float32)
-    return np.asarray(np.clip(noisy, 0, 1), np.float32)
-
-
-def compress_jpeg(picture: FloatArray, quality: int) -> FloatArray:
-    """(H, W, 3) float32 in [0, 1] through a JPEG file of that quality and back."""
-    levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    return np.asarray(through_jpeg(levels, quality), np.float32) / np.float32(255)
-
-
 def add_rain(
     image: npt.NDArray[Any],
     params: RainParams,
     rng: np.random.Generator,
     *,
-    masks: Sequence[FloatArray] = (),
-) -> tuple[npt.NDArray[Any], FloatArray]:
+    masks: Sequence[Floats] = (),
+) -> tuple[npt.NDArray[Any], Floats]:
     """Rain on a clean image.
 
     Args:
         image: (H, W, 3), uint8, uint16, or float32 in [0, 1].
         params: rain and camera.
         rng: source of all randomness; the same seed gives the same rain.
-        masks: streak masks (H, W) in [0, 1]; with them one to three, turned and scaled, replace the drawn streaks.
+        masks: streak masks (H, W) in [0, 1]; with them one to three, turned and scaled, replace the synthetic streaks.
 
     Returns:
         The rainy image, of the same shape and dtype, and the rain layer: (H, W) float32, the radiance added by the
@@ -374,8 +259,8 @@ def add_rain(
             f"add_rain: got {image.dtype} {image.shape}, expected (H, W, 3) of uint8, uint16 or float32 in [0, 1]"
         )
     top = 1.0 if image.dtype == np.float32 else float(np.iinfo(image.dtype).max)
-    picture = np.asarray(image, np.float32) / np.float32(top)
-    shape = picture.shape[:2]
+    scene = np.asarray(image, np.float32) / np.float32(top)
+    shape = scene.shape[0], scene.shape[1]
     if masks:
         layer = np.zeros(shape, np.float32)
         for _ in range(int(rng.integers(1, 4))):
@@ -384,9 +269,9 @@ def add_rain(
             layer += turned * float(params.brightness * rng.uniform(0.5, 1))
     else:
         # drops show the scene's own light: a night image has darker streaks than noon
-        light = 0.35 + 0.65 * float(np.percentile(picture[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))
+        light = 0.35 + 0.65 * float(np.percentile(scene[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))
         layer = draw_streaks(shape, params, rng) * np.float32(light)
-    rainy = blend_rain(add_mist(picture, params.mist, rng), layer, params.blending)
+    rainy = blend_rain(add_mist(scene, params.mist, rng), layer, params.blending)
     rainy = add_noise(rainy, params.noise, rng)
     if params.jpeg is not None:
         rainy = compress_jpeg(rainy, params.jpeg)
@@ -398,3 +283,16 @@ def add_rain(
 def without_camera(params: RainParams) -> RainParams:
     """The same rain without mist, noise and JPEG: for pairs whose clean image already has them."""
     return replace(params, mist=0.0, noise=0.0, jpeg=None)
+
+
+class Rain(Degradation):
+    """Rain by the physical model, `RainParams.from_severity` and `add_rain`, at a severity of the context's range."""
+
+    def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
+        """See `Degradation.__call__`."""
+        focal = context.focal or float(np.exp(rng.uniform(np.log(350), np.log(1800))))
+        params = RainParams.from_severity(float(rng.uniform(*context.severity)), rng, focal=focal)
+        if not context.camera:
+            params = without_camera(params)
+        rainy = add_rain(clean, params, rng)[0].astype(np.float32)
+        return recompressed(rainy, rng, context), clean

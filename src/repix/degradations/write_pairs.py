@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from repix.degradations.rain import FloatArray, RainParams, add_rain
+from repix._types import Floats
+from repix.degradations.rain import RainParams, add_rain
 from repix.errors import InputError, RepixError
 from repix.infer.jobs import BatchOptions, Job, Naming, plan
 from repix.io.formats import IMAGES
@@ -50,7 +51,7 @@ def make_pairs(
     overwrite: bool = False,
     progress: bool = False,
 ) -> MadePairs:
-    """Write `out/input/NAME.png` (rainy) and `out/target/NAME.png` (dry) for each photo, folders mirrored.
+    """Write `out/input/NAME.png` (rainy) and `out/target/NAME.png` (clean) for each photo, folders mirrored.
 
     A photo's metadata goes to both; its alpha to neither, since training has no use for it.
 
@@ -59,7 +60,7 @@ def make_pairs(
         out: folder for the pairs.
         severity: 0 drizzle to 1 storm; drawn for each image where None.
         angle: lean of the streaks in degrees; drawn where None.
-        masks: folder of streak masks to use in place of drawn streaks.
+        masks: folder of streak masks to use in place of synthetic streaks.
         copies: different rains for each photo, `NAME_1`, `NAME_2`, …
         seed: together with a photo's relative name it fixes its rain, so a photo added later changes no other.
         layer: write `out/layer/NAME.png` too, the radiance the drops added, clipped to white.
@@ -82,7 +83,7 @@ def make_pairs(
     with tqdm(total=len(jobs.jobs) * copies, unit="pair", disable=None if progress and jobs.jobs else True) as bar:
         for job in jobs.jobs:
             try:
-                picture = dataclasses.replace(read_image(job.src), alpha=None)
+                image = dataclasses.replace(read_image(job.src), alpha=None)
             except RepixError as error:
                 failed.append(str(error))
                 bar.update(copies)
@@ -93,7 +94,7 @@ def make_pairs(
                     name = name.with_name(f"{name.stem}_{copy}{name.suffix}")
                 rng = np.random.default_rng((seed, zlib.crc32(name.as_posix().encode())))
                 try:
-                    made += _make(job, picture, out, name, rng, severity, angle, streaks, layer, overwrite)
+                    made += _make(job, image, out, name, rng, severity, angle, streaks, layer, overwrite)
                 except RepixError as error:
                     failed.append(str(error))
                 bar.update()
@@ -102,13 +103,13 @@ def make_pairs(
 
 def _make(
     job: Job,
-    picture: Picture,
+    image: Picture,
     out: Path,
     name: Path,
     rng: np.random.Generator,
     severity: float | None,
     angle: float | None,
-    masks: Sequence[FloatArray],
+    masks: Sequence[Floats],
     layer: bool,
     overwrite: bool,
 ) -> int:
@@ -116,15 +117,15 @@ def _make(
     target, rainy = out / "target" / name, out / "input" / name
     if not overwrite and target.exists() and rainy.exists():
         return 0
-    height, width = picture.pixels.shape[:2]
+    height, width = image.pixels.shape[:2]
     hard = float(rng.uniform()) if severity is None else severity
     params = RainParams.from_severity(hard, rng, focal=_FOCAL * max(height, width))
     if angle is not None:
         params = dataclasses.replace(params, angle=angle)
-    lq, streaks = add_rain(picture.pixels, params, rng, masks=masks)
-    for path, pixels in ((target, picture.pixels), (rainy, lq)):
+    lq, streaks = add_rain(image.pixels, params, rng, masks=masks)
+    for path, pixels in ((target, image.pixels), (rainy, lq)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, picture.with_pixels(pixels))
+        write_image(path, image.with_pixels(pixels))
     if layer:
         path = (out / "layer" / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ def _make(
     return 1
 
 
-def _load_masks(folder: Path) -> list[FloatArray]:
+def _load_masks(folder: Path) -> list[Floats]:
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGES) if folder.is_dir() else []
     if not paths:
         raise InputError(f"{folder}: no streak masks there; expected a folder of images, white streaks on black")

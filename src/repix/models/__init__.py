@@ -5,6 +5,7 @@ A network is a `torch.nn.Module` with
     forward(x) -> Tensor            (N, 3, H, W) in [0, 1] -> the same; the only thing exported
     forward_train(x) -> Prediction  what the losses see: the estimate, earlier stages, an attention mask
     multiple_of: int                H and W must be multiples of this (padding is `repix.infer`'s work)
+    stage_attributes: tuple         names of attributes that a stage of training may change
     tileable: bool                  False where a value depends on the whole image (pooling, recurrence)
 
 Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer` clips once, at the end.
@@ -12,15 +13,13 @@ Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer`
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from repix.errors import RecipeError, did_you_mean
+from repix.named import find_named
 
 MODELS: dict[str, str] = {
     "derainnet": "repix.models.derainnet:DerainNet",
@@ -62,6 +61,8 @@ class Network(nn.Module):
     # Side of a tile and what neighbours share, in pixels; the second at least the receptive field.
     tile: int = 1024
     overlap: int = 96
+    # Attributes that a stage of training may change: `network: {stages: 3}`.
+    stage_attributes: tuple[str, ...] = ()
     # Parts that stay in floating point where the rest runs in int8 (`repix.train.quantize`).
     keep_float: tuple[str, ...] = ()
 
@@ -76,25 +77,9 @@ def model_class(name: str) -> type[nn.Module]:
     Raises:
         RecipeError: no such name, file or class.
     """
-    if ".py:" in name:
-        file, _, attribute = name.rpartition(":")
-        path = Path(file)
-        if not path.is_file():
-            raise RecipeError(f"model {name!r}: no file {path.resolve()}; expected my_file.py:MyNet")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    else:
-        if name not in MODELS:
-            hint = did_you_mean(name, MODELS)
-            raise RecipeError(f"unknown model {name!r}{hint} (known: {', '.join(sorted(MODELS))}, or my_file.py:MyNet)")
-        target, _, attribute = MODELS[name].partition(":")
-        module = importlib.import_module(target)
-    found = getattr(module, attribute, None)
+    found = find_named(name, MODELS, what="model", example="my_file.py:MyNet")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise RecipeError(f"model {name!r}: {attribute} is not a torch.nn.Module class in that file")
+        raise RecipeError(f"model {name!r}: not a torch.nn.Module class")
     return found
 
 

@@ -23,12 +23,14 @@ class Adapter:
 
     Attributes:
         net: the network.
+        stage_attributes: names of its attributes that a stage of training may change.
         multiple_of: H and W given to it must be multiples of this.
         tiling: how it may be tiled; None if it must run in one piece, which is what a network means that says nothing.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
+        self.stage_attributes: tuple[str, ...] = tuple(getattr(net, "stage_attributes", Network.stage_attributes))
         self.multiple_of = int(getattr(net, "multiple_of", Network.multiple_of))
         self.tiling: Tiling | None = None
         if getattr(net, "tileable", False):

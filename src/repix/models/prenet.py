@@ -31,6 +31,7 @@ class PReNet(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W.
     """
 
+    stage_attributes = ("stages",)
     overlap = 96  # six stages of thirteen convolutions see 78 pixels far
 
     def __init__(

@@ -22,6 +22,7 @@ class ProgressiveSPANet(Network):
     Shapes: (N, 3, H, W) in [0, 1] -> the same, any H and W.
     """
 
+    stage_attributes = ("stages",)
     tileable = False  # the recurrence crosses the whole image
 
     def __init__(self, *, stages: int = 3, channels: int = 32) -> None:

@@ -37,6 +37,7 @@ class VggUNet(Network):
     """
 
     multiple_of = 16
+    stage_attributes = ("frozen",)
     overlap = 208
 
     def __init__(

@@ -205,8 +205,8 @@ def _final_args(recipe: Recipe) -> dict[str, Any]:
 def _translation(recipe: Recipe) -> dict[str, Any]:
     """What a card says of a translation: direction, the size at which the last stage saw images, the labels' names.
 
-    Where images were brought to one size (`jitter`) before patches were cut out, an image of a patch's size is what
-    the network knows (pix2pix's 286 and 256); elsewhere it knows images as they came.
+    Where images were brought to one size (`resize_short`) before patches were cut out, an image of a patch's size is
+    what the network knows (pix2pix's 286 and 256); elsewhere it knows images as they came.
     """
     if not recipe.task.directed:
         return {}
@@ -215,7 +215,7 @@ def _translation(recipe: Recipe) -> dict[str, Any]:
         palette = PALETTES[palette]
     elif palette is not None:
         palette = [(f"label {number}", rgb) for number, rgb in enumerate(palette)]
-    size = recipe.stages[-1].patch if recipe.data.jitter is not None else None
+    size = recipe.stages[-1].patch if recipe.data.resize_short is not None else None
     return {"direction": recipe.data.direction, "size": size, "palette": palette}
 
 

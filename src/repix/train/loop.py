@@ -1,4 +1,4 @@
-"""Training: a recipe in, a weight folder out; stopped at any moment, it goes on from where it was."""
+"""Training: a recipe in, a checkpoint out; stopped at any moment, it goes on from where it was."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix.data.datamodule import RestorationData
-from repix.data.dataset import Augment
 from repix.errors import RecipeError
 from repix.train.curves import Curves
-from repix.train.recipe import Recipe, dump_recipe, load_recipe
+from repix.train.recipe import Recipe, dump_recipe, is_of_old_format, load_recipe, read_yaml
 from repix.train.task import LOG_EVERY
 from repix.train.translation import create_task
 
@@ -34,8 +33,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     Args:
         recipe: what to train and how.
         out: folder of the run, by default `runs/<name>`; it gets `recipe.yaml`, `last.ckpt`, `best.ckpt` (by
-            `val/score`), TensorBoard's logs, `curves.csv` and `curves.png` with losses and validation figures, and
-            `pictures/` with grids of each validation.
+            `val/score`), TensorBoard's logs, `curves.csv` and `curves.png` with losses and validation metrics, and
+            `images/` with grids of each validation.
         resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
         progress: show a progress bar.
 
@@ -57,7 +56,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
 
     lightning.seed_everything(recipe.seed, verbose=False)
     data = make_data(recipe)
-    task = create_task(recipe, sets=data.sets, pictures=folder / "pictures")
+    task = create_task(recipe, sets=data.sets, images=folder / "images")
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
@@ -75,8 +74,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         )
         callbacks.append(best)
     callbacks += [Curves(folder, every=LOG_EVERY), _ValidateLast(), _SaveLast(last)]
-    if recipe.ema:
-        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    if recipe.ema_decay:
+        average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
     if progress:
         callbacks.append(_Bar(recipe.name))
@@ -86,7 +85,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             max_steps=recipe.steps,
             max_epochs=-1,
             precision=recipe.precision,
-            gradient_clip_val=(recipe.clip or None) if task.automatic_optimization else None,
+            gradient_clip_val=(recipe.grad_clip_norm or None) if task.automatic_optimization else None,
             val_check_interval=recipe.validate_every if data.sets else None,
             check_val_every_n_epoch=None if data.sets else 1,
             limit_val_batches=1.0 if data.sets else 0,
@@ -122,7 +121,7 @@ def _by_torchrun() -> dict[str, int]:
 
 
 class _Bar(TQDMProgressBar):
-    """Lightning's bar with the run's name, losses and validation figures, and nothing else."""
+    """Lightning's bar with the run's name, losses and validation metrics, and nothing else."""
 
     def __init__(self, name: str) -> None:
         super().__init__(refresh_rate=LOG_EVERY)
@@ -184,31 +183,14 @@ def make_data(recipe: Recipe) -> RestorationData:
     Raises:
         InputError: data that is missing or does not fit.
     """
+    task = recipe.task
     return RestorationData(
-        photos=recipe.data.photos,
-        pairs=recipe.data.pairs,
-        masks=recipe.data.masks,
-        validation=recipe.data.validation,
-        mixture=recipe.data.mixture,
-        hold_out=recipe.data.hold_out,
-        stages=[(stage.steps, stage.batch) for stage in recipe.stages],
-        spans=recipe.spans(),
-        longest=recipe.data.longest,
-        workers=recipe.data.workers,
-        seed=recipe.seed,
-        hold_out_seed=recipe.data.hold_out_seed,
-        direction=recipe.data.direction,
-        limit=recipe.data.limit,
-        augment=Augment(recipe.data.jitter, recipe.data.flip, recipe.data.scale, recipe.data.turn, recipe.data.colour)
-        if recipe.task.needs_pairs
-        else None,
-        watched=recipe.data.watched,
-        validate_most=recipe.data.validate_most,
+        recipe.data, recipe.stages, metric=task.validate, augment="flip" in task.data_keys, seed=recipe.seed
     )
 
 
 def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32]]:
-    """The rainy images of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
+    """The degraded images of a run's last batches, (N, 3, P, P) in [0, 1], made anew.
 
     Args:
         recipe: the run's.
@@ -224,6 +206,11 @@ def last_batches(recipe: Recipe, count: int = 24) -> Iterator[NDArray[np.float32
 
 def _check_same(recipe: Recipe, folder: Path) -> None:
     """Only the pace of saving and the machine may change between runs, and stages be added at the end."""
+    if is_of_old_format(read_yaml(folder / "recipe.yaml")):
+        raise RecipeError(
+            f"{folder}: a run of repix 0.1 cannot be resumed; start another one from its weights: "
+            f"--set init={folder / 'weight'} -o FOLDER"
+        )
     free = {"trainer", "save_every", "validate_every", "description"}
     before = load_recipe(folder / "recipe.yaml").model_dump(exclude=free)
     now = recipe.model_dump(exclude=free)

@@ -1,7 +1,7 @@
 """Recipes: everything a training run is, in one YAML file, checked before anything starts.
 
-A recipe holds a list of stages; each may change patch size, loss terms, rain difficulty, the network's own depth,
-learning rate and length. A plain run is one stage.
+A recipe holds a list of stages; each may change patch size, loss terms, samples, attributes that the network
+lists, optimizer, learning rate and length. A plain run is one stage.
 """
 
 from __future__ import annotations
@@ -9,100 +9,42 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from repix._types import one_line
-from repix.data.dataset import KINDS, Span
+from repix.data.config import Data, Samples, Strict
 from repix.errors import RecipeError, WeightsError, did_you_mean
 from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _check_mixture(mixture: dict[str, float]) -> dict[str, float]:
-    for kind, weight in mixture.items():
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind {kind!r} in the mixture{_nearest(kind, KINDS)}")
-        if weight < 0:
-            raise ValueError(f"mixture.{kind}: got {weight}, expected 0 or more")
-    if mixture and sum(mixture.values()) <= 0:
-        raise ValueError("the mixture's weights are all 0")
-    return mixture
+# What keys were called in repix 0.1; of a stage, without its number.
+_OLD_KEYS = {
+    "data.longest": "data.max_side",
+    "data.jitter": "data.resize_short",
+    "data.turn": "data.rotation",
+    "data.watched": "data.train_subset",
+    "data.validate_most": "data.max_validation",
+    "stages.dense": "stages.sharp_streaks_density",
+    "ema": "ema_decay",
+    "clip": "grad_clip_norm",
+    "keep_awake": "reinit_dead_units",
+}
 
 
-Mixture = Annotated[dict[str, float], AfterValidator(_check_mixture)]
+class Optimizer(Strict):
+    """What takes the steps; the learning rate is the stage's."""
+
+    name: Literal["adamw", "adam", "muon"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
-class Data(_Strict):
-    """Where images come from; paths are relative to the current folder.
-
-    With `photos` or a `mixture` rain is made on the fly; with `pairs` alone the pairs are used as they are, or, for
-    translation, varied as `jitter`, `flip`, `scale`, `turn` and `colour` say: one draw for both images of a pair.
-    """
-
-    photos: list[Path] = Field([], description="folders of clean photos")
-    pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
-    masks: list[Path] = Field([], description="folders of streak masks, white on black")
-    mixture: Mixture = Field({}, description=f"weight of each kind of sample: {', '.join(KINDS)}")
-    direction: Literal["AtoB", "BtoA"] = Field(
-        "AtoB", description="BtoA learns the first image of a pair from the second"
-    )
-    limit: PositiveInt | None = Field(None, description="train on so many of the pairs only")
-    jitter: PositiveInt | None = Field(None, description="bring the shorter side to this before the patch is cut out")
-    flip: bool = Field(False, description="mirror half of the pairs")
-    scale: tuple[PositiveFloat, PositiveFloat] = Field((1.0, 1.0), description="range of magnification")
-    turn: float = Field(0.0, ge=0, le=180, description="most degrees either way")
-    colour: float = Field(
-        0.0, ge=0, lt=1, description="vary the input's brightness, contrast, saturation by this share"
-    )
-    hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
-    hold_out_seed: int | None = Field(
-        None, description="draws what is held out and its rain, by default seed; with another seed the same is kept"
-    )
-    validation: list[Path] = Field([], description="folders of pairs to validate on as well")
-    watched: int = Field(0, ge=0, description="so many pairs trained on are validated on too, as the set `train`")
-    validate_most: PositiveInt | None = Field(None, description="validate on the first so many images of each set")
-    longest: PositiveInt = Field(1280, description="larger photos are shrunk to this longer side")
-    workers: int = Field(2, ge=0, description="processes that make data; 0 makes it inline")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, values: Any) -> Any:
-        """One folder may be written without a list around it."""
-        if isinstance(values, dict):
-            for key in ("photos", "pairs", "masks", "validation"):
-                if isinstance(values.get(key), str | Path):
-                    values = {**values, key: [values[key]]}
-        return values
-
-    @model_validator(mode="after")
-    def _something(self) -> Data:
-        if not self.photos and not self.pairs:
-            raise ValueError("nothing to train on: give data.photos (clean images) or data.pairs")
-        return self
-
-
-class Stage(_Strict):
+class Stage(Samples):
     """A stretch of training with settings of its own."""
 
-    steps: PositiveInt
-    batch: PositiveInt = 8
-    patch: PositiveInt = 96
     losses: dict[str, float | dict[str, Any]] = Field(
         {"l1": 1.0},
         description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; "
@@ -112,41 +54,37 @@ class Stage(_Strict):
     lr_end: float = Field(1e-6, ge=0, description="where the cosine or the line ends")
     warmup: int = Field(0, ge=0, description="steps of linear rise")
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    severity: tuple[float, float] = Field((0.0, 1.0), description="range of drawn rain: 0 drizzle, 1 storm")
-    dense: float = Field(0.5, ge=0, le=1, description="share of `lines` that leave little of the scene bare")
-    mixture: Mixture = Field({}, description="in place of data.mixture, from this stage's first step to its last")
-    network: dict[str, Any] = Field({}, description="attributes of the network to set, e.g. {stages: 3}")
+    optimizer: Optimizer | None = Field(
+        None, description="in place of the recipe's, from this stage's first step to its last, without earlier moments"
+    )
+    network: dict[str, Any] = Field(
+        {}, description="attributes of the network to set, of those that it lists as `stage_attributes`: {stages: 3}"
+    )
 
 
-class Optimizer(_Strict):
-    name: Literal["adamw", "adam", "muon"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(default=0.0, ge=0)
-
-
-class Recipe(_Strict):
+class Recipe(Strict):
     """A training run. `load_recipe` reads one; unknown keys are errors that name the nearest known one."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     task: TaskField = DERAIN
     model: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field({})
     init: str | None = Field(
         None,
-        description="start from this weight, a name or a folder, and not from nothing: the same network, or the same "
-        "with more residual blocks, by default with its args; or a classifier's file, for vgg_unet's way down",
+        description="start from this model, a name or a folder, and not from nothing: the same network, or the same "
+        "with more residual blocks, by default with its args; or a classifier's file, for vgg_unet's encoder",
     )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
     stages: list[Stage] = Field(min_length=1)
     optimizer: Optimizer = Field(default_factory=Optimizer)
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0 turns averaging off")
-    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
-    keep_awake: bool = Field(
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the averaged weights; 0 turns averaging off")
+    grad_clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 turns clipping off")
+    reinit_dead_units: bool = Field(
         False,
-        description="keep the units of residual blocks from falling silent, and wake at the start of each stage those "
-        "that are; for long trainings without batch norm",
+        description="keep the units of residual blocks from dying, and reinitialise at the start of each stage those "
+        "that are dead; for long trainings without batch norm",
     )
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
@@ -158,7 +96,7 @@ class Recipe(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _args_of_init(cls, values: Any) -> Any:
-        """A recipe that starts from a weight and says nothing of the network's size means that weight's."""
+        """A recipe that starts from a model and says nothing of the network's size means that model's."""
         if isinstance(values, dict) and isinstance(values.get("init"), str) and not values.get("args"):
             with contextlib.suppress(WeightsError):  # a classifier's file; or a mistake, which is told of later
                 card, _ = find_card(values["init"])
@@ -171,13 +109,15 @@ class Recipe(_Strict):
         for key in (key for task in TASKS.values() for key in task.data_keys if key not in self.task.data_keys):
             if getattr(self.data, key) != Data.model_fields[key].default:
                 raise ValueError(f"data.{key} does not go with task: {self.task}; leave it out")
+        if "mixture" not in self.task.data_keys and any(stage.mixture for stage in self.stages):
+            raise ValueError(f"stages.mixture does not go with task: {self.task}; leave it out")
         adversarial = any("adversarial" in stage.losses for stage in self.stages)
         if not self.task.adversarial and (adversarial or self.discriminator):
             takers = " or ".join(task.name for task in TASKS.values() if task.adversarial)
             raise ValueError(f"an adversarial loss and its discriminator go with task: {takers} only")
         if adversarial and self.precision == "16-mixed":
             raise ValueError("an adversarial loss takes precision: bf16-mixed or 32-true, not 16-mixed")
-        if self.optimizer.name == "muon" and self.precision == "16-mixed":
+        if self.precision == "16-mixed" and any(self.optimizer_of(stage).name == "muon" for stage in self.stages):
             raise ValueError("optimizer.name muon takes precision: bf16-mixed or 32-true, not 16-mixed")
         if self.task.needs_pairs and not self.data.pairs:
             raise ValueError(f"nothing to {self.task.verb}: give data.pairs, a folder of pairs")
@@ -196,13 +136,13 @@ class Recipe(_Strict):
             step -= stage.steps
         return self.stages[-1], step
 
-    def spans(self) -> list[Span]:
-        """The stages' patch size and severity by global sample index, for the data sets."""
-        spans, first = [], 0
-        for stage in self.stages:
-            spans.append(Span(first, stage.patch, stage.severity, stage.mixture, stage.dense))
-            first += stage.steps * stage.batch
-        return spans
+    def optimizer_of(self, stage: Stage) -> Optimizer:
+        """The stage's own optimizer, or the recipe's."""
+        return stage.optimizer or self.optimizer
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
@@ -243,7 +183,10 @@ def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
         problems = []
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"]) or "recipe"
-            if item["type"] == "extra_forbidden":
+            old = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
+            if item["type"] == "extra_forbidden" and old in _OLD_KEYS:
+                problems.append(f"{where} is now {where.removesuffix(_last(old)) + _last(_OLD_KEYS[old])}")
+            elif item["type"] == "extra_forbidden":
                 known = _fields_at(item["loc"][:-1])
                 problems.append(f"unknown key {where!r}{_nearest(str(item['loc'][-1]), known)}")
             elif item["type"] == "missing":
@@ -253,25 +196,33 @@ def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
         raise RecipeError(f"{source}: {'; '.join(problems)}") from None
 
 
-def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
-    """Read a recipe and apply `key=value` overrides.
-
-    Args:
-        path: a YAML file.
-        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema=0`: dotted path and a YAML value.
+def read_yaml(path: Path) -> Any:
+    """What a recipe's file holds, not checked.
 
     Raises:
-        RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
+        RecipeError: not a file, or not YAML.
     """
-    path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(
             f"{path}: {error.strerror or error}; expected a recipe such as recipes/repixnet.yaml"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not YAML ({one_line(error)})") from None
+
+
+def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+    """Read a recipe and apply `key=value` overrides.
+
+    Args:
+        path: a YAML file.
+        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value.
+
+    Raises:
+        RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
+    """
+    values = read_yaml(Path(path))
     for override in overrides:
         _override(values, override)
     return parse_recipe(values, source=str(path))
@@ -307,3 +258,8 @@ def _override(values: Any, override: str) -> None:
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe with every default spelled out, as YAML that `load_recipe` reads back to an equal one."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def is_of_old_format(values: Any) -> bool:
+    """Whether a recipe read from YAML has keys that repix 0.1 wrote into the folder of every run."""
+    return isinstance(values, dict) and any(key in values for key in _OLD_KEYS)

@@ -1,61 +1,31 @@
-"""Training of translation: deraining's task with other figures, and pix2pix's two networks that train in turn."""
+"""Training of pix2pix's two networks, which take turns."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from repix._types import Image
+from repix.data.datamodule import ValidationSet
 from repix.errors import RecipeError, did_you_mean
 from repix.losses.adversarial import Adversarial
 from repix.models.pix2pix import PatchGAN
-from repix.tasks import DERAIN, TRANSLATE, Task
 from repix.train.recipe import Recipe, Stage
 from repix.train.task import RestorationTask
 
 
-def create_task(recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> RestorationTask:
+def create_task(recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> RestorationTask:
     """The task that a recipe asks for; arguments as `RestorationTask`'s."""
-    if any("adversarial" in stage.losses for stage in recipe.stages):
-        return Pix2PixTask(recipe, sets=sets, pictures=pictures)
-    kinds: Mapping[Task, type[RestorationTask]] = {DERAIN: RestorationTask, TRANSLATE: TranslationTask}
-    return kinds[recipe.task](recipe, sets=sets, pictures=pictures)
+    adversarial = any("adversarial" in stage.losses for stage in recipe.stages)
+    return (Pix2PixTask if adversarial else RestorationTask)(recipe, sets=sets, images=images)
 
 
-class TranslationTask(RestorationTask):
-    """A network, its losses and its schedule, for one kind of image from another; arguments as `RestorationTask`'s.
-
-    Logs `val/<set>_l1`, the mean absolute difference on [-1, 1] (the course's figure), of each set: `pairs` were held
-    out, `train` are trained on, others are named after their folder. `val/score` is that of `pairs` below 0; of the
-    folders where nothing was held out, never of `train`.
-    """
-
-    def __init__(self, recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> None:
-        super().__init__(recipe, sets=sets, pictures=pictures)
-        self.chooses = bool(set(self._sets) - {"train"})
-
-    def figure(self, kind: str) -> str:
-        """See `RestorationTask.figure`."""
-        return "l1"
-
-    def measure(self, kind: str, pred: Image, gt: Image) -> float:
-        """See `RestorationTask.measure`."""
-        return float(np.abs(pred.astype(np.float32) - gt).mean()) / 127.5
-
-    def score(self, means: dict[str, float]) -> float:
-        """See `RestorationTask.score`."""
-        others = [mean for kind, mean in means.items() if kind != "train"]
-        return -means.get("pairs", sum(others) / max(1, len(others)))
-
-
-class Pix2PixTask(TranslationTask):
+class Pix2PixTask(RestorationTask):
     """A generator and the discriminator that it trains against (Isola et al. 2017, eq. 4), one step each in turn.
 
     Steps are the generator's: Lightning counts those of optimizers that it wraps, so the discriminator's is stepped
@@ -63,14 +33,14 @@ class Pix2PixTask(TranslationTask):
     settings and schedule; both are in the checkpoint, and in the averaging, where the discriminator's average is not
     used.
 
-    Arguments as `TranslationTask`'s; logs `loss/adversarial` and `loss/discriminator` too, each before its weight.
+    Arguments as `RestorationTask`'s; logs `loss/adversarial` and `loss/discriminator` too, each before its weight.
 
     Raises:
         RecipeError: unknown arguments of the adversarial term or of the discriminator.
     """
 
-    def __init__(self, recipe: Recipe, *, sets: list[str] | None = None, pictures: Path | None = None) -> None:
-        super().__init__(recipe, sets=sets, pictures=pictures)
+    def __init__(self, recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> None:
+        super().__init__(recipe, sets=sets, images=images)
         self.automatic_optimization = False
         for key in recipe.discriminator:
             known = inspect.signature(PatchGAN).parameters
@@ -109,12 +79,10 @@ class Pix2PixTask(TranslationTask):
         self._step(ours, total, self.net)
 
     def _step(self, optimizer: Any, loss: Tensor, net: torch.nn.Module) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.global_step)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.recipe.clip:
-            torch.nn.utils.clip_grad_norm_(net.parameters(), self.recipe.clip)
+        if self.recipe.grad_clip_norm:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), self.recipe.grad_clip_norm)
         optimizer.step()
 
     def configure_optimizers(self) -> Any:

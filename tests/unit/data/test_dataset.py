@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +10,22 @@ import pytest
 import pyvips
 import torch
 
-from repix.data.datamodule import RestorationData, ValidationDataset, list_photos
+from repix.data.config import SAMPLES, Augment, Data, Samples
+from repix.data.datamodule import Degraded, RestorationData, ValidationDataset, ValidationSet, list_photos
 from repix.data.dataset import (
-    KINDS,
-    Augment,
+    ImageCache,
+    MixtureDataset,
     PairedDataset,
-    PictureCache,
-    RainyDataset,
-    Span,
     StreamBatches,
     load_pair,
-    paired_crop,
     paired_warp,
 )
 from repix.data.pairs import Pair
-from repix.errors import InputError
+from repix.degradations.crop import paired_crop
+from repix.errors import InputError, RecipeError
 from repix.io.image import read_image, write_image
 
-SPANS = [Span(0, 32, (0.0, 1.0))]
+STAGES = [Samples(steps=1, patch=32)]
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -58,15 +57,25 @@ def pairs_of(folder: Path) -> list[Pair]:
     ]
 
 
-def rainy_dataset(folder: Path, seed: int = 3, **mixture: float) -> RainyDataset:
-    return RainyDataset(
+def mixture_dataset(folder: Path, seed: int = 3, **mixture: float) -> MixtureDataset:
+    return MixtureDataset(
         list_photos([folder / "photos"]),
         pairs=pairs_of(folder),
         masks=list_photos([folder / "masks"]),
-        mixture=mixture or dict.fromkeys(KINDS, 1.0),
-        spans=SPANS,
+        mixture=mixture or dict.fromkeys(SAMPLES, 1.0),
+        stages=STAGES,
         seed=seed,
     )
+
+
+def module(*, stages: list[Samples] = STAGES, augment: bool = False, seed: int = 0, **data: object) -> RestorationData:
+    """The data module of a recipe's `data`, made inline, two images held out unless told otherwise."""
+    settings = Data.model_validate({"hold_out": 2, "workers": 0, **data})
+    return RestorationData(settings, stages, metric="psnr_y", augment=augment, seed=seed)
+
+
+def set_names(data: RestorationData) -> list[str]:
+    return [found.name for found in data.sets]
 
 
 def test_crops_and_flips_are_drawn_once_for_both() -> None:
@@ -74,14 +83,14 @@ def test_crops_and_flips_are_drawn_once_for_both() -> None:
     lq = gt + 1_000_000  # any misalignment changes the difference
     seen = set()
     for seed in range(60):
-        a, b = paired_crop(lq, gt, 16, np.random.default_rng(seed), name="x")  # type: ignore[arg-type]
+        a, b = paired_crop(lq, gt, (16, 16), np.random.default_rng(seed), name="x")
         assert np.array_equal(a, b + 1_000_000)
         seen.add((b[0, 0, 0] < b[-1, 0, 0], b[0, 0, 0] < b[0, -1, 0]))
     assert len(seen) == 4  # both flips happen
 
 
 def test_pairs_stay_aligned_through_the_data_set(folder: Path) -> None:
-    dataset = PairedDataset(pairs_of(folder), spans=SPANS, seed=1)
+    dataset = PairedDataset(pairs_of(folder), stages=STAGES, seed=1)
     for index in range(30):
         sample = dataset[index]
         assert torch.allclose(sample["lq"] * 255, sample["gt"] * 255 + 7, atol=1e-3)
@@ -89,25 +98,25 @@ def test_pairs_stay_aligned_through_the_data_set(folder: Path) -> None:
 
 
 def test_every_pair_once_in_a_round_in_another_order(folder: Path) -> None:
-    dataset = PairedDataset(pairs_of(folder), spans=SPANS, seed=1)
+    dataset = PairedDataset(pairs_of(folder), stages=STAGES, seed=1)
     rounds = [[dataset[lap * 6 + i]["name"] for i in range(6)] for lap in range(4)]
     assert all(sorted(names) == list("012345") for names in rounds)
     assert len({tuple(names) for names in rounds}) > 1
 
 
 def test_a_sample_is_a_function_of_seed_and_index_alone(folder: Path) -> None:
-    forwards, backwards = rainy_dataset(folder), rainy_dataset(folder)
+    forwards, backwards = mixture_dataset(folder), mixture_dataset(folder)
     ahead = [forwards[i] for i in range(20)]
     behind = [backwards[i] for i in reversed(range(20))][::-1]
     for one, other in zip(ahead, behind, strict=True):
         assert torch.equal(one["lq"], other["lq"])
         assert torch.equal(one["gt"], other["gt"])
-    assert not torch.equal(ahead[0]["lq"], rainy_dataset(folder, seed=4)[0]["lq"])
+    assert not torch.equal(ahead[0]["lq"], mixture_dataset(folder, seed=4)[0]["lq"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_gives_pictures_in_range(folder: Path, kind: str) -> None:
-    dataset = rainy_dataset(folder, **{kind: 1.0})
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_every_kind_gives_images_in_range(folder: Path, kind: str) -> None:
+    dataset = mixture_dataset(folder, **{kind: 1.0})
     changed = 0
     for index in range(12):
         sample = dataset[index]
@@ -117,23 +126,25 @@ def test_every_kind_gives_pictures_in_range(folder: Path, kind: str) -> None:
             assert 0 <= sample[side].min() <= sample[side].max() <= 1
         changed += not torch.equal(sample["lq"], sample["gt"])
         assert sample["name"].startswith(kind)
-    assert changed == 0 if kind in ("dry", "stripes") else changed >= 6
+    assert changed == 0 if kind in ("clean", "hard_negatives") else changed >= 6
 
 
 def test_stages_change_the_patch(folder: Path) -> None:
-    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 16, (0, 1)), Span(10, 48, (0, 1))], seed=0)
+    dataset = PairedDataset(
+        pairs_of(folder), stages=[Samples(steps=5, batch=2, patch=16), Samples(steps=1, patch=48)], seed=0
+    )
     assert [dataset[i]["lq"].shape[-1] for i in (0, 9, 10, 99)] == [16, 16, 48, 48]
 
 
 def test_a_photo_smaller_than_the_patch_is_named(folder: Path) -> None:
-    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 500, (0, 1))], seed=0)
+    dataset = PairedDataset(pairs_of(folder), stages=[Samples(steps=1, patch=500)], seed=0)
     with pytest.raises(InputError, match="smaller than the patch"):
         dataset[0]
 
 
 def test_a_mixture_without_its_source_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"'masks'.*data\.masks"):
-        RainyDataset(list_photos([folder / "photos"]), mixture={"masks": 1}, spans=SPANS)
+    with pytest.raises(InputError, match=r"'streak_masks'.*data\.masks"):
+        MixtureDataset(list_photos([folder / "photos"]), mixture={"streak_masks": 1}, stages=STAGES)
 
 
 def test_an_empty_or_missing_folder_is_named(tmp_path: Path) -> None:
@@ -145,7 +156,7 @@ def test_an_empty_or_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_batches_resume_and_divide_without_gap_or_repeat() -> None:
-    stages = [(3, 4), (2, 6)]
+    stages = [Samples(steps=3, batch=4), Samples(steps=2, batch=6)]
     whole = list(StreamBatches(stages))
     assert [len(batch) for batch in whole] == [4, 4, 4, 6, 6]
     assert [index for batch in whole for index in batch] == list(range(24))
@@ -153,51 +164,38 @@ def test_batches_resume_and_divide_without_gap_or_repeat() -> None:
     halves = [list(StreamBatches(stages, rank=rank, world=2)) for rank in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == whole
     with pytest.raises(InputError, match="divide"):
-        StreamBatches([(1, 5)], world=2)
+        StreamBatches([Samples(steps=1, batch=5)], world=2)
 
 
-def test_held_out_pictures_are_never_trained_on(folder: Path) -> None:
-    data = RestorationData(
+def test_held_out_images_are_never_trained_on(folder: Path) -> None:
+    data = module(
         photos=[folder / "photos"],
         pairs=[folder / "pairs"],
         masks=[folder / "masks"],
-        validation=[],
-        mixture=dict.fromkeys(KINDS, 1.0),
-        hold_out=2,
-        stages=[(1, 1)],
-        spans=SPANS,
-        longest=1280,
-        workers=0,
-        seed=0,
+        mixture=dict.fromkeys(SAMPLES, 1.0),
     )
     held = data._validation
-    assert held.sets == ["pairs", "drawn", "lines", "dry"]
+    assert set_names(data) == ["pairs", "rain", "sharp_streaks", "clean"]
     assert len(held) == 2 + 3 * 2
-    held_photos = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "dry"}
+    held_photos = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "clean"}
     held_pairs = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "pairs"}
-    assert isinstance(data._train, RainyDataset)
+    assert isinstance(data._train, MixtureDataset)
     assert held_photos.isdisjoint(path.stem for path in data._train._photos)
     assert held_pairs.isdisjoint(pair.name for pair in data._train._pairs)
     assert len(data._train._photos) == len(data._train._pairs) == 4
 
 
-def test_data_processes_start_where_pictures_have_been_read(folder: Path) -> None:
+def test_data_processes_start_where_images_have_been_read(folder: Path) -> None:
     """libvips has threads by then, which a forked copy of this process would wait for in vain."""
     photos = list_photos([folder / "photos"])
     for photo in photos:
         write_image(folder / "copy.webp", read_image(photo))
-    data = RestorationData(
+    data = module(
+        stages=[Samples(steps=2, batch=2, patch=32)],
         photos=[folder / "photos"],
-        pairs=[],
-        masks=[],
-        validation=[],
-        mixture={"drawn": 1.0},
+        mixture={"rain": 1.0},
         hold_out=0,
-        stages=[(2, 2)],
-        spans=SPANS,
-        longest=1280,
         workers=1,
-        seed=0,
     )
     loader = data.train_dataloader()
     loader.timeout = 60
@@ -207,28 +205,30 @@ def test_data_processes_start_where_pictures_have_been_read(folder: Path) -> Non
 
 def test_validation_is_the_same_every_time(folder: Path) -> None:
     photos = list_photos([folder / "photos"])
-    first, second = ValidationDataset({}, photos, seed=1), ValidationDataset({}, photos, seed=1)
+    sets = [ValidationSet("rain", "psnr_y", [Degraded(photo, "rain") for photo in photos], "held out")]
+    first, second = ValidationDataset(sets, seed=1), ValidationDataset(sets, seed=1)
+    assert not torch.equal(first[0]["lq"], ValidationDataset(sets, seed=2)[0]["lq"])
     for i in range(len(first)):
         assert torch.equal(first[i]["lq"], second[i]["lq"])
         assert first[i]["lq"].shape[-1] % 32 == 0
 
 
 def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
-    spans = [Span(0, 32, (0, 1)), Span(8, 32, (0, 1), {"pairs": 1.0})]
-    dataset = RainyDataset(
-        list_photos([folder / "photos"]), pairs=pairs_of(folder), mixture={"dry": 1}, spans=spans, seed=0
+    stages = [Samples(steps=4, batch=2, patch=32), Samples(steps=1, patch=32, mixture={"pairs": 1.0})]
+    dataset = MixtureDataset(
+        list_photos([folder / "photos"]), pairs=pairs_of(folder), mixture={"clean": 1}, stages=stages, seed=0
     )
-    assert {dataset[i]["name"].split(":")[0] for i in range(8)} == {"dry"}
+    assert {dataset[i]["name"].split(":")[0] for i in range(8)} == {"clean"}
     assert {dataset[i]["name"].split(":")[0] for i in range(8, 16)} == {"pairs"}
 
 
-def test_a_stage_says_how_often_lines_are_dense(folder: Path) -> None:
+def test_a_stage_sets_the_density_of_sharp_streaks(folder: Path) -> None:
     def rain(**changes: float) -> float:
-        spans = [Span(0, 32, (0, 1), **changes)]
-        dataset = RainyDataset(list_photos([folder / "photos"]), mixture={"lines": 1}, spans=spans, seed=0)
+        stages = [Samples(steps=1, patch=32, **changes)]  # type: ignore[arg-type]
+        dataset = MixtureDataset(list_photos([folder / "photos"]), mixture={"sharp_streaks": 1}, stages=stages, seed=0)
         return float(np.mean([(dataset[i]["lq"] - dataset[i]["gt"]).abs().mean() for i in range(24)]))
 
-    never, half, always = rain(dense=0.0), rain(), rain(dense=1.0)
+    never, half, always = rain(sharp_streaks_density=0.0), rain(), rain(sharp_streaks_density=1.0)
     assert 1.2 * never < half < always / 1.1
 
 
@@ -243,8 +243,8 @@ def ramps(height: int, width: int) -> np.ndarray:
     [
         Augment(),
         Augment(flip=True),
-        Augment(scale=(0.7, 1.4), turn=20),
-        Augment(flip=True, scale=(0.7, 1.4), turn=20),
+        Augment(scale=(0.7, 1.4), rotation=20),
+        Augment(flip=True, scale=(0.7, 1.4), rotation=20),
     ],
 )
 def test_a_warp_is_drawn_once_for_both(augment: Augment) -> None:
@@ -261,7 +261,7 @@ def test_a_warp_is_drawn_once_for_both(augment: Augment) -> None:
     assert flipped == ({True, False} if augment.flip else {False})
 
 
-def test_a_warp_scales_and_turns_by_what_it_says() -> None:
+def test_a_warp_scales_and_rotates_by_what_it_says() -> None:
     gt = ramps(200, 200)
 
     def slopes(augment: Augment) -> list[tuple[float, float]]:
@@ -276,10 +276,10 @@ def test_a_warp_scales_and_turns_by_what_it_says() -> None:
     scaled = [across for across, _ in slopes(Augment(scale=(0.8, 1.25)))]
     assert 0.78 < min(scaled) < 0.85
     assert 1.15 < max(scaled) < 1.27
-    turned = [np.degrees(np.arctan2(down, across)) for across, down in slopes(Augment(turn=10))]
+    turned = [np.degrees(np.arctan2(down, across)) for across, down in slopes(Augment(rotation=10))]
     assert -10.5 < min(turned) < -6
     assert 6 < max(turned) < 10.5
-    assert all(abs(np.hypot(*slope) - 1) < 0.02 for slope in slopes(Augment(turn=10)))
+    assert all(abs(np.hypot(*slope) - 1) < 0.02 for slope in slopes(Augment(rotation=10)))
 
 
 def test_colours_vary_on_the_input_alone() -> None:
@@ -290,31 +290,33 @@ def test_colours_vary_on_the_input_alone() -> None:
     assert all(0.4 < a.mean() / b.mean() < 1.7 for a, b in both)
 
 
-def test_no_augmentation_is_the_picture_itself(folder: Path) -> None:
-    """Jitter null and flip false on images of the patch's size."""
+def test_no_augmentation_is_the_image_itself(folder: Path) -> None:
+    """resize_short null and flip false on images of the patch's size."""
     for i in range(6):
         pair = pairs_of(folder)[i]
         save(pair.lq, np.asarray(pyvips.Image.new_from_file(str(pair.lq)).numpy()[:64, :64]))
         save(pair.gt, np.asarray(pyvips.Image.new_from_file(str(pair.gt)).numpy()[:64, :64]))
-    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 64, (0, 1))], seed=1, augment=Augment())
+    dataset = PairedDataset(pairs_of(folder), stages=[Samples(steps=1, patch=64)], seed=1, augment=Augment())
     sample = dataset[3]
     whole = pyvips.Image.new_from_file(str(folder / "pairs" / "input" / f"{sample['name']}.png")).numpy()
     assert np.array_equal((sample["lq"].numpy() * 255).round().transpose(1, 2, 0), whole)
 
 
-def test_jitter_brings_the_shorter_side_to_a_length(folder: Path) -> None:
-    lq, gt = load_pair(PictureCache(), pairs_of(folder)[0], shortest=86)  # from 96x72
+def test_resize_short_brings_the_shorter_side_to_a_length(folder: Path) -> None:
+    lq, gt = load_pair(ImageCache(), pairs_of(folder)[0], resize_short=86)  # from 96x72
     assert lq.shape == gt.shape == (86, 115, 3)
-    dataset = PairedDataset(pairs_of(folder), spans=[Span(0, 80, (0, 1))], seed=1, augment=Augment(jitter=86))
+    dataset = PairedDataset(
+        pairs_of(folder), stages=[Samples(steps=1, patch=80)], seed=1, augment=Augment(resize_short=86)
+    )
     seen = torch.stack([dataset[i]["gt"] for i in range(0, 60, 6) if dataset[i]["name"] == dataset[0]["name"]])
     assert seen.shape[1:] == (3, 80, 80)
     with pytest.raises(InputError, match="smaller than the patch"):
-        PairedDataset(pairs_of(folder), spans=[Span(0, 80, (0, 1))], augment=Augment())[0]
+        PairedDataset(pairs_of(folder), stages=[Samples(steps=1, patch=80)], augment=Augment())[0]
 
 
 def test_augmented_samples_are_a_function_of_seed_and_index_alone(folder: Path) -> None:
-    augment = Augment(80, True, (0.8, 1.3), 5, 0.2)
-    one, other = (PairedDataset(pairs_of(folder), spans=SPANS, seed=1, augment=augment) for _ in range(2))
+    augment = Augment(resize_short=80, flip=True, scale=(0.8, 1.3), rotation=5, colour=0.2)
+    one, other = (PairedDataset(pairs_of(folder), stages=STAGES, seed=1, augment=augment) for _ in range(2))
     ahead = [one[i] for i in range(10)]
     behind = [other[i] for i in reversed(range(10))][::-1]
     for a, b in zip(ahead, behind, strict=True):
@@ -322,27 +324,9 @@ def test_augmented_samples_are_a_function_of_seed_and_index_alone(folder: Path) 
         assert torch.equal(a["gt"], b["gt"])
 
 
-def translation(folder: Path, **changes: object) -> RestorationData:
-    settings: dict[str, object] = {
-        "photos": [],
-        "pairs": [folder / "pairs"],
-        "masks": [],
-        "validation": [],
-        "mixture": {},
-        "hold_out": 2,
-        "stages": [(1, 1)],
-        "spans": SPANS,
-        "longest": 1280,
-        "workers": 0,
-        "seed": 0,
-        "augment": Augment(),
-    }
-    return RestorationData(**{**settings, **changes})  # type: ignore[arg-type]
-
-
 def test_what_is_held_out_may_stay_under_another_seed(folder: Path) -> None:
     first, kept, other = (
-        translation(folder, photos=[folder / "photos"], mixture={"drawn": 1.0}, augment=None, **seeds)
+        module(photos=[folder / "photos"], pairs=[folder / "pairs"], mixture={"rain": 1.0}, **seeds)  # type: ignore[arg-type]
         for seeds in ({"seed": 0}, {"seed": 1, "hold_out_seed": 0}, {"seed": 1})
     )
 
@@ -369,24 +353,86 @@ def trained_on(data: RestorationData) -> set[str]:
 
 def test_a_limit_takes_a_part_that_grows(folder: Path) -> None:
     """Fewer pairs are some of more, and what was held out stays the same."""
-    some = [translation(folder, limit=limit) for limit in (1, 3, 4, None)]
+    some = [module(pairs=[folder / "pairs"], augment=True, limit=limit) for limit in (1, 3, 4, None)]
     sets = [trained_on(data) for data in some]
     assert [len(found) for found in sets] == [1, 3, 4, 4]
     assert sets[0] < sets[1] < sets[2] == sets[3]
     assert len({tuple(names(data, "pairs")) for data in some}) == 1
 
 
-def test_pairs_trained_on_may_be_watched(folder: Path) -> None:
-    data = translation(folder, watched=3, validation=[folder / "pairs"], validate_most=2)
-    assert data.sets == ["train", "pairs", f"{folder.name}-pairs"]  # the folder's own name is taken
+def test_a_subset_trained_on_may_be_validated(folder: Path) -> None:
+    data = module(pairs=[folder / "pairs"], train_subset=3, validation=[folder / "pairs"], max_validation=2)
+    assert set_names(data) == ["train", "pairs", f"{folder.name}-pairs"]  # the folder's own name is taken
     assert len(names(data, "train")) == len(names(data, f"{folder.name}-pairs")) == 2
     assert set(names(data, "train")) <= trained_on(data)
     assert trained_on(data).isdisjoint(names(data, "pairs"))
 
 
+@pytest.mark.parametrize("name", ["rain", "sharp_streaks", "clean", "train", "pairs", "drawn", "other"])
+def test_a_folder_never_merges_with_a_set_of_its_name(folder: Path, name: str) -> None:
+    for parent in ("a/x", "b/x", "b/y"):
+        shutil.copytree(folder / "pairs", folder / parent / name)
+    data = module(photos=[folder / "photos"], validation=[folder / p / name for p in ("a/x", "b/x", "b/y")])
+    own = name if name in ("drawn", "other") else f"x-{name}"
+    second = "x-" + name if own == name else f"x-{name}-2"
+    assert set_names(data) == [own, second, f"y-{name}", "rain", "sharp_streaks", "clean"]
+    metrics = {found.name: found.metric for found in data.sets}
+    assert [found for found, metric in metrics.items() if metric != "psnr_y"] == ["clean"]
+    assert all(len(names(data, found.name)) == len(found.pairs) for found in data.sets)
+    assert [len(found.pairs) for found in data.sets] == [6, 6, 6, 2, 2, 2]
+
+
+def test_held_out_photos_are_validated_with_what_the_recipe_says(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dim.py"
+    file.write_text("class Dim:\n    def __call__(self, clean, rng, context):\n        return clean / 2, clean\n")
+    own = f"{file}:Dim"
+    data = module(photos=[folder / "photos"], mixture={own: 1.0}, validation_degradations=["clean", own])
+    assert set_names(data) == ["clean", "Dim"]
+    item = next(sample for i in range(4) if (sample := data._validation[i])["set"] == "Dim")
+    assert torch.allclose(item["lq"], item["gt"] / 2, atol=1 / 255)
+
+
+def test_a_degradation_of_ones_own_reaches_the_processes_that_make_data(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dim.py"
+    file.write_text("class Dim:\n    def __call__(self, clean, rng, context):\n        return clean / 2, clean\n")
+    data = module(
+        stages=[Samples(steps=2, batch=2, patch=32)],
+        photos=[folder / "photos"],
+        mixture={f"{file}:Dim": 1.0},
+        hold_out=0,
+        workers=1,
+    )
+    loader = data.train_dataloader()
+    loader.timeout = 60
+    batch = next(iter(loader))
+    assert torch.allclose(batch["lq"], batch["gt"] / 2, atol=1 / 255)
+
+
+def test_what_a_degradation_of_ones_own_gets_wrong_is_said(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text(
+        "class Grey:\n    def __call__(self, clean, rng, context):\n        return clean.mean(2), clean\n"
+        "class Rainy(Grey):\n    needs = ('masks',)\n"
+    )
+    photos = list_photos([folder / "photos"])
+    with pytest.raises(InputError, match=r"Grey: got images of \(32, 32\) and \(32, 32, 3\), expected two of"):
+        MixtureDataset(photos, mixture={f"{file}:Grey": 1}, stages=STAGES)[0]
+    with pytest.raises(InputError, match=r"data\.masks names no files"):
+        MixtureDataset(photos, mixture={f"{file}:Rainy": 1}, stages=STAGES)
+    with pytest.raises(RecipeError, match="there is no Fog"):
+        MixtureDataset(photos, mixture={f"{file}:Fog": 1}, stages=STAGES)
+
+
+def test_a_mixture_of_one_stage_leaves_the_others_as_they_were(folder: Path) -> None:
+    stages = [Samples(steps=1, batch=4, patch=32), Samples(steps=1, patch=32, mixture={"clean": 1})]
+    data = module(stages=stages, pairs=[folder / "pairs"])
+    kinds = [str(data._train[i]["name"]).split(":")[0] for i in range(8)]
+    assert kinds == ["pairs"] * 4 + ["clean"] * 4
+
+
 def test_b_to_a_exchanges_what_is_trained_and_validated(folder: Path) -> None:
     for direction, difference in (("AtoB", 7), ("BtoA", -7)):
-        data = translation(folder, direction=direction, watched=1)
+        data = module(pairs=[folder / "pairs"], augment=True, direction=direction, train_subset=1)
         assert isinstance(data._train, PairedDataset)
         for sample in (data._train[0], data._validation[0], data._validation[2]):
             assert torch.allclose((sample["lq"] - sample["gt"]) * 255, torch.tensor(float(difference)), atol=1e-3)

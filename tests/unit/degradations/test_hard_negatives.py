@@ -1,4 +1,4 @@
-"""Drawn lines: seeded, of any size, really lines, and without holes."""
+"""Hard negatives: seeded, of any size, really full of thin structures, and without holes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from repix.degradations.hard_negatives import LINES, _ground, _stroke, draw_lines_picture
+from repix.degradations.hard_negatives import HARD_NEGATIVES, _ground, _stroke, draw_hard_negative
 from repix.errors import InputError
 
 
@@ -14,9 +14,9 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("kind", LINES)
-def test_same_seed_same_picture(kind: str) -> None:
-    first, again, other = (draw_lines_picture((61, 48), rng(seed), kind=kind) for seed in (1, 1, 2))
+@pytest.mark.parametrize("kind", HARD_NEGATIVES)
+def test_same_seed_same_image(kind: str) -> None:
+    first, again, other = (draw_hard_negative((61, 48), rng(seed), kind=kind) for seed in (1, 1, 2))
     assert first.shape == (61, 48, 3)
     assert first.dtype == np.float32
     assert first.min() >= 0
@@ -25,44 +25,44 @@ def test_same_seed_same_picture(kind: str) -> None:
     assert np.abs(first - other).mean() > 0.01
 
 
-@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("kind", HARD_NEGATIVES)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (33, 7)])
 def test_any_size(kind: str, shape: tuple[int, int]) -> None:
-    picture = draw_lines_picture(shape, rng(), kind=kind)
-    assert picture.shape == (*shape, 3)
-    assert np.isfinite(picture).all()
+    image = draw_hard_negative(shape, rng(), kind=kind)
+    assert image.shape == (*shape, 3)
+    assert np.isfinite(image).all()
 
 
-@pytest.mark.parametrize("kind", LINES)
-def test_there_are_lines(kind: str) -> None:
-    def fine(picture: np.ndarray) -> float:
-        grey = picture.mean(2)
+@pytest.mark.parametrize("kind", HARD_NEGATIVES)
+def test_there_are_thin_structures(kind: str) -> None:
+    def fine(image: np.ndarray) -> float:
+        grey = image.mean(2)
         return float(np.abs(grey - gaussian_filter(grey, 3)).mean())
 
-    drawn = np.median([fine(draw_lines_picture((96, 96), rng(seed), kind=kind)) for seed in range(5)])
+    drawn = np.median([fine(draw_hard_negative((96, 96), rng(seed), kind=kind)) for seed in range(5)])
     bare = np.median([fine(_ground((96, 96), rng(seed))) for seed in range(5)])
     assert drawn > 5 * bare
 
 
 def test_every_kind_is_drawn() -> None:
-    one_of_each = {kind: draw_lines_picture((24, 24), rng(5), kind=kind) for kind in LINES}
+    one_of_each = {kind: draw_hard_negative((24, 24), rng(5), kind=kind) for kind in HARD_NEGATIVES}
     seen = set()
     for seed in range(60):
         source = rng(seed)
-        kind = list(LINES)[int(source.integers(len(LINES)))]
+        kind = list(HARD_NEGATIVES)[int(source.integers(len(HARD_NEGATIVES)))]
         np.testing.assert_array_equal(
-            draw_lines_picture((24, 24), rng(seed)), draw_lines_picture((24, 24), source, kind=kind)
+            draw_hard_negative((24, 24), rng(seed)), draw_hard_negative((24, 24), source, kind=kind)
         )
         seen.add(kind)
     assert seen == set(one_of_each)
 
 
-def test_what_is_behind_shows_between_the_wires() -> None:
+def test_the_background_shows_between_the_wires() -> None:
     behind = np.zeros((80, 90, 3), np.float32)
     behind[...] = (0.2, 0.5, 0.8)
     for kind in ("wires", "fence"):
-        picture = draw_lines_picture((80, 90), rng(3), kind=kind, background=behind)
-        bare = np.isclose(picture, behind, atol=1e-6).all(2)
+        image = draw_hard_negative((80, 90), rng(3), kind=kind, background=behind)
+        bare = np.isclose(image, behind, atol=1e-6).all(2)
         assert 0.2 < bare.mean() < 0.98
     np.testing.assert_array_equal(behind[0, 0], np.float32([0.2, 0.5, 0.8]))
 
@@ -94,8 +94,8 @@ def test_later_strokes_lie_over_earlier_ones_and_taper() -> None:
 
 def test_errors() -> None:
     with pytest.raises(InputError, match="got kind 'zebra', expected one of hatching, fence"):
-        draw_lines_picture((8, 8), rng(), kind="zebra")
+        draw_hard_negative((8, 8), rng(), kind="zebra")
     with pytest.raises(InputError, match="at least one pixel"):
-        draw_lines_picture((0, 8), rng())
+        draw_hard_negative((0, 8), rng())
     with pytest.raises(InputError, match=r"the background is \(4, 4, 3\), expected \(8, 8, 3\)"):
-        draw_lines_picture((8, 8), rng(), background=np.zeros((4, 4, 3), np.float32))
+        draw_hard_negative((8, 8), rng(), background=np.zeros((4, 4, 3), np.float32))

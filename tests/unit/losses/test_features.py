@@ -108,6 +108,19 @@ def test_real_features_tell_clean_from_rainy(name: str) -> None:
     assert at_clean < near < at_rainy
 
 
+def test_weights_of_the_contrastive_ratio_halve_from_the_deepest_layer_up(random_weights: str) -> None:
+    layers, pred = [0, 2, 5], 0.6 * GT + 0.3
+    stack = FeatureStack("vgg16", layers=layers, weights=random_weights)
+    ratios = [
+        float((p - g).abs().mean() / ((p - l_).abs().mean() + 1e-3))
+        for p, g, l_ in zip(stack(pred), stack(GT), stack(LQ), strict=True)
+    ]
+    assert max(ratios) > 1.1 * min(ratios)
+    loss = create_loss("contrastive", form="ratio", backbone="vgg16", layers=layers, weights=random_weights)
+    wanted = sum(weight * ratio for weight, ratio in zip((0.25, 0.5, 1), ratios, strict=True))
+    assert float(loss(Prediction(pred), GT, LQ)) == pytest.approx(wanted, rel=1e-5)
+
+
 @needs_vgg16
 @pytest.mark.parametrize("form", ["cosine", "cosine-layers"])
 def test_cosine_forms(form: str) -> None:

@@ -73,7 +73,7 @@ def test_a_recipe_begins_with_a_classifiers_file(vgg16: Path) -> None:
     task = RestorationTask(parse_recipe(values))
     expected = torch.load(vgg16, weights_only=True)["features.28.weight"].float()
     assert torch.equal(task.net.get_parameter("encoder.28.weight"), expected)
-    with pytest.raises(RecipeError, match=r"vgg16\.pth is a file; RepixNet starts from a weight's name or folder"):
+    with pytest.raises(RecipeError, match=r"vgg16\.pth is a file; RepixNet starts from a model's name or folder"):
         RestorationTask(parse_recipe({**values, "model": "repixnet", "args": {}}))
 
 

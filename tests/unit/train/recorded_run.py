@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from repix.data.dataset import RainyDataset, Sample
+from repix.data.dataset import MixtureDataset, Sample
 from repix.train.loop import train
 from repix.train.recipe import Recipe, load_recipe
 from repix.train.task import RestorationTask
@@ -21,14 +21,14 @@ def recorded(recipe: Recipe, folder: Path) -> dict[str, Any]:
     losses: list[float] = []
     samples: dict[str, str] = {}
     wrote: list[str] = []
-    step, get = RestorationTask.training_step, RainyDataset.__getitem__
+    step, get = RestorationTask.training_step, MixtureDataset.__getitem__
 
     def training_step(self: RestorationTask, batch: dict[str, Any], batch_idx: int) -> Any:
         loss = step(self, batch, batch_idx)
         losses.append(loss.item())
         return loss
 
-    def getitem(self: RainyDataset, index: int) -> Sample:
+    def getitem(self: MixtureDataset, index: int) -> Sample:
         sample = get(self, index)
         digest = hashlib.sha256(b"".join(sample[side].numpy().tobytes() for side in ("lq", "gt")))
         assert str(index) not in samples, "a sample was drawn twice"
@@ -45,7 +45,7 @@ def recorded(recipe: Recipe, folder: Path) -> dict[str, Any]:
     sys.addaudithook(watch)
     with (
         patch.object(RestorationTask, "training_step", training_step),
-        patch.object(RainyDataset, "__getitem__", getitem),
+        patch.object(MixtureDataset, "__getitem__", getitem),
     ):
         train(recipe, folder, progress=False)
     return {"losses": losses, "samples": samples, "wrote": list(wrote)}

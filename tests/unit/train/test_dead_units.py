@@ -1,4 +1,4 @@
-"""Silent units: a step that would silence all of them at once, and waking them without changing what is computed."""
+"""Dead units: a step that would kill all of them at once, and reinitialising them without changing what is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from repix.evaluate.inspect import load_network
 from repix.io.image import read_image
 from repix.models import create_model
 from repix.models.layers import ResidualBlock
-from repix.train.experimental.dead_units import keep_awake, wake
+from repix.train.experimental.dead_units import keep_alive, reinitialise
 from repix.train.export import save_weight
 from repix.train.loop import train
 from repix.train.optim import Muon
@@ -34,12 +34,12 @@ def shares(block: ResidualBlock, x: Tensor) -> Tensor:
     return share.detach()
 
 
-def quietened(*, awake: bool) -> Tensor:
+def trained_to_nothing(*, alive: bool) -> Tensor:
     """Shares of a block's units after steps that ask for as little as possible of what it adds."""
     torch.manual_seed(1)
     block = ResidualBlock(WIDTH)
-    if awake:
-        keep_awake(block)
+    if alive:
+        keep_alive(block)
     optimizer = Muon(block.body[0].parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=0)
     x = read()
     for _ in range(100):
@@ -49,14 +49,14 @@ def quietened(*, awake: bool) -> Tensor:
     return shares(block, x)
 
 
-def test_units_do_not_fall_silent_together() -> None:
-    assert quietened(awake=False).median() < 0.02  # how it comes about
-    assert quietened(awake=True).median() > 0.2
+def test_units_do_not_die_together() -> None:
+    assert trained_to_nothing(alive=False).median() < 0.02  # how it comes about
+    assert trained_to_nothing(alive=True).median() > 0.2
 
 
 def test_the_mean_of_what_is_read_has_no_part_in_the_gradient() -> None:
     block, x = ResidualBlock(WIDTH), read()
-    keep_awake(block)
+    keep_alive(block)
     plain = ResidualBlock(WIDTH)
     plain.load_state_dict(block.state_dict())
     for one in (block, plain):
@@ -79,53 +79,55 @@ def test_the_mean_of_what_is_read_has_no_part_in_the_gradient() -> None:
 
 def test_blocks_with_batch_norm_are_left_alone() -> None:
     block = ResidualBlock(WIDTH, batch_norm=True)
-    keep_awake(block)
+    keep_alive(block)
     before = {name: value.clone() for name, value in block.state_dict().items()}
     block.eval()
-    assert wake(block, read(), seed=0) == 0
+    assert reinitialise(block, read(), seed=0) == 0
     assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
 
 
-def test_waking_changes_silent_units_and_nothing_else() -> None:
+def test_reinitialising_changes_dead_units_and_nothing_else() -> None:
     block, x = ResidualBlock(WIDTH, dropout=0.1).eval(), read(mean=0.0)
-    silent = torch.zeros(WIDTH, dtype=torch.bool)
-    silent[[2, 3, 11]] = True
+    dead = torch.zeros(WIDTH, dtype=torch.bool)
+    dead[[2, 3, 11]] = True
     with torch.no_grad():
-        block.get_parameter("body.0.bias")[silent] = -100
+        block.get_parameter("body.0.bias")[dead] = -100
     before, kernels = block(x), block.get_parameter("body.0.weight").detach().clone()
-    assert torch.equal(shares(block, x) == 0, silent)
+    assert torch.equal(shares(block, x) == 0, dead)
 
-    assert wake(block, x, seed=0) == 3
+    assert reinitialise(block, x, seed=0) == 3
     torch.testing.assert_close(block(x), before)
-    assert shares(block, x)[silent].min() > 0.01
+    assert shares(block, x)[dead].min() > 0.01
     changed = (block.get_parameter("body.0.weight") != kernels).flatten(1).any(1)
-    assert torch.equal(changed, silent)
-    assert wake(block, x, seed=0) == 0
+    assert torch.equal(changed, dead)
+    assert reinitialise(block, x, seed=0) == 0
     block(x).sum().backward()
     learns = block.get_parameter("body.3.weight").grad
     assert learns is not None
-    assert learns[:, silent].abs().max() > 0
+    assert learns[:, dead].abs().max() > 0
 
 
-def test_several_processes_wake_what_is_silent_in_all() -> None:
+def test_several_processes_reinitialise_what_is_dead_in_all() -> None:
     block, x = ResidualBlock(WIDTH), read(mean=0.0)
     with torch.no_grad():
         block.get_parameter("body.0.bias")[:2] = -100
     elsewhere = torch.ones(WIDTH).index_fill(0, torch.tensor([1]), 0.0)
-    assert wake(block, x, seed=0, largest=lambda found: torch.maximum(found, elsewhere)) == 1
+    assert reinitialise(block, x, seed=0, largest=lambda found: torch.maximum(found, elsewhere)) == 1
 
 
-def test_what_is_shipped_is_awake() -> None:
+def test_what_is_shipped_is_areinitialise() -> None:
     net = load_network("repixnet-large")
     rainy = read_image(Path(__file__).parents[3] / "examples" / "rainy.jpg").pixels[:256, :384]
     x = torch.from_numpy(rainy.astype("float32") / 255).permute(2, 0, 1)[None]
     blocks = [part for part in net.modules() if isinstance(part, ResidualBlock)]
     units = sum(len(block.get_parameter("body.0.bias")) for block in blocks)
-    assert wake(net, x, seed=0) < 0.1 * units
+    assert reinitialise(net, x, seed=0) < 0.1 * units
 
 
-@pytest.mark.parametrize("awake", [False, True])
-def test_a_run_wakes_a_weight(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], awake: bool) -> None:
+@pytest.mark.parametrize("reinit", [False, True])
+def test_a_run_reinitialises_dead_units_of_its_init(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], reinit: bool
+) -> None:
     args = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]}
     net = create_model("repixnet", **args)
     nn.init.constant_(net.get_parameter("middle.0.body.0.bias"), -100)
@@ -137,14 +139,14 @@ def test_a_run_wakes_a_weight(photos: Path, tmp_path: Path, capsys: pytest.Captu
             "model": "repixnet",
             "args": args,
             "init": str(tmp_path / "dull"),
-            "keep_awake": awake,
-            "data": {"photos": str(photos), "mixture": {"lines": 1}, "workers": 0},
+            "reinit_dead_units": reinit,
+            "data": {"photos": str(photos), "mixture": {"sharp_streaks": 1}, "workers": 0},
             "stages": [{"steps": 3, "batch": 2, "patch": 32, "lr": 1e-3}],
-            "ema": 0,
+            "ema_decay": 0,
             "trainer": {"accelerator": "cpu", "devices": 1},
         }
     )
     checkpoint = torch.load(train(recipe, tmp_path / "run", progress=False), weights_only=True)
     bias = checkpoint["state_dict"]["net.middle.0.body.0.bias"]
-    assert (bias.max() > -1) == (bias.min() > -1) == awake
-    assert ("units of residual blocks were silent and are made new" in capsys.readouterr().out) == awake
+    assert (bias.max() > -1) == (bias.min() > -1) == reinit
+    assert ("dead units of residual blocks were reinitialised" in capsys.readouterr().out) == reinit

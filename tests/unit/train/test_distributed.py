@@ -25,7 +25,12 @@ def settings(photos: Path) -> dict[str, object]:
         "name": "tiny",
         "model": "repixnet",  # no batch norm, whose statistics would be of each process's share
         "args": {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]},
-        "data": {"photos": str(photos), "mixture": {"drawn": 1, "lines": 1, "dry": 1}, "workers": 0, "hold_out": 1},
+        "data": {
+            "photos": str(photos),
+            "mixture": {"rain": 1, "sharp_streaks": 1, "clean": 1},
+            "workers": 0,
+            "hold_out": 1,
+        },
         "stages": [{"steps": STEPS, "batch": BATCH, "patch": 32, "lr": 1e-2}],
         "precision": "32-true",
         "validate_every": 5,

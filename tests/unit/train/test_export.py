@@ -22,16 +22,16 @@ def test_arguments_that_stages_changed(tmp_path: Path) -> None:
     net = create_model("prenet", stages=3, channels=4, blocks=1)
     (tmp_path / "recipe.yaml").write_text(
         "name: few\nmodel: prenet\nargs: {stages: 3, channels: 4, blocks: 1}\ndata: {photos: photos}\n"
-        "stages: [{steps: 1, network: {stages: 1}}, {steps: 1, network: {stages: 2}}]\nema: 0\n",
+        "stages: [{steps: 1, network: {stages: 1}}, {steps: 1, network: {stages: 2}}]\nema_decay: 0\n",
         encoding="utf-8",
     )
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
     torch.save({"state_dict": state, "global_step": 2}, tmp_path / "last.ckpt")
-    card = export(tmp_path, tmp_path / "weight")
+    card = export(tmp_path, tmp_path / "model")
     assert card.args == {"stages": 2, "channels": 4, "blocks": 1}
-    again = load_network(tmp_path / "weight")
+    again = load_network(tmp_path / "model")
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-    onnx, torch_ = Restorer.from_pretrained(tmp_path / "weight", "cpu")(image), Restorer(TorchBackend(again))(image)
+    onnx, torch_ = Restorer.from_pretrained(tmp_path / "model", "cpu")(image), Restorer(TorchBackend(again))(image)
     assert np.abs(onnx.astype(int) - torch_.astype(int)).max() <= 1
 
 
@@ -47,8 +47,8 @@ def test_a_card_says_what_a_translation_needs(tmp_path: Path, palette: str | Non
     args = "channels: 4, widest: 8, depth: 2" + (f", palette: {palette}" if palette else "")
     (tmp_path / "recipe.yaml").write_text(
         f"name: few\ntask: translate\nmodel: pix2pix\nargs: {{{args}}}\n"
-        f"data: {{pairs: pairs, direction: BtoA{', jitter: 36' if palette else ''}}}\n"
-        "stages: [{steps: 1, patch: 64}, {steps: 1, patch: 32}]\nema: 0\n",
+        f"data: {{pairs: pairs, direction: BtoA{', resize_short: 36' if palette else ''}}}\n"
+        "stages: [{steps: 1, patch: 64}, {steps: 1, patch: 32}]\nema_decay: 0\n",
         encoding="utf-8",
     )
     given = FACADES if palette == "facades" else [("a", (0, 0, 0)), ("b", (9, 200, 7))]
@@ -56,9 +56,9 @@ def test_a_card_says_what_a_translation_needs(tmp_path: Path, palette: str | Non
     net = create_model("pix2pix", channels=4, widest=8, depth=2, palette=wanted)
     state = {f"net.{key}": value for key, value in net.state_dict().items()}
     torch.save({"state_dict": state, "global_step": 2}, tmp_path / "last.ckpt")
-    card = export(tmp_path, tmp_path / "weight")
+    card = export(tmp_path, tmp_path / "model")
     assert (card.task, card.direction, card.size) == (TRANSLATE, "BtoA", 32 if palette else None)
     assert [name for name, _ in card.palette or ()] == (names or [])
     assert [rgb for _, rgb in card.palette or ()] == (wanted or [])
     image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
-    assert Restorer.from_pretrained(tmp_path / "weight", "cpu")(image).shape == image.shape
+    assert Restorer.from_pretrained(tmp_path / "model", "cpu")(image).shape == image.shape

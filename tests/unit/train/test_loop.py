@@ -13,6 +13,7 @@ import pyvips
 import torch
 import yaml
 
+from repix.data.datamodule import ValidationSet
 from repix.errors import RecipeError
 from repix.models import create_model
 from repix.train.export import save_weight
@@ -29,7 +30,7 @@ def recipe(photos: Path, **changes: object) -> Recipe:
         "name": "tiny",
         "model": "repixnet",
         "args": NET,
-        "data": {"photos": str(photos), "mixture": {"drawn": 1, "lines": 1, "dry": 1}, "workers": 0},
+        "data": {"photos": str(photos), "mixture": {"rain": 1, "sharp_streaks": 1, "clean": 1}, "workers": 0},
         "stages": [
             {"steps": 6, "batch": 2, "patch": 32, "lr": 1e-2},
             {"steps": 6, "batch": 2, "patch": 48, "lr": 1e-3},
@@ -90,7 +91,7 @@ def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -
     settings = recipe(
         photos,
         stages=[{"steps": 4000, "batch": 1, "patch": 32}],
-        data={"photos": str(photos), "mixture": {"drawn": 1}, "workers": 1},
+        data={"photos": str(photos), "mixture": {"rain": 1}, "workers": 1},
         save_every=0.01,
     )
     file = tmp_path / "r.yaml"
@@ -116,26 +117,26 @@ def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -
     assert torch.load(last, weights_only=True)["global_step"] == reached + 3
 
 
-def test_the_loss_falls_and_figures_are_logged(photos: Path, tmp_path: Path) -> None:
+def test_the_loss_falls_and_metrics_are_logged(photos: Path, tmp_path: Path) -> None:
     brighter = tmp_path / "pairs"  # "rain" that is easily learnt: everything is 40 levels brighter
     for i in range(4):
         (brighter / "input").mkdir(parents=True, exist_ok=True)
         (brighter / "target").mkdir(exist_ok=True)
-        dry = pyvips.Image.new_from_file(str(photos / f"{i}.png")).linear(0.6, 20).cast("uchar")
-        dry.write_to_file(str(brighter / "target" / f"{i}.png"))
-        (dry + 40).cast("uchar").write_to_file(str(brighter / "input" / f"{i}.png"))
+        clean = pyvips.Image.new_from_file(str(photos / f"{i}.png")).linear(0.6, 20).cast("uchar")
+        clean.write_to_file(str(brighter / "target" / f"{i}.png"))
+        (clean + 40).cast("uchar").write_to_file(str(brighter / "input" / f"{i}.png"))
     settings = recipe(
         photos,
         data={"photos": str(photos), "pairs": str(brighter), "mixture": {"pairs": 1}, "hold_out": 1, "workers": 0},
         stages=[{"steps": 24, "batch": 4, "patch": 32, "lr": 5e-3}],
-        ema=0,
+        ema_decay=0,
         validate_every=10,
     )
     checkpoint = train(settings, tmp_path / "run", progress=False)
     assert checkpoint.name == "best.ckpt"
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 24  # between two intervals
-    pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
-    assert pictures == ["val_0000010.png", "val_0000020.png", "val_0000024.png"]
+    images = sorted(path.name for path in (tmp_path / "run" / "images").iterdir())
+    assert images == ["val_0000010.png", "val_0000020.png", "val_0000024.png"]
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "run" / "logs"))
@@ -143,7 +144,7 @@ def test_the_loss_falls_and_figures_are_logged(photos: Path, tmp_path: Path) -> 
     scores = [event.value for event in events.Scalars("val/pairs_psnr_y")]
     assert len(scores) == 3
     assert scores[2] > scores[0]
-    assert {"loss", "val/score", "val/dry_psnr_rgb", "val/drawn_psnr_y", "val/lines_psnr_y"} <= set(
+    assert {"loss", "val/score", "val/clean_psnr_rgb", "val/rain_psnr_y", "val/sharp_streaks_psnr_y"} <= set(
         events.Tags()["scalars"]
     )
     assert events.Tags()["images"]
@@ -165,6 +166,91 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
+def test_another_optimizer_is_refused_on_resume(photos: Path, tmp_path: Path) -> None:
+    settings = recipe(photos, stages=[{"steps": 1, "batch": 1, "patch": 32}])
+    train(settings, tmp_path / "run", progress=False)
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    for changes in ({"name": "adam"}, {"betas": (0.5, 0.999)}, {"weight_decay": 0.1}):
+        optimizer = settings.optimizer.model_copy(update=changes)
+        with pytest.raises(RecipeError, match="other settings for optimizer"):
+            train(settings.model_copy(update={"optimizer": optimizer}), tmp_path / "run", resume=True, progress=False)
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+
+
+def test_a_run_of_0_1_is_not_resumed(photos: Path, tmp_path: Path) -> None:
+    settings = recipe(photos, stages=[{"steps": 1, "batch": 1, "patch": 32}])
+    train(settings, tmp_path / "run", progress=False)
+    values = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    values["ema"] = values.pop("ema_decay")
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(RecipeError, match=r"repix 0\.1 cannot be resumed; .*--set init=.*weight -o FOLDER"):
+        train(settings, tmp_path / "run", resume=True, progress=False)
+
+
+@pytest.mark.parametrize("stopped_after", [6, 7, None])
+def test_the_optimizer_changes_with_the_stage(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int | None
+) -> None:
+    """Also where the run was resumed at the end of a stage, when the checkpoint holds the moments of the one before,
+    within the next stage, or for a stage that was added."""
+    stages = [
+        {"steps": 6, "batch": 2, "patch": 32, "lr": 1e-2},
+        {"steps": 6, "batch": 2, "patch": 32, "lr": 1e-3, "optimizer": {"name": "muon", "weight_decay": 0.1}},
+    ]
+    settings = recipe(photos, stages=stages, save_every=1e-5)
+    train(settings, tmp_path / "whole", progress=False)
+    step = RestorationTask.training_step
+    seen: dict[int, str] = {}
+
+    def recorded(self: RestorationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if self.global_step == stopped_after:
+            raise StoppedError
+        (optimizer,) = self.trainer.optimizers
+        seen[self.global_step] = type(optimizer).__name__
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(RestorationTask, "training_step", recorded)
+    if stopped_after is None:
+        train(settings.model_copy(update={"stages": settings.stages[:1]}), tmp_path / "broken", progress=False)
+    else:
+        with pytest.raises(StoppedError):
+            train(settings, tmp_path / "broken", progress=False)
+        stopped_after = None
+    train(settings, tmp_path / "broken", resume=True, progress=False)
+    assert seen == dict.fromkeys(range(6), "AdamW") | dict.fromkeys(range(6, 12), "Muon")
+
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert any(key.endswith(".momentum") for key in whole)
+    for key, value in whole.items():
+        assert torch.equal(value, broken[key]), key
+
+
+def validation_set(name: str, metric: str = "psnr_y", role: str = "held out") -> ValidationSet:
+    return ValidationSet(name, metric, [], role)  # type: ignore[arg-type]
+
+
+def test_a_set_adds_at_most_45_db_to_the_score(photos: Path) -> None:
+    sets = [validation_set("rain"), validation_set("clean", "psnr_rgb")]
+    task = RestorationTask(recipe(photos), sets=sets)
+    assert task.score({"rain": 30.0, "clean": 40.0}) == pytest.approx(35.0)
+    assert task.score({"rain": 30.0, "clean": 60.0}) == pytest.approx(37.5)
+    assert task.score({"rain": 30.0, "clean": 99.0}) == pytest.approx(37.5)
+
+
+def test_what_was_held_out_decides_before_folders_and_training_images_never(photos: Path) -> None:
+    means = {"train": 10.0, "pairs": 30.0, "test": 20.0}
+    train_, pairs, test = (
+        validation_set(name, role=role)
+        for name, role in (("train", "train"), ("pairs", "held out"), ("test", "folder"))
+    )
+    assert RestorationTask(recipe(photos), sets=[train_, pairs, test]).score(means) == 30
+    assert RestorationTask(recipe(photos), sets=[train_, test]).score(means) == 20
+    assert not RestorationTask(recipe(photos), sets=[train_]).chooses
+    lower = RestorationTask(recipe(photos), sets=[validation_set("pairs", "l1_pm1")])
+    assert lower.score({"pairs": 0.3}) == pytest.approx(-0.3)
+
+
 def test_schedule(photos: Path) -> None:
     stages = [
         {"steps": 100, "lr": 1.0, "lr_end": 0.1, "warmup": 10},
@@ -183,11 +269,29 @@ def test_schedule(photos: Path) -> None:
 def test_an_unknown_loss_or_attribute_fails_before_the_first_step(photos: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'l1'"):
         RestorationTask(recipe(photos, stages=[{"steps": 1, "losses": {"l11": 1}}]))
-    with pytest.raises(RecipeError, match="no attribute 'depth'"):
+    with pytest.raises(
+        RecipeError, match=r"stages.0.network: a stage cannot change 'depth' of repixnet \(its stage_attributes: none\)"
+    ):
         RestorationTask(recipe(photos, stages=[{"steps": 1, "network": {"depth": 3}}]))
 
 
-def test_init_starts_from_a_weight_and_new_blocks_change_nothing(photos: Path, tmp_path: Path) -> None:
+def test_a_stage_changes_only_what_the_network_lists(photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\nclass Mine(nn.Module):\n    stage_attributes = ('rounds',)\n"
+        "    def __init__(self):\n        super().__init__()\n        self.rounds = 1\n"
+        "        self.body = nn.Conv2d(3, 3, 1)\n    def forward(self, x):\n        return self.body(x) * self.rounds\n"
+    )
+    values = {"model": f"{file}:Mine", "args": {}}
+    stages = [{"steps": 1, "patch": 32, "batch": 1}, {"steps": 1, "patch": 32, "batch": 1, "network": {"rounds": 3}}]
+    train(recipe(photos, **values, stages=stages), tmp_path / "run", progress=False)
+    for name in ("body", "training", "round"):
+        with pytest.raises(RecipeError, match=rf"stages.1.network: a stage cannot change '{name}' of .*: rounds\)"):
+            RestorationTask(recipe(photos, **values, stages=[{"steps": 1}, {"steps": 1, "network": {name: 1}}]))
+    RestorationTask(recipe(photos, model="prenet", args={}, stages=[{"steps": 1, "network": {"stages": 2}}]))
+
+
+def test_init_starts_from_a_model_and_new_blocks_change_nothing(photos: Path, tmp_path: Path) -> None:
     small = recipe(photos)
     net = create_model("repixnet", **NET)
     for parameter in net.parameters():

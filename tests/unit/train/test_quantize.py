@@ -111,7 +111,7 @@ def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) 
         "name": "tiny",
         "model": "repixnet",
         "args": NET,
-        "data": {"photos": str(photos), "mixture": {"lines": 1, "dry": 1}, "workers": 0},
+        "data": {"photos": str(photos), "mixture": {"sharp_streaks": 1, "clean": 1}, "workers": 0},
         "stages": [{"steps": 30, "batch": 2, "patch": 32, "lr": 1e-2}],
         "trainer": {"accelerator": "cpu", "devices": 1},
     }

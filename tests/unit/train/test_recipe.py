@@ -42,17 +42,22 @@ def test_a_dumped_recipe_reads_back_equal(path: Path) -> None:
         ({"model": None}, "model"),
         ({"data": {}}, "nothing to train on"),
         (
-            {"data": {"photos": "x", "mixture": {"drwan": 1}}},
-            "unknown kind 'drwan' in the mixture; did you mean 'drawn'",
+            {"data": {"photos": "x", "mixture": {"rian": 1}}},
+            "unknown kind 'rian' in the mixture; did you mean 'rain'",
         ),
-        ({"data": {"photos": "x", "mixture": {"drawn": -1}}}, r"mixture\.drawn"),
+        ({"data": {"photos": "x", "mixture": {"rain": -1}}}, r"mixture\.rain"),
         ({"name": "../x"}, "name"),
         ({"task": "translat"}, "task"),
         ({"task": "translate"}, r"data\.photos does not go with task: translate"),
-        ({"data": {"pairs": "x", "jitter": 286}}, r"data\.jitter does not go with task: derain"),
+        ({"data": {"pairs": "x", "resize_short": 286}}, r"data\.resize_short does not go with task: derain"),
         ({"data": {"pairs": "x", "direction": "BtoA"}}, r"data\.direction does not go with task: derain"),
         ({"task": "translate", "data": {"pairs": "x", "direction": "ab"}}, r"data\.direction"),
-        ({"task": "translate", "data": {"pairs": "x", "jiter": 286}}, r"'data\.jiter'; did you mean 'jitter'"),
+        ({"task": "translate", "data": {"pairs": "x", "flp": True}}, r"'data\.flp'; did you mean 'flip'"),
+        ({"stages": [{"steps": 1, "severity": [0, 2]}]}, r"stages\.0\.severity"),
+        (
+            {"task": "translate", "data": {"pairs": "x"}, "stages": [{"steps": 1, "mixture": {"rain": 1}}]},
+            r"stages\.mixture does not go with task: translate",
+        ),
         ({"stages": [{"steps": 1, "losses": {"adversarial": 1}}]}, "task: translate only"),
         ({"discriminator": {"channels": 8}}, "task: translate only"),
         (
@@ -72,6 +77,52 @@ def test_a_mistake_is_one_line_that_names_it(change: dict[str, object], message:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"photos": "x", "longest": 900}}, "data.longest is now data.max_side"),
+        ({"data": {"pairs": "x", "jitter": 286}}, "data.jitter is now data.resize_short"),
+        ({"data": {"pairs": "x", "turn": 5}}, "data.turn is now data.rotation"),
+        ({"data": {"pairs": "x", "watched": 5}}, "data.watched is now data.train_subset"),
+        ({"data": {"pairs": "x", "validate_most": 5}}, "data.validate_most is now data.max_validation"),
+        (
+            {"stages": [{"steps": 1}, {"steps": 1, "dense": 0}]},
+            "stages.1.dense is now stages.1.sharp_streaks_density",
+        ),
+        ({"ema": 0}, "ema is now ema_decay"),
+        ({"clip": 0}, "clip is now grad_clip_norm"),
+        ({"keep_awake": True}, "keep_awake is now reinit_dead_units"),
+        *(
+            ({"data": {"photos": "x", "mixture": {old: 1}}}, f"data.mixture: mixture.{old} is now mixture.{new}")
+            for old, new in [
+                ("drawn", "rain"),
+                ("lines", "sharp_streaks"),
+                ("masks", "streak_masks"),
+                ("layers", "rain_transfer"),
+                ("dry", "clean"),
+                ("stripes", "hard_negatives"),
+            ]
+        ),
+        (
+            {"stages": [{"steps": 1, "mixture": {"dry": 1}}]},
+            "stages.0.mixture: mixture.dry is now mixture.clean",
+        ),
+    ],
+)
+def test_a_key_of_0_1_is_an_error_that_names_the_new_one(change: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse_recipe({**SMALL, **change})
+    assert str(error.value) == f"recipe: {message}"
+
+
+def test_an_optimizer_of_a_stage_stands_in_for_the_recipes() -> None:
+    stages = [{"steps": 1}, {"steps": 1, "optimizer": {"name": "muon"}}]
+    recipe = parse_recipe({**SMALL, "stages": stages, "optimizer": {"name": "adam"}})
+    assert [recipe.optimizer_of(stage).name for stage in recipe.stages] == ["adam", "muon"]
+    with pytest.raises(RecipeError, match="muon takes precision"):
+        parse_recipe({**SMALL, "stages": stages, "precision": "16-mixed"})
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(RecipeError, match="model is missing"):
         parse_recipe({key: value for key, value in SMALL.items() if key != "model"})
@@ -80,12 +131,12 @@ def test_a_missing_key_is_named() -> None:
 def test_overrides(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(yaml.safe_dump(SMALL))
-    recipe = load_recipe(path, overrides=["data.photos=[a, b]", "stages.1.lr=0.5", "ema=0", "args.middle=2"])
+    recipe = load_recipe(path, overrides=["data.photos=[a, b]", "stages.1.lr=0.5", "ema_decay=0", "args.middle=2"])
     assert recipe.data.photos == [Path("a"), Path("b")]
     assert recipe.stages[1].lr == 0.5
-    assert recipe.ema == 0
+    assert recipe.ema_decay == 0
     assert recipe.args == {"middle": 2}
-    for bad in ("ema", "=3", "stages.7.lr=1", "name.x=1", "ema=[", "emma=0.9"):
+    for bad in ("ema_decay", "=3", "stages.7.lr=1", "name.x=1", "ema_decay=[", "emma=0.9"):
         with pytest.raises(RecipeError):
             load_recipe(path, overrides=[bad])
 
@@ -104,9 +155,8 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
         load_recipe(tmp_path / "picture.yaml")
 
 
-def test_stages_by_step_and_by_sample() -> None:
+def test_stages_by_step() -> None:
     recipe = parse_recipe({**SMALL, "stages": [{"steps": 10, "batch": 4}, {"steps": 5, "batch": 2, "patch": 128}]})
     assert [recipe.stage_at(step)[1] for step in (0, 9, 10, 14)] == [0, 9, 0, 4]
     assert recipe.stage_at(99)[0] is recipe.stages[1]
-    assert [(span.first, span.patch) for span in recipe.spans()] == [(0, 96), (40, 128)]
     assert recipe.steps == 15

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from repix.errors import RecipeError
 from repix.infer.restorer import Restorer
@@ -18,7 +19,8 @@ from repix.train.curves import read_curves
 from repix.train.export import export
 from repix.train.loop import train
 from repix.train.recipe import Recipe, parse_recipe
-from repix.train.translation import Pix2PixTask, TranslationTask, create_task
+from repix.train.task import RestorationTask, measure
+from repix.train.translation import Pix2PixTask, create_task
 
 GAN = {"l1": 100, "adversarial": {"weight": 1, "mode": "lsgan"}}
 
@@ -45,13 +47,13 @@ def recipe(pairs: Path, **changes: object) -> Recipe:
         "discriminator": {"channels": 4, "layers": 2},
         "data": {
             "pairs": str(pairs),
-            "jitter": 36,
+            "resize_short": 36,
             "flip": True,
             "scale": [0.9, 1.1],
-            "turn": 4,
+            "rotation": 4,
             "colour": 0.1,
             "hold_out": 2,
-            "watched": 1,
+            "train_subset": 1,
             "workers": 0,
         },
         "stages": [
@@ -87,10 +89,10 @@ def test_resumed_weights_equal_an_unbroken_run_bit_for_bit(
     """Both networks, both optimizers, dropout, batch statistics and their average; and the table of the curves."""
     settings = recipe(pairs, save_every=1e-5, **({} if adversarial else {"stages": [{"steps": 12, "patch": 32}]}))
     train(settings, tmp_path / "whole", progress=False)
-    kind = Pix2PixTask if adversarial else TranslationTask
+    kind = Pix2PixTask if adversarial else RestorationTask
     step = kind.training_step
 
-    def dies(self: TranslationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> object:
+    def dies(self: RestorationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> object:
         if self.global_step == 7:
             raise StoppedError
         return step(self, batch, batch_idx)
@@ -121,14 +123,14 @@ def test_steps_are_the_generators(pairs: Path, tmp_path: Path) -> None:
     assert checkpoint["global_step"] == 12
     for optimizer, steps in zip(checkpoint["optimizer_states"], (12, 8), strict=True):
         assert {int(moments["step"]) for moments in optimizer["state"].values()} == {steps}
-    pictures = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
-    assert pictures == [f"{name}_{step:07d}.png" for name in ("train", "val") for step in (4, 8, 12)]
-    for name, rows in (("train", 1), ("val", 2)):  # one watched, two held out, 32x32 each and a white line below
-        grid = pyvips.Image.new_from_file(str(tmp_path / "run" / "pictures" / f"{name}_0000012.png"))
+    images = sorted(path.name for path in (tmp_path / "run" / "images").iterdir())
+    assert images == [f"{name}_{step:07d}.png" for name in ("train", "val") for step in (4, 8, 12)]
+    for name, rows in (("train", 1), ("val", 2)):  # one trained on, two held out, 32x32 each and a white line below
+        grid = pyvips.Image.new_from_file(str(tmp_path / "run" / "images" / f"{name}_0000012.png"))
         assert (grid.height, grid.width) == (36 * rows, 96)
     rows = read_curves(tmp_path / "run" / "curves.csv")
     found = Counter(name for _, name, _ in rows)
-    assert found["val/train_l1"] == found["val/pairs_l1"] == found["val/score"] == 3
+    assert found["val/train_l1_pm1"] == found["val/pairs_l1_pm1"] == found["val/score"] == 3
     assert found["loss"] == found["loss/adversarial"] == found["loss/discriminator"] == 1
     assert {step for step, name, _ in rows if name.startswith("val/")} == {4, 8, 12}
     assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
@@ -148,23 +150,23 @@ def test_what_is_learnt_from_pairs_is_exported_and_runs_at_any_size(pairs: Path,
     settings = recipe(
         pairs,
         args={"channels": 16, "depth": 3, "dropout": 0},
-        data={"pairs": str(pairs), "hold_out": 2, "watched": 2, "workers": 0},
+        data={"pairs": str(pairs), "hold_out": 2, "train_subset": 2, "workers": 0},
         stages=[{"steps": 60, "batch": 4, "patch": 32, "lr": 5e-3, "losses": {"l1": 1}}],
-        ema=0,
+        ema_decay=0,
         validate_every=30,
     )
     checkpoint = train(settings, tmp_path / "run", progress=False)
     assert checkpoint.name == "best.ckpt"
     rows = read_curves(tmp_path / "run" / "curves.csv")
-    held = {step: value for step, name, value in rows if name == "val/pairs_l1"}
+    held = {step: value for step, name, value in rows if name == "val/pairs_l1_pm1"}
     score = {step: value for step, name, value in rows if name == "val/score"}
     assert held[60] < 0.35  # answering with grey would be 0.5
     assert score == {step: -value for step, value in held.items()}
-    card = export(tmp_path / "run", tmp_path / "weight")
+    card = export(tmp_path / "run", tmp_path / "model")
     assert card.task is TRANSLATE
     assert card.tiling is None
     assert card.training["steps"] in held
-    restorer = Restorer.from_pretrained(tmp_path / "weight", "cpu")
+    restorer = Restorer.from_pretrained(tmp_path / "model", "cpu")
     for height, width in ((301, 417), (1, 1), (5, 100)):
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         assert restorer(image).shape == image.shape
@@ -172,26 +174,38 @@ def test_what_is_learnt_from_pairs_is_exported_and_runs_at_any_size(pairs: Path,
     assert same.dtype == np.uint16
 
 
-def test_training_pictures_never_choose_the_checkpoint(pairs: Path, tmp_path: Path) -> None:
-    data = {"pairs": str(pairs), "watched": 2, "workers": 0}
+def test_training_images_never_choose_the_checkpoint(pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": str(pairs), "train_subset": 2, "workers": 0}
     settings = recipe(pairs, data=data, stages=[{"steps": 2, "patch": 32}], validate_every=1)
     assert train(settings, tmp_path / "run", progress=False).name == "last.ckpt"
     names = {name for _, name, _ in read_curves(tmp_path / "run" / "curves.csv")}
-    assert "val/train_l1" in names
+    assert "val/train_l1_pm1" in names
     assert "val/score" not in names
-    assert create_task(recipe(pairs), sets=["train", "pairs", "val"]).score(  # held-out pairs before test folders
-        {"train": 0.1, "pairs": 0.3, "val": 0.5}
-    ) == pytest.approx(-0.3)
 
 
-def test_figures_are_the_courses() -> None:
-    task = create_task(
-        parse_recipe(
-            {"name": "x", "task": "translate", "model": "fcn", "data": {"pairs": "p"}, "stages": [{"steps": 1}]}
-        )
-    )
+def test_metrics_are_the_courses() -> None:
     black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
-    assert task.measure("val", grey, black) == pytest.approx(0.4)  # 0.2 on [0, 1]
+    assert measure(TRANSLATE.validate, grey, black) == pytest.approx(0.4)  # 0.2 on [0, 1]
+
+
+@pytest.mark.parametrize("most", [0.01, 0])
+def test_gradients_of_both_networks_are_clipped(pairs: Path, tmp_path: Path, most: float) -> None:
+    norms: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        gradients = [parameter.grad for group in optimizer.param_groups for parameter in group["params"]]
+        norms.append(float(torch.nn.utils.get_total_norm([one for one in gradients if one is not None])))
+
+    handle = register_optimizer_step_pre_hook(note)
+    try:
+        train(recipe(pairs, grad_clip_norm=most), tmp_path / "run", progress=False)
+    finally:
+        handle.remove()
+    assert len(norms) == 4 + 2 * 8
+    if most:
+        assert max(norms) == pytest.approx(most, rel=1e-3)
+    else:
+        assert min(norms) > 0.05
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Residual blocks that fall silent: what keeps them from it, and what wakes them."""
+"""Dead units of residual blocks: what keeps units from dying, and what reinitialises those that are dead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _pairs(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.Conv2d]]:
                 yield first, last
 
 
-def keep_awake(net: nn.Module) -> None:
+def keep_alive(net: nn.Module) -> None:
     """Let no step of training move all units of a residual block below zero at once.
 
     What a block reads has a mean far from zero, so a change of the first convolution's kernels along that mean moves
@@ -61,15 +61,15 @@ def _alone(shares: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def wake(
+def reinitialise(
     net: nn.Module,
-    pictures: Tensor,
+    images: Tensor,
     *,
     seed: int,
     least: float = 1e-3,
     largest: Callable[[Tensor], Tensor] = _alone,
 ) -> int:
-    """Make units of residual blocks new that are hardly ever above zero (ReDo, Sokar et al. 2023, algorithm 1).
+    """Reinitialise units of residual blocks that are hardly ever above zero (ReDo, Sokar et al. 2023, algorithm 1).
 
     They get new first kernels, and leave the second convolution, so the network computes what it did, but for what
     they did.
@@ -78,32 +78,32 @@ def wake(
         net: changed in place.
         images: (N, 3, H, W) in [0, 1].
         seed: of the new kernels.
-        least: share of the places where a unit is to be above zero.
+        least: share of the pixels at which a unit is to be above zero.
         largest: of what each process found, where several train one network.
 
     Returns:
-        How many units were woken.
+        How many units were reinitialised.
     """
     shares: dict[nn.Conv2d, Tensor] = {}
 
-    def count(part: nn.Module, _: Any, out: Tensor) -> None:
+    def observe(part: nn.Module, _: Any, out: Tensor) -> None:
         assert isinstance(part, nn.Conv2d)
         shares[part] = (out > 0).float().mean((0, 2, 3))
 
-    handles = [first.register_forward_hook(count) for first, _ in _pairs(net)]
+    handles = [first.register_forward_hook(observe) for first, _ in _pairs(net)]
     try:
-        net(pictures)
+        net(images)
     finally:
         for handle in handles:
             handle.remove()
     generator = torch.Generator().manual_seed(seed)
-    woken = 0
+    number = 0
     for first, last in _pairs(net):
-        silent = largest(shares[first]) < least
+        dead = largest(shares[first]) < least
         fresh = nn.init.kaiming_normal_(torch.empty(first.weight.shape), nonlinearity="relu", generator=generator)
-        first.weight[silent] = fresh.to(first.weight)[silent]
+        first.weight[dead] = fresh.to(first.weight)[dead]
         if first.bias is not None:
-            first.bias[silent] = 0
-        last.weight[:, silent] = 0
-        woken += int(silent.sum())
-    return woken
+            first.bias[dead] = 0
+        last.weight[:, dead] = 0
+        number += int(dead.sum())
+    return number

@@ -1,7 +1,7 @@
 """Every kind of training sample, pixel by pixel, against committed values.
 
 Photographs, pairs and masks come from formulas, so only a change of the degradations themselves moves the values.
-After such a change, on purpose: python tests/golden/test_degradations.py
+After such a change, on purpose: python tests/golden/test_golden_degradations.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repix.data.dataset import KINDS, RainyDataset, Span
+from repix.data.config import SAMPLES, Samples
+from repix.data.dataset import MixtureDataset
 from repix.data.pairs import find_pairs
 
 GOLDEN = Path(__file__).with_name("degradations.json")
@@ -51,11 +52,12 @@ def values(folder: Path, kind: str) -> list[list[float]]:
     """For each seed: means and deviations of both images and nine pixels of the degraded one."""
     photos = sorted((folder / "photos").iterdir())
     masks = sorted((folder / "masks").iterdir())
-    span = Span(0, 64, (0.0, 1.0))
-    data = RainyDataset(photos, pairs=find_pairs(folder / "pairs"), masks=masks, mixture={kind: 1.0}, spans=[span])
+    stage = Samples(steps=1, patch=64)
+    pairs = find_pairs(folder / "pairs")
+    data = MixtureDataset(photos, pairs=pairs, masks=masks, mixture={kind: 1.0}, stages=[stage])
     rows = []
     for seed in SEEDS:
-        lq, gt, _ = data.make(kind, span, np.random.default_rng((7, seed)))
+        lq, gt, _ = data.make(kind, stage, np.random.default_rng((7, seed)))
         few = lq.reshape(-1)[:: lq.size // 9][:9]
         rows.append([round(float(v), 5) for v in (lq.mean(), lq.std(), gt.mean(), gt.std(), *few)])
     return rows
@@ -68,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(SAMPLES))
 def test_samples_are_what_they_were(kind: str, folder: Path) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert np.all(np.abs(np.subtract(values(folder, kind), golden[kind])) <= TOLERANCE)
@@ -77,6 +79,6 @@ def test_samples_are_what_they_were(kind: str, folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         lay_out(Path(name))
-        rows = {kind: values(Path(name), kind) for kind in sorted(KINDS)}
+        rows = {kind: values(Path(name), kind) for kind in sorted(SAMPLES)}
     lines = (f'"{kind}": [\n' + ",\n".join(map(json.dumps, row)) + "\n]" for kind, row in rows.items())
     GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

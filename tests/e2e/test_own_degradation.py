@@ -1,0 +1,34 @@
+"""The guide docs/own-degradation.md, as it stands, with fewer steps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from repix.cli import main
+from repix.io.image import Picture, write_image
+from repix.train.curves import read_curves
+
+GUIDE = Path(__file__).parents[2] / "docs" / "own-degradation.md"
+
+
+def test_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = GUIDE.read_text("utf-8")
+    (code,), (recipe,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.S) for kind in ("python", "yaml"))
+    Path("my_fog.py").write_text(code, encoding="utf-8")
+    Path("defog.yaml").write_text(recipe, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        ground = np.kron(rng.integers(0, 200, (8, 9, 3)), np.ones((16, 16, 1)))
+        write_image(Path("photos") / f"{number}.png", Picture(ground.astype(np.uint8)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "defog.yaml", "--set", "stages.0.steps=2", "--set", "data.workers=1"])
+    assert stopped.value.code == 0
+    values = {name: value for _, name, value in read_curves(Path("runs/defog/curves.csv"))}
+    assert set(values) == {"val/Fog_psnr_y", "val/clean_psnr_rgb", "val/score"}
+    assert 5 < values["val/Fog_psnr_y"] < values["val/clean_psnr_rgb"]
+    assert Path("runs/defog/model/model.onnx").is_file()
