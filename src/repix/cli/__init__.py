@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from repix import __version__, _environment
-from repix.cli import app, blend, derain, evaluate, export, inspect, models, rain, train, translate
+from repix.cli import app, blend, derain, evaluate, export, import_, inspect, models, rain, train, translate
 from repix.errors import RepixError
 
 COMMANDS = (
@@ -17,6 +17,7 @@ COMMANDS = (
     derain.derain,
     evaluate.evaluate,
     export.export,
+    import_.import_,
     inspect.inspect,
     models.models,
     rain.rain,
