@@ -19,6 +19,7 @@ from repix.errors import RecipeError
 CHANGES: dict[str, set[str]] = {
     "clean": set(),
     "hard_negatives": {"degraded", "clean"},
+    "haze": {"degraded"},
     "rain": {"degraded"},
     "rain_transfer": {"degraded"},
     "sharp_streaks": {"degraded"},

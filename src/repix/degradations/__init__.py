@@ -26,6 +26,7 @@ Levels = npt.NDArray[np.uint8]
 DEGRADATIONS: dict[str, str] = {
     "clean": "repix.degradations.clean:Clean",
     "hard_negatives": "repix.degradations.hard_negatives:HardNegatives",
+    "haze": "repix.degradations.haze:Haze",
     "rain": "repix.degradations.rain:Rain",
     "rain_transfer": "repix.degradations.transfer:RainTransfer",
     "sharp_streaks": "repix.degradations.streaks:SharpStreaks",
