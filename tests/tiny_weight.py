@@ -1,4 +1,4 @@
-"""Weights whose networks are exact and instant."""
+"""Models whose networks are exact and instant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from repix.weights import ModelCard, save_card
 
 
 def write_weight(folder: Path, name: str, *, factor: float = 0.4, **card: object) -> Path:
-    """A weight folder (card.json, model.onnx) in `folder` whose network multiplies every value by `factor`."""
+    """A model folder (card.json, model.onnx) in `folder` whose network multiplies every value by `factor`."""
     import onnx
 
     shape = ["n", 3, "h", "w"]

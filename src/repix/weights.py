@@ -28,7 +28,7 @@ from repix.tasks import TaskField
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
 DEFAULT_MODEL = "repixnet"
-FORMAT = 2
+FORMAT: Literal[2] = 2
 """Number of the cards' format that is written; older ones are read too."""
 
 FORMS: Mapping[str, str] = {

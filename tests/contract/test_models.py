@@ -16,7 +16,7 @@ from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import MODELS, Prediction, create_model
 from repix.models.adapter import Adapter
-from repix.train.export import save_weight
+from repix.train.export import save_model
 from repix.weights import ModelCard, find_card
 
 # Arguments that make each network small enough to test in a blink; every model must be here.
@@ -93,7 +93,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         assert parameter.grad.abs().sum() > 0, key
 
 
-def test_pictures_of_a_batch_do_not_touch_each_other(name: str) -> None:
+def test_images_of_a_batch_do_not_touch_each_other(name: str) -> None:
     net = trained(name)
     x = picture(32, 48, batch=3)
     with torch.inference_mode():
@@ -133,7 +133,7 @@ def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -
     card = ModelCard(
         name=name, task="derain", arch=name, args=SMALL[name], multiple_of=unit, tiling=tiling, licence="Apache-2.0"
     )
-    written = save_weight(net, card, tmp_path / name)
+    written = save_model(net, card, tmp_path / name)
     assert len(written.onnx_parity) == 3
     assert str(Path(__file__).parents[2]).encode() not in (tmp_path / name / "model.onnx").read_bytes()
     assert max(written.onnx_parity.values()) <= 1e-4

@@ -1,4 +1,4 @@
-"""From a checkpoint to a weight that users run: ONNX, safetensors and a card, checked against each other."""
+"""From a checkpoint to a model that users run: ONNX, safetensors and a card, checked against each other."""
 
 from __future__ import annotations
 
@@ -119,25 +119,25 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     return found
 
 
-def save_weight(
+def save_model(
     net: nn.Module, card: ModelCard, out: Path, *, batches: Iterable[NDArray[np.float32]] | None = None
 ) -> ModelCard:
-    """Write a weight folder, all of it or nothing.
+    """Write a model's folder, all of it or nothing.
 
     Args:
         net: the trained network.
         card: what it is; parity and sha256 are filled in here.
-        out: folder, replaced if it holds a weight already.
+        out: folder, replaced if it holds a model already.
         batches: rainy images, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
 
     Returns:
         The card as written.
 
     Raises:
-        WeightsError: `out` is something else than a weight, or ONNX and torch disagree by more than 1e-4.
+        WeightsError: `out` is something else than a model, or ONNX and torch disagree by more than 1e-4.
     """
     if out.exists() and not (out / CARD_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise WeightsError(f"{out} is there already and is not a weight (no {CARD_NAME}); choose another folder")
+        raise WeightsError(f"{out} is there already and is not a model (no {CARD_NAME}); choose another folder")
     model = to_onnx(net, multiple_of=card.multiple_of)
     parity = onnx_parity(net, model, multiple_of=card.multiple_of)
     if max(parity.values()) > MOST_DIFFERENCE:
@@ -230,12 +230,12 @@ def export(
     licence: str = "Apache-2.0",
     int8: bool = False,
 ) -> ModelCard:
-    """Turn a run into a weight.
+    """Turn a run into a model.
 
     Args:
         run: folder of a run (its best checkpoint, or the last where there is no best), or a checkpoint in one.
-        out: folder of the weight.
-        name: of the weight, by default the recipe's.
+        out: folder of the model.
+        name: of the model, by default the recipe's.
         description: by default the recipe's.
         metrics: what it reaches, for the card.
         limits: what it cannot do, for the card.
@@ -277,7 +277,7 @@ def export(
         licence=licence,
     )
     if not int8:
-        return save_weight(net, card, Path(out))
+        return save_model(net, card, Path(out))
     from repix.train.loop import last_batches  # Lightning takes two seconds to import
 
-    return save_weight(net, card, Path(out), batches=last_batches(recipe))
+    return save_model(net, card, Path(out), batches=last_batches(recipe))

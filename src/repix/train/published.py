@@ -16,7 +16,7 @@ from repix.errors import InputError, WeightsError, did_you_mean
 from repix.models import create_model, prenet, spanet
 from repix.models.adapter import Adapter
 from repix.tasks import DERAIN
-from repix.train.export import save_weight
+from repix.train.export import save_model
 from repix.weights import ModelCard, Source
 
 
@@ -114,4 +114,4 @@ def import_published(
         ),
         licence=licence,
     )
-    return save_weight(again.eval(), card, folder)
+    return save_model(again.eval(), card, folder)

@@ -17,7 +17,7 @@ from repix.evaluate import inspect as looking
 from repix.io.image import Picture, read_image, write_image
 from repix.models import create_model
 from repix.models.adapter import Adapter
-from repix.train.export import save_weight
+from repix.train.export import save_model
 from repix.weights import ModelCard
 
 
@@ -132,7 +132,7 @@ def test_weights_and_untrained_networks(tmp_path: Path, photo: Any) -> None:
     card = ModelCard(
         name="mine", task="derain", arch="resnet", args=args, multiple_of=unit, tiling=tiling, licence="CC0-1.0"
     )
-    save_weight(net, card, tmp_path / "mine")
+    save_model(net, card, tmp_path / "mine")
     again = looking.load_network(tmp_path / "mine")
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
     assert looking.load_network("prenet").stages == 6

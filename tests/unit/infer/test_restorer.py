@@ -36,7 +36,7 @@ def test_any_size_and_depth(darkening_weight: Path, size: tuple[int, int], dtype
     assert np.abs(result - image * 0.4).max() <= 0.51
 
 
-def test_torch_and_onnx_give_the_same_picture(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
+def test_torch_and_onnx_give_the_same_image(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
     import torch
 
     class Darken(torch.nn.Module):
@@ -89,16 +89,16 @@ def test_a_network_that_works_at_one_size(size: tuple[int, int], worked_at: tupl
 
 
 def test_the_cards_size_and_ones_own(make_weight: Callable[..., Path], photo: NDArray[np.uint8]) -> None:
-    weight = make_weight("sized", task="translate", size=24)
-    assert Restorer.from_pretrained(weight).size == 24
-    assert Restorer.from_pretrained(weight).parallel()[0].size == 24
-    assert Restorer.from_pretrained(weight, size=48).size == 48
-    whole = Restorer.from_pretrained(weight, size=0)
+    model = make_weight("sized", task="translate", size=24)
+    assert Restorer.from_pretrained(model).size == 24
+    assert Restorer.from_pretrained(model).parallel()[0].size == 24
+    assert Restorer.from_pretrained(model, size=48).size == 48
+    whole = Restorer.from_pretrained(model, size=0)
     assert whole.size is None
     np.testing.assert_array_equal(whole(photo), np.rint(photo * 0.4))
     whole(photo, strength=0.5)
     with pytest.raises(InputError, match=r"strength 0\.5 needs a network that works at the image's own size"):
-        Restorer.from_pretrained(weight)(photo, strength=0.5)
+        Restorer.from_pretrained(model)(photo, strength=0.5)
 
 
 def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]) -> None:
@@ -136,7 +136,7 @@ class Spot(Seen):
         return y
 
 
-def test_quality_best_is_the_mean_of_four_views() -> None:
+def test_quality_best_is_the_mean_of_four_augmentations() -> None:
     image = np.full((16, 24, 3), 255, np.uint8)
     spot = Spot()
     result = Restorer(spot, multiple_of=8, quality="best")(image)

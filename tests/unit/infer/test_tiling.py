@@ -29,7 +29,7 @@ def blur(x: NDArray[np.float32]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (64, 64), (65, 63), (200, 31), (31, 200), (3000, 2)])
 @pytest.mark.parametrize("tile", [None, 16, 50])
-def test_identity_gives_the_same_picture(dtype: type, shape: tuple[int, int], tile: int | None) -> None:
+def test_identity_gives_the_same_image(dtype: type, shape: tuple[int, int], tile: int | None) -> None:
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (*shape, 3), dtype=dtype)
     given = image.copy()
     result = apply_tiled(identity, image, multiple_of=8, tile=tile, overlap=8)
@@ -39,7 +39,7 @@ def test_identity_gives_the_same_picture(dtype: type, shape: tuple[int, int], ti
 
 
 @pytest.mark.parametrize("shape", [(200, 260), (260, 200)])
-def test_tiles_equal_the_whole_picture(shape: tuple[int, int]) -> None:
+def test_tiles_equal_the_whole_image(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     whole = apply_tiled(blur, image, multiple_of=4)
     tiled = apply_tiled(blur, image, multiple_of=4, tile=64, overlap=16)
@@ -49,7 +49,7 @@ def test_tiles_equal_the_whole_picture(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(90, 150), (150, 90)])
-def test_writing_into_the_picture_itself(shape: tuple[int, int]) -> None:
+def test_writing_into_the_image_itself(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
     expected = apply_tiled(blur, image, multiple_of=8, tile=40, overlap=16, strength=0.6)
     assert apply_tiled(blur, image, multiple_of=8, tile=40, overlap=16, strength=0.6, out=image) is image
@@ -105,7 +105,7 @@ def test_progress_adds_up_to_one() -> None:
     assert sum(steps) == pytest.approx(1)
 
 
-def test_wrong_output_is_an_error_not_a_picture() -> None:
+def test_wrong_output_is_an_error_not_an_image() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(BackendError, match="must keep the shape"):
         apply_tiled(lambda x: x[..., :4], image)

@@ -68,11 +68,11 @@ def test_what_is_invented_is_found() -> None:
 
 
 def test_strength() -> None:
-    picture = np.random.default_rng(0).integers(60, 200, (50, 70, 3), dtype=np.uint8)
-    assert find_strength(darken, picture) == 1
-    assert find_strength(lambda x: x, picture) == 1  # nothing is taken away: nothing to be unsure of
-    assert find_strength(comb, picture) == 0
-    sixteen = picture.astype(np.uint16) * 257
+    image = np.random.default_rng(0).integers(60, 200, (50, 70, 3), dtype=np.uint8)
+    assert find_strength(darken, image) == 1
+    assert find_strength(lambda x: x, image) == 1  # nothing is taken away: nothing to be unsure of
+    assert find_strength(comb, image) == 0
+    sixteen = image.astype(np.uint16) * 257
     assert find_strength(multiples(comb, 8), sixteen, multiple_of=8) == 0
 
 

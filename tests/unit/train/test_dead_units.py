@@ -13,7 +13,7 @@ from repix.io.image import read_image
 from repix.models import create_model
 from repix.models.layers import ResidualBlock
 from repix.train.experimental.dead_units import keep_alive, reinitialise
-from repix.train.export import save_weight
+from repix.train.export import save_model
 from repix.train.loop import train
 from repix.train.optim import Muon
 from repix.train.recipe import parse_recipe
@@ -132,7 +132,7 @@ def test_a_run_reinitialises_dead_units_of_its_init(
     net = create_model("repixnet", **args)
     nn.init.constant_(net.get_parameter("middle.0.body.0.bias"), -100)
     card = ModelCard(name="dull", task="derain", arch="repixnet", args=args, multiple_of=4, tiling=None, licence="MIT")
-    save_weight(net, card, tmp_path / "dull")
+    save_model(net, card, tmp_path / "dull")
     recipe = parse_recipe(
         {
             "name": "tiny",

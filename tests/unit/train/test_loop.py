@@ -16,7 +16,7 @@ import yaml
 from repix.data.datamodule import ValidationSet
 from repix.errors import RecipeError
 from repix.models import create_model
-from repix.train.export import save_weight
+from repix.train.export import save_model
 from repix.train.loop import train
 from repix.train.recipe import Recipe, parse_recipe
 from repix.train.task import RestorationTask
@@ -297,7 +297,7 @@ def test_init_starts_from_a_model_and_new_blocks_change_nothing(photos: Path, tm
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     card = ModelCard(name="small", task="derain", arch="repixnet", args=NET, multiple_of=4, tiling=None, licence="MIT")
-    save_weight(net, card, tmp_path / "small")
+    save_model(net, card, tmp_path / "small")
 
     grown = small.model_copy(
         update={"args": {**NET, "encoder": [2], "middle": 4, "decoder": [3]}, "init": str(tmp_path / "small")}

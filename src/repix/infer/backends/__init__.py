@@ -121,5 +121,5 @@ class _Engine(Protocol):
 
 
 def _engine(device: str) -> _Engine:
-    module: _Engine = importlib.import_module(f"repix.infer.backends.{DEVICES[device].engine}")  # type: ignore[assignment]
+    module: _Engine = importlib.import_module(f"repix.infer.backends.{DEVICES[device].engine}")
     return module
