@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from repix._types import require
-
 
 @click.command("import")
 @click.argument("kind", metavar="KIND")
@@ -29,6 +27,8 @@ def import_(kind: str, file: Path, output: Path, recurrences: int | None, source
     repix import prenet PReNet6.pth -o prenet-rain100l
     repix evaluate --data Rain100L --model prenet-rain100l --protocol paper
     """
+    from repix._types import require
+
     require("train", "torch")
     from repix.train.published import import_published
 

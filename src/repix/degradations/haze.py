@@ -42,4 +42,4 @@ def random_depth(size: tuple[int, int], rng: np.random.Generator) -> Floats:
         down, right = rng.uniform(-1.5, 1.5, 2)
         wave = np.cos(2 * np.pi * (down * y[:, None] + right * x + rng.uniform()))
         depth = depth + rng.uniform(0, 0.12) * wave
-    return np.clip(depth, 0.05, 1).astype(np.float32)
+    return np.asarray(np.clip(depth, 0.05, 1), np.float32)
