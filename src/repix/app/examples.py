@@ -13,7 +13,7 @@ from repix.io.image import resize
 from repix.poisson.blend import Mode
 
 Rgb = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
 class Pair(NamedTuple):
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     mode: Mode
 
 
-def _noise(shape: tuple[int, int], grain: int, seed: int) -> Floats:
+def _noise(shape: tuple[int, int], grain: int, seed: int) -> Doubles:
     """Smooth noise around 0 with features of about `grain` pixels; (H, W), most of it within ±1."""
     height, width = shape
     rng = np.random.default_rng(seed)
@@ -41,11 +41,11 @@ def _noise(shape: tuple[int, int], grain: int, seed: int) -> Floats:
     return np.asarray(smooth[grain : grain + height, grain : grain + width], np.float64)
 
 
-def _clouds(shape: tuple[int, int], seed: int) -> Floats:
+def _clouds(shape: tuple[int, int], seed: int) -> Doubles:
     return sum((_noise(shape, 2**k, seed + k) * 2.0 ** (k - 7) for k in range(2, 8)), np.zeros(shape))
 
 
-def _gradient(shape: tuple[int, int], stops: list[tuple[float, tuple[int, int, int]]]) -> Floats:
+def _gradient(shape: tuple[int, int], stops: list[tuple[float, tuple[int, int, int]]]) -> Doubles:
     """Colours from top to bottom, (H, W, 3)."""
     y = np.linspace(0, 1, shape[0])
     heights = [height for height, _ in stops]
@@ -53,16 +53,16 @@ def _gradient(shape: tuple[int, int], stops: list[tuple[float, tuple[int, int, i
     return np.repeat(column[:, None], shape[1], axis=1)
 
 
-def _mix(image: Floats, colour: Any, amount: Floats) -> Floats:
+def _mix(image: Doubles, colour: Any, amount: Doubles) -> Doubles:
     return image + (np.asarray(colour, float) - image) * np.clip(amount, 0, 1)[..., None]
 
 
-def _done(image: Floats, seed: int) -> Rgb:
+def _done(image: Doubles, seed: int) -> Rgb:
     grain = np.random.default_rng(seed).normal(0, 1.5, image.shape[:2])[..., None]
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
 
 
-def _hills(image: Floats, colours: list[tuple[int, int, int]], seed: int) -> Floats:
+def _hills(image: Doubles, colours: list[tuple[int, int, int]], seed: int) -> Doubles:
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     for i, colour in enumerate(colours):

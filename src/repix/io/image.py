@@ -20,13 +20,12 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from repix._types import Image
 from repix.errors import InputError
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
 from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, by_suffix, listed, names, sniff
 from repix.io.inventory import Difference, Inventory
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PIXELS = 400_000_000
 """Images with more pixels than this are refused from their header, unless asked otherwise."""
@@ -58,8 +57,8 @@ class Picture:
         inventory: what the file held beyond its pixels; None for an image that was made.
     """
 
-    pixels: Pixels
-    alpha: Pixels | None = None
+    pixels: Image
+    alpha: Image | None = None
     grey: bool = False
     format: str = "png"
     bits: int = 8
@@ -68,11 +67,11 @@ class Picture:
     notes: tuple[str, ...] = ()
     inventory: Inventory | None = None
 
-    def with_pixels(self, pixels: Pixels) -> Picture:
+    def with_pixels(self, pixels: Image) -> Picture:
         """The same image, everything about its file included, with other (H, W, 3) pixels."""
         return replace(self, pixels=pixels)
 
-    def repainted(self, pixels: Pixels) -> Picture:
+    def repainted(self, pixels: Image) -> Picture:
         """A new image of the same place, (H, W, 3) in colour and in sRGB: everything about the file is kept but what
         says how its colours are to be read."""
         metadata = {name: value for name, value in self.metadata.items() if name not in _COLOURS}
@@ -142,9 +141,9 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             container = pillow_heif.open_heif(path)
             return container[container.primary_index].size[::-1]
         if format.load == "pillow":
-            from PIL import Image
+            import PIL.Image
 
-            with Image.open(path) as opened:
+            with PIL.Image.open(path) as opened:
                 return opened.size[::-1]
         header = getattr(pyvips.Image, format.load)(os.fsencode(path), access="sequential", revalidate=True)
     except (pyvips.Error, *_PILLOW_ERRORS) as error:
@@ -156,7 +155,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (header.width, header.height) if turned else (header.height, header.width)
 
 
-def write_image(path: str | os.PathLike[str], image: Picture | Pixels) -> Notes:
+def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     """Write an image atomically: the whole file, or none and whatever was there before.
 
     JPEG at quality 95 without chroma subsampling, WebP lossless, AVIF at quality 95, TIFF and PNG compressed without
@@ -256,7 +255,7 @@ def _for_format(image: Picture, format: str, width: int, height: int) -> dict[st
     return metadata
 
 
-def _for_matrix(pixels: Pixels, matrix: int) -> tuple[Pixels, int]:
+def _for_matrix(pixels: Image, matrix: int) -> tuple[Image, int]:
     """Pixels from which an encoder that knows BT.601 alone makes the luma and chroma of another matrix (H.273), and the
     matrix that is to be told; BT.601 with the pixels as they are where a colour is too strong for that."""
     red_blue = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}.get(matrix)
@@ -285,7 +284,7 @@ def _set_for_tiff(raster: Any, metadata: Mapping[str, bytes]) -> None:
             raster.set_type(pyvips.GValue.blob_type, theirs, value)
 
 
-def pixels_like(image: Picture, other: Picture) -> tuple[Pixels, tuple[str, ...]]:
+def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]:
     """An image's pixels as they fit into another: in its depth, and without colours where it has none.
 
     Returns:
@@ -390,11 +389,11 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
 
 def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
     """BMP, PPM and JPEG 2000."""
-    from PIL import Image
+    import PIL.Image
 
     notes = []
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), PIL.Image.open(path) as image:
             warnings.simplefilter("ignore")  # of large images: `max_pixels` decides
             _check_size(path, *image.size, max_pixels)
             tile: Any = image.tile[0] if image.tile else None
@@ -404,7 +403,7 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
                 samples = np.asarray(image)
             else:
                 samples = np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
-    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except (*_PILLOW_ERRORS, PIL.Image.DecompressionBombError) as error:
         raise InputError(f"{path}: damaged or truncated {format.title}: {error}") from error
     samples = samples.astype(np.uint8 if samples.dtype == np.uint8 else np.uint16)
     if format.name == "jpeg2000" and samples.dtype == np.uint8 and (bits := _bits_of_code_stream(path)) > 8:
@@ -439,13 +438,13 @@ def _bits_of_code_stream(path: Path) -> int:
     return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
-def _to_vips(pixels: Pixels, alpha: Pixels | None, image: Picture) -> Any:
+def _to_vips(pixels: Image, alpha: Image | None, image: Picture) -> Any:
     """A libvips image on the arrays' own memory, without metadata but the resolution."""
     if image.grey:
         pixels = np.rint(pixels.mean(axis=2, dtype=np.float32, keepdims=True)).astype(pixels.dtype)
     wide = pixels.dtype == np.uint16
 
-    def wrap(array: Pixels) -> Any:
+    def wrap(array: Image) -> Any:
         H, W = array.shape[:2]
         bands = array.shape[2] if array.ndim == 3 else 1
         data = np.ascontiguousarray(array).data
@@ -464,7 +463,7 @@ def _resolution(image: Picture) -> list[float]:
     return [_DPI_72 if value == 1.0 else value for value in image.resolution]
 
 
-def _check_pixels(pixels: Pixels, alpha: Pixels | None) -> None:
+def _check_pixels(pixels: Image, alpha: Image | None) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an image must be (H, W, 3) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
@@ -483,13 +482,13 @@ def _field(image: Any, name: str, default: int) -> int:
     return int(image.get(name)) if image.get_typeof(name) else default
 
 
-def to_8_bits(samples: Pixels) -> NDArray[np.uint8]:
+def to_8_bits(samples: Image) -> NDArray[np.uint8]:
     """uint16 samples as the nearest of 256 levels."""
     # round(v / 257) without leaving 16 bits; 257 is odd, so nothing ties
     return (samples // 257 + (samples % 257 > 128)).astype(np.uint8)
 
 
-def resize(pixels: Pixels, size: tuple[int, int], kernel: Literal["cubic", "linear", "nearest"] = "cubic") -> Pixels:
+def resize(pixels: Image, size: tuple[int, int], kernel: Literal["cubic", "linear", "nearest"] = "cubic") -> Image:
     """Bring (H, W, 3) pixels to a size (height, width), averaged over the area where they shrink; with `nearest` every
     pixel of the result is one of the original."""
     if kernel == "nearest":
@@ -497,11 +496,11 @@ def resize(pixels: Pixels, size: tuple[int, int], kernel: Literal["cubic", "line
             ((np.arange(new) + 0.5) * old / new).astype(np.intp)
             for new, old in zip(size, pixels.shape[:2], strict=True)
         )
-        picked: Pixels = pixels[rows[:, None], columns]
+        picked: Image = pixels[rows[:, None], columns]
         return picked
     height, width = pixels.shape[:2]
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-    resized: Pixels = image.resize(size[1] / width, vscale=size[0] / height, kernel=kernel).numpy()
+    resized: Image = image.resize(size[1] / width, vscale=size[0] / height, kernel=kernel).numpy()
     return resized
 
 

@@ -26,10 +26,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from repix._types import Image
 from repix.errors import InputError
 from repix.io.files import atomic, read_head
 from repix.io.formats import FORMATS, HEAD, VIDEOS_WRITABLE, by_suffix, listed, sniff
-from repix.io.image import MAX_PIXELS, Pixels
+from repix.io.image import MAX_PIXELS
 
 # playlists and scripts, which may name other files and addresses, are no videos
 _DEMUXERS = ",".join(dict.fromkeys(format.load for format in FORMATS.values() if format.kind == "video"))
@@ -86,7 +87,7 @@ class Frame:
         duration: for how long, in the time base; 0 where the file does not say.
     """
 
-    pixels: Pixels
+    pixels: Image
     pts: int
     duration: int = 0
 

@@ -17,7 +17,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 # without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
 _MOST = 64
 
@@ -114,7 +114,9 @@ def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
     return node.op_type == "Conv" and read is not None and read.op_type == "DequantizeLinear"
 
 
-def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]], kept: tuple[str, ...]) -> dict[str, Floats]:
+def _second_moments(
+    net: nn.Module, batches: Iterable[NDArray[np.float32]], kept: tuple[str, ...]
+) -> dict[str, Doubles]:
     """By the name of each convolution but those kept, XᵀX over the patches X that it reads, (in·height·width)²."""
     moments: dict[str, Tensor] = {}
 
@@ -141,7 +143,7 @@ def _second_moments(net: nn.Module, batches: Iterable[NDArray[np.float32]], kept
     return {name: moment.numpy() for name, moment in moments.items()}
 
 
-def _round_together(model: onnx.ModelProto, exact: onnx.GraphProto, moments: Mapping[str, Floats]) -> None:
+def _round_together(model: onnx.ModelProto, exact: onnx.GraphProto, moments: Mapping[str, Doubles]) -> None:
     """Round weights again, not each to the nearest, but so that what their convolution makes changes least."""
     weights = {one.name: one for one in exact.initializer}
     rounded = {one.name: one for one in model.graph.initializer}
@@ -154,7 +156,7 @@ def _round_together(model: onnx.ModelProto, exact: onnx.GraphProto, moments: Map
         levels.CopyFrom(numpy_helper.from_array(found.reshape(weight.shape), levels.name))
 
 
-def least_change(weight: NDArray[np.float32], scale: NDArray[np.float32], moment: Floats) -> NDArray[np.int8]:
+def least_change(weight: NDArray[np.float32], scale: NDArray[np.float32], moment: Doubles) -> NDArray[np.int8]:
     """Levels Q of weights W that make tr (Q·scale - W) XᵀX (Q·scale - W)ᵀ small: one input is rounded after the other,
     and those that are left make up for its error (GPTQ, Frantar et al. 2023, algorithm 1; most important inputs first).
 
