@@ -14,6 +14,7 @@ import gradio as gr
 from repix.app import blend, compare, derain, translate
 from repix.app.server import Options, Server
 from repix.errors import InputError
+from repix.io.files import register_temporary
 
 _WAITING = 64  # events in the queue before the next is told to come back later
 _HERE = Path(__file__).parent
@@ -80,6 +81,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="repix-app-", ignore_cleanup_errors=True) as folder:
         for name in ("NO_PROXY", "no_proxy"):  # gradio asks its own server for things
             os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+        register_temporary(Path(folder))
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder).resolve())
         server = Server(options, Path(folder).resolve())
         ui = build_app(server)

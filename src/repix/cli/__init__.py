@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from repix import __version__, _environment
 from repix.cli import app, blend, derain, evaluate, export, import_, inspect, models, rain, train, translate
+from repix.cli.output import flush, say
+from repix.cli.stop import watch_signals
 from repix.errors import RepixError
 
 COMMANDS = (
@@ -37,19 +42,33 @@ for command in COMMANDS:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: one clear line and the right exit code for every deliberate error, never a traceback."""
+    """Entry point: one clear line and the right exit code for every error, never a traceback but with
+    REPIX_TRACEBACK=1 in the environment."""
     _environment.for_commands()
+    watch_signals()
     try:
         code = group.main(args=list(argv) if argv is not None else None, prog_name="repix", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except click.Abort:
-        click.echo("repix: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        say("repix: interrupted", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        for line in said.getvalue().splitlines():
+            say(line, err=True)
         code = error.exit_code
     except RepixError as error:
-        click.echo(f"repix: {error}", err=True)
+        say(f"repix: {error}", err=True)
         code = error.exit_code
+    except Exception as error:
+        from repix._types import one_line
+
+        if os.environ.get("REPIX_TRACEBACK", "0") not in ("", "0"):
+            traceback.print_exc()
+        what = "out of memory" if isinstance(error, MemoryError) else f"unexpected {type(error).__name__}"
+        say(f"repix: {what}: {one_line(error)} (REPIX_TRACEBACK=1 in the environment shows where)", err=True)
+        code = 1
+    flush()
     sys.exit(code if isinstance(code, int) else 0)

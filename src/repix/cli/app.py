@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from repix.cli.output import say
+
 
 @click.command("app")
 @click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Folder of your own model; repeatable.")
@@ -49,7 +51,6 @@ def app(
     Only this machine reaches it, and it loads nothing from the internet. Ctrl-C ends it.
     """
     import ipaddress
-    import signal
 
     from repix._types import require
 
@@ -62,8 +63,7 @@ def app(
     except ValueError:
         local = False
     if not local:
-        click.echo(f"warning: everyone who can reach {host} can use repix; there is no password", err=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
+        say(f"warning: everyone who can reach {host} can use repix; there is no password", err=True)
     options = Options(models, device, threads, max_pixels, max_upload, keep)
     try:
         serve(
@@ -71,7 +71,7 @@ def app(
             host=host,
             port=port,
             browser=browser,
-            on_ready=lambda address: click.echo(f"repix is at {address} (Ctrl-C ends it)"),
+            on_ready=lambda address: say(f"repix is at {address} (Ctrl-C ends it)"),
         )
     except KeyboardInterrupt:
-        click.echo("repix: the web UI has ended, its files are deleted", err=True)
+        say("repix: the web UI has ended, its files are deleted", err=True)

@@ -91,7 +91,7 @@ def blend(
 
     def say(step: int, loss: float, error: float) -> None:
         if descent is not None and step % max(1, descent // 10) == 0:
-            click.echo(f"step {step}: loss {loss:.2g}, off by {error:.3g} of 255 grey levels")
+            say(f"step {step}: loss {loss:.2g}, off by {error:.3g} of 255 grey levels")
 
     start = time.perf_counter()
     result = blend_images(
@@ -113,9 +113,9 @@ def blend(
     seconds = time.perf_counter() - start
     report, notes = result.report, [*result.notes, *write_image(output, result)]
     how = f"{report.iterations} multigrid cycles" if report.method == "multigrid" else report.method
-    click.echo(
+    say(
         f"{report.pixels} pixels in {seconds:.2f} s ({how}), error at most about {report.error_levels:.2g} "
         f"of 255 grey levels → {output}"
     )
     for note in notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")

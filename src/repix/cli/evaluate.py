@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repix.cli.options import PATH, Choice, renamed_option
+from repix.cli.output import say
 
 if TYPE_CHECKING:
     from repix.infer.restorer import Quality
@@ -101,7 +102,8 @@ def evaluate(
         backbone=backbone,
         progress=True,
     )
-    click.echo(table.to_text(per_image=per_image), nl=False)
+    for line in table.to_text(per_image=per_image).splitlines():
+        say(line)
     for form, file in files.items():
         if file is not None:
             table.save(file, form=form, per_image=per_image)

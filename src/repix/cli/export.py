@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from repix.cli.options import PATH, renamed_option
+from repix.cli.output import say
 
 
 @click.command()
@@ -50,4 +51,4 @@ def export(
     worst = max(card.onnx_parity.values())
     rounded = "; then rounded to int8" if "onnx-int8" in card.forms else ""
     sizes = ", ".join(card.onnx_parity)
-    click.echo(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {sizes}{rounded})")
+    say(f"{card.name} → {output}{os.sep} (ONNX within {worst:.1e} of torch at {sizes}{rounded})")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repix.cli.output import printable, say
 from repix.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def check_model(task: Task, model: str) -> None:
 
 def run_over_files(work: Callable[[], Summary], verb: str) -> None:
     """Do the work, say what was done, and exit with 1 where a file failed."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is stopped cleans up like Ctrl-C
     begun = time.perf_counter()
     summary = work()
     _say_summary(summary, verb, time.perf_counter() - begun)
@@ -51,7 +51,8 @@ def say_failure(result: Result) -> None:
     if result.status == "failed":
         from tqdm import tqdm
 
-        tqdm.write(f"repix: {result.message}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            tqdm.write(printable(f"repix: {result.message}"), file=sys.stderr)
 
 
 def left_out(results: Sequence[Path]) -> str:
@@ -81,7 +82,7 @@ def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
         counts.append(f"{len(summary.failed)} failed")
     if summary.left_out:
         counts.append(left_out(summary.left_out))
-    click.echo("; ".join(counts) or "nothing to do")
+    say("; ".join(counts) or "nothing to do")
     notes = Counter(note for result in summary.done for note in result.notes)
     for note, count in notes.items():
-        click.echo(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))
+        say(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from repix.cli.options import PATH, Choice
+from repix.cli.output import say
 
 VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "features", "signal")
 
@@ -61,4 +62,4 @@ def inspect(
     save_figure(seen, output)
     if npz is not None:
         save_arrays(seen, npz)
-    click.echo(f"{seen.title}: {output}")
+    say(f"{seen.title}: {output}")

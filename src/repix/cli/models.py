@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from repix.cli.output import say
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -18,14 +20,14 @@ def models(name: str | None) -> None:
                 f"{row.data}: " + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
                 for row in card.metrics
             )
-            click.echo(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
+            say(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
             if reached:
-                click.echo(f"    {reached}")
-        click.echo(f"{len(cards)} models; `repix models NAME` tells more" if cards else "no models are installed")
+                say(f"    {reached}")
+        say(f"{len(cards)} models; `repix models NAME` tells more" if cards else "no models are installed")
         return
     card, folder = find_card(name)
     verify(card, folder)
-    click.echo(f"{card.name}: {card.description}")
+    say(f"{card.name}: {card.description}")
     rows = {
         "task": card.task,
         "works at": f"{card.size} px on the shorter side" if card.size else "",
@@ -40,7 +42,7 @@ def models(name: str | None) -> None:
     }
     for key, value in rows.items():
         if value:
-            click.echo(f"  {key:<12}{value}")
+            say(f"  {key:<12}{value}")
     for title, lines in (
         (
             "metrics",
@@ -56,6 +58,6 @@ def models(name: str | None) -> None:
         ("forms, sha256 verified", [f"{name:<18}{form.file}  {form.sha256}" for name, form in card.forms.items()]),
     ):
         if lines:
-            click.echo(f"  {title}:")
+            say(f"  {title}:")
             for line in lines:
-                click.echo(f"    {line}")
+                say(f"    {line}")

@@ -9,6 +9,7 @@ import click
 
 from repix.cli.files import left_out
 from repix.cli.options import PATH
+from repix.cli.output import say
 
 
 @click.command()
@@ -62,9 +63,9 @@ def rain(
         progress=True,
     )
     for message in summary.failed:
-        click.echo(f"repix: {message}", err=True)
+        say(f"repix: {message}", err=True)
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
     results = f"; {left_out(summary.left_out)}" if summary.left_out else ""
-    click.echo(f"{summary.made} pairs → {output}{os.sep}{failed}{results}")
+    say(f"{summary.made} pairs → {output}{os.sep}{failed}{results}")
     if summary.failed:
         raise click.exceptions.Exit(1)

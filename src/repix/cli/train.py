@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from repix.cli.options import PATH
+from repix.cli.output import say
 
 
 @click.command()
@@ -36,13 +37,13 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     try:
         checkpoint = run(settings, folder, resume=resume)
     except KeyboardInterrupt:
-        click.echo(f"\nstopped; continue with: repix train {recipe} -o {folder} --resume", err=True)
+        say(f"stopped; continue with: repix train {recipe} -o {folder} --resume", err=True)
         raise click.exceptions.Exit(130) from None
     if not is_main_process():
         return
     if exports:
         card = make_model(checkpoint, folder / "model")
-        click.echo(f"trained {card.name}, {card.training['steps']} steps → {folder / 'model'}")
-        click.echo(f"try it: repix {card.task.verb} PHOTO --model {folder / 'model'}")
+        say(f"trained {card.name}, {card.training['steps']} steps → {folder / 'model'}")
+        say(f"try it: repix {card.task.verb} PHOTO --model {folder / 'model'}")
     else:
-        click.echo(f"trained {settings.name} → {checkpoint}")
+        say(f"trained {settings.name} → {checkpoint}")

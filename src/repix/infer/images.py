@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from repix._types import one_line
-from repix.errors import RepixError
+from repix.errors import InputError, RepixError
 from repix.infer.jobs import Bar, BatchOptions, Job, Naming, Result, Summary, plan
 from repix.infer.restorer import Restorer, Strength
 from repix.io.formats import FORMATS
 from repix.io.image import Picture, read_image, write_image
+from repix.io.inventory import Difference
 from repix.tasks import DERAIN
 
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
@@ -51,8 +52,8 @@ def restore(
         What was done, skipped and failed, and which results of earlier runs were left out.
 
     Raises:
-        InputError: nothing can be done as asked (names that collide, an output that cannot be written); raised before
-            any work. What is wrong with single files is in the summary.
+        InputError: nothing can be done as asked (names that collide, an output that cannot be written, the result of
+            the only input is there already); raised before any work. What is wrong with single files is in the summary.
         WeightsError: no such model, or a damaged one.
         BackendError: the device is not there.
     """
@@ -69,6 +70,11 @@ def restore(
     planned = plan(inputs, dst, options=options, naming=Naming.of(restorer))
     jobs, settled = planned.pending(overwrite=options.overwrite)
     summary.left_out += planned.left_out
+    summary.unknown += planned.unknown
+    if len(inputs) == 1 and os.path.isfile(inputs[0]) and not jobs:
+        for result in settled:
+            if result.status == "skipped":  # asked for this one alone, so nothing at all would be done
+                raise InputError(result.message)
     for result in settled:
         note(result)
     with contextlib.closing(restore_jobs(restorer, jobs, options=options, progress=progress)) as working:
@@ -86,7 +92,7 @@ def restore_jobs(
     with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
-            for job, image in _read_ahead(pool, jobs, options.max_pixels):
+            for job, image in _read_ahead(pool, jobs, options):
                 bar.start(job.src)
                 if image is None:
                     image = _restore_video(restorer, job, options, bar)
@@ -102,7 +108,7 @@ def restore_jobs(
                     bar.advance(1)
                     continue
                 size = restored.pixels.nbytes * (2 if keep else 1)
-                writing.append((pool.submit(_write, job, image, restored), size))
+                writing.append((pool.submit(_write, job, image, restored, times=options.times), size))
                 del image, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
                     yield writing.popleft()[0].result()
@@ -116,22 +122,29 @@ def restore_jobs(
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, jobs: Sequence[Job], max_pixels: int
+    pool: ThreadPoolExecutor, jobs: Sequence[Job], options: BatchOptions
 ) -> Iterator[tuple[Job, Picture | Result | None]]:
     """Decode the next image, and no more than that, while the network works on this one; None for a video."""
-    upcoming = [pool.submit(_read, job, max_pixels) for job in jobs[:1]]
+    upcoming = [pool.submit(_read, job, options) for job in jobs[:1]]
     for index, job in enumerate(jobs):
         ready = upcoming.pop()
         image = ready.result()
-        upcoming += [pool.submit(_read, later, max_pixels) for later in jobs[index + 1 : index + 2]]
+        upcoming += [pool.submit(_read, later, options) for later in jobs[index + 1 : index + 2]]
         yield job, image
 
 
-def _read(job: Job, max_pixels: int) -> Picture | Result | None:
+def _read(job: Job, options: BatchOptions) -> Picture | Result | None:
     if job.is_video:
         return None
     try:
-        return read_image(job.src, max_pixels=max_pixels)
+        image = read_image(job.src, max_pixels=options.max_pixels)
+        held = image.inventory.images if image.inventory is not None else []
+        if held and not options.force and job.dst in job.wanted and _is_same(job.src, job.dst):
+            raise InputError(
+                f"{job.src} holds {', '.join(held)}, which overwriting it would destroy; --force does so, "
+                "-o writes elsewhere"
+            )
+        return image
     except Exception as error:
         return _failed(job.src, error)
 
@@ -143,7 +156,9 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
         bar.advance(fraction, f"{rate:.1f} frames/s")
 
     try:
+        times = _times(job.src) if options.times else None
         notes = restore_video(restorer, job.src, job.dst, options=options, progress=advance)
+        _set_times(job.dst, times)
     except Exception as error:
         return _failed(job.src, error)
     return Result(job.src, "done", (job.dst,), notes=notes)
@@ -165,7 +180,9 @@ def _restore(
     return image.with_pixels(made) if task.keeps_icc else image.repainted(made)
 
 
-def _write(job: Job, rainy: Picture, restored: Picture) -> Result:
+def _write(job: Job, rainy: Picture, restored: Picture, *, times: bool) -> Result:
+    taken = _times(job.src) if times else None
+    lost: list[Difference] = []
     written: list[Path] = []
     notes = list(restored.notes)
     if FORMATS[restored.format].save is None:
@@ -173,16 +190,41 @@ def _write(job: Job, rainy: Picture, restored: Picture) -> Result:
     try:
         for path in job.wanted:
             image = restored if path == job.dst else _before_after(rainy, restored)
-            notes += [text for text in write_image(path, image) if text not in notes]
+            said = write_image(path, image)
+            notes += [text for text in said if text not in notes]
+            lost += [difference for difference in said.lost if difference not in lost]
+            _set_times(path, taken)
             written.append(path)
     except Exception as error:
         return replace(_failed(job.src, error), written=tuple(written))
-    return Result(job.src, "done", tuple(written), notes=tuple(notes))
+    return Result(job.src, "done", tuple(written), notes=tuple(notes), lost=tuple(lost))
 
 
 def _before_after(before: Picture, after: Picture) -> Picture:
     alpha = None if after.alpha is None else np.concatenate([after.alpha, after.alpha], axis=1)
     return replace(after, pixels=np.concatenate([before.pixels, after.pixels], axis=1), alpha=alpha)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _times(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def _set_times(path: Path, times: tuple[int, int] | None) -> None:
+    """A result of an old photo sorts with it; a file system that has no such times costs nothing."""
+    if times is not None:
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=times)
 
 
 def _failed(path: Path, error: Exception) -> Result:

@@ -6,6 +6,7 @@ import functools
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,25 @@ from typing import Literal, NamedTuple
 
 from repix.errors import InputError
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
-from repix.io.files import check_writable
-from repix.io.formats import IMAGES, IMAGES_WRITABLE, VIDEOS, VIDEOS_WRITABLE, by_suffix, listed, result_suffix
+from repix.io.files import check_regular, check_writable
+from repix.io.formats import (
+    IMAGES,
+    IMAGES_WRITABLE,
+    RAW,
+    RAW_ADVICE,
+    VIDEOS,
+    VIDEOS_WRITABLE,
+    by_suffix,
+    listed,
+    result_suffix,
+)
 from repix.io.image import MAX_PIXELS
+from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
 from repix.weights import DEFAULT_MODEL
 
 _CASE_BLIND = sys.platform in ("win32", "darwin")
+_LONGEST_NAME = 255
 _COMPARE = "compare"
 _MARKS = ("derained", "dry")  # what names of results end with; `dry` in version 0.1
 
@@ -61,6 +74,8 @@ class BatchOptions:
         format: extension to write, such as `png` or, for videos, `mkv`; None keeps each file's own, but label maps
             become PNG where that would change their colours.
         overwrite: write results that are already there again, and inputs where the output says so.
+        force: overwrite an input even where that destroys what it holds beside its image (a gain map, a video).
+        times: give results the times of their inputs.
         max_pixels: larger images and frames are refused from their header.
         video: what is asked for videos.
 
@@ -77,6 +92,8 @@ class BatchOptions:
     compare: bool = False
     format: str | None = None
     overwrite: bool = False
+    force: bool = False
+    times: bool = True
     max_pixels: int = MAX_PIXELS
     video: VideoOptions = VideoOptions()
 
@@ -151,11 +168,13 @@ class Plan:
         jobs: in the order in which they run; no two write the same file.
         failed: inputs that can be refused by their name, with the reason.
         left_out: files that are results of earlier runs.
+        unknown: how many files of folders were left out by their extension.
     """
 
     jobs: list[Job]
     failed: list[tuple[Path, str]]
     left_out: list[Path]
+    unknown: Counter[str] = field(default_factory=Counter)
 
     def pending(self, *, overwrite: bool) -> tuple[list[Job], list[Result]]:
         """The jobs with something still to be written, and what is settled: failed by its name, or already there."""
@@ -163,11 +182,11 @@ class Plan:
         jobs = []
         for job in self.jobs:
             paths = (job.dst, job.compare)
-            wanted = tuple(path for path in paths if path is not None and (overwrite or not path.exists()))
+            wanted = tuple(path for path in paths if path is not None and (overwrite or not os.path.lexists(path)))
             if wanted:
                 jobs.append(replace(job, wanted=wanted))
             else:
-                message = f"{job.dst} is already there; --overwrite writes it again"
+                message = f"{job.dst} is already there; --overwrite writes it again, -o names another"
                 settled.append(Result(job.src, "skipped", message=message))
         return jobs, settled
 
@@ -228,6 +247,7 @@ def plan(
             raise InputError(f"{out_file} and --format {options.format} contradict each other; leave one out")
         suffix = named_suffix
     failed: list[tuple[Path, str]] = []
+    unknown: Counter[str] = Counter()
     named = [path for name in inputs for path in _expand(name)]
     if out_file is not None and (len(named) != 1 or named[0].is_dir()):
         raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
@@ -235,20 +255,42 @@ def plan(
     for path in named:
         if path.is_dir():
             target = out if out is not None else beside(path, naming.tag)
-            files = list(_walk(path, known, leave_out=target, failed=failed))
+            files = list(_walk(path, known, leave_out=target, failed=failed, unknown=unknown))
             found += [Found(file, target / file.relative_to(path), file.stem, path) for file in files]
             if not files and len(named) == 1 and not failed:
                 kinds = "images or videos" if naming.takes_video else "images"
-                raise InputError(f"no {kinds} in {path} (looked for {listed(known)})")
-        elif not path.is_file():
-            failed.append((path, "no such file or folder" if not path.exists() else "not a regular file"))
+                there = f"; it holds {_counted(unknown)}" if unknown else ""
+                raise InputError(f"no {kinds} in {path} (looked for {listed(known)}{there})")
+        elif (reason := _refused(path)) is not None:
+            failed.append((path, reason))
         elif out_file is not None:
             found.append(Found(path, out_file, out_file.stem, None))
         elif out is not None:
             found.append(Found(path, out / path.name, path.stem, None))
         else:
             found.append(Found(path, path.with_name(f"{path.stem}_{naming.tag}{path.suffix}"), path.stem, None))
-    return _settle(found, failed, suffix, named=out_file is not None, options=options, naming=naming)
+    planned = _settle(found, failed, suffix, named=out_file is not None, options=options, naming=naming)
+    return replace(planned, unknown=unknown)
+
+
+def _refused(path: Path) -> str | None:
+    """Why a path that was named can't be taken, or None."""
+    try:
+        check_regular(path)
+    except InputError as error:
+        if not os.path.lexists(path):
+            return "no such file or folder"
+        return str(error).removeprefix(f"{path}: ")
+    return None
+
+
+def _counted(unknown: Counter[str]) -> str:
+    """`12 .nef (camera RAW: develop it first), 3 .txt`."""
+    parts = []
+    for suffix, count in unknown.most_common(6):
+        parts.append(f"{count:,} {suffix or 'without extension'}" + (f" ({RAW_ADVICE})" if suffix in RAW else ""))
+    more = sum(unknown.values()) - sum(count for _, count in unknown.most_common(6))
+    return ", ".join(parts) + (f" and {more:,} others" if more else "")
 
 
 def plan_listed(found: Sequence[Found], *, options: BatchOptions) -> Plan:
@@ -291,7 +333,9 @@ def _expand(name: str | os.PathLike[str]) -> list[Path]:
     return [Path(match) for match in sorted(glob.glob(str(name), recursive=True))] or [path]
 
 
-def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[tuple[Path, str]]) -> Iterator[Path]:
+def _walk(
+    folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[tuple[Path, str]], unknown: Counter[str]
+) -> Iterator[Path]:
     """Files of known kinds below a folder, in the order of their names, without an output folder that lies inside."""
     out = leave_out.resolve()
     same = out == folder.resolve()
@@ -304,8 +348,13 @@ def _walk(folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
         for name in sorted(files):
             # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no image
-            if Path(name).suffix.lower() in known and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in known:
                 yield here / name
+            else:
+                unknown[suffix] += 1
 
 
 def _settle(
@@ -318,19 +367,24 @@ def _settle(
     naming: Naming,
 ) -> Plan:
     jobs: dict[str, Job] = {}
+    key = _Keys()
     left_out: dict[str, Path] = {}
     for file, is_result in zip(found, _are_results(found, naming.tag), strict=True):
         if is_result:
-            left_out[_key(file.src)] = file.src
+            left_out[key(file.src)] = file.src
             continue
         job = _job(file, suffix, named=named, compare=options.compare, naming=naming)
         if isinstance(job, Job):
-            jobs.setdefault(_key(file.src), job)
+            jobs.setdefault(key(file.src), job)
         else:
             failed.append((file.src, job))
-    kept = _without_collisions(list(jobs.values()), overwrite=options.overwrite)
+    planned = list(jobs.values())
+    if suffix is None:
+        planned = _told_apart(planned, key)
+    planned, failed = _fitting(planned, failed)
+    kept = _without_collisions(planned, key, overwrite=options.overwrite)
     check_writable(job.dst.parent for job in kept)
-    taken = {_key(job.src) for job in kept}
+    taken = {key(job.src) for job in kept}
     left_out |= {key: job.src for key, job in jobs.items()}
     return Plan(kept, failed, [path for key, path in left_out.items() if key not in taken])
 
@@ -393,6 +447,11 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
     return [is_result(path, file.root) for path, file in zip(files, found, strict=True)]
 
 
+def _is_heic(path: Path) -> bool:
+    format = by_suffix(path)
+    return format is not None and format.name == "heic"
+
+
 def _kind(path: Path) -> str | None:
     format = by_suffix(path)
     return format.kind if format is not None else None
@@ -404,6 +463,8 @@ def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming:
     kind = _kind(src)
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
+        if src.suffix.lower() in RAW:
+            return f"a {RAW_ADVICE}, and give repix the TIFF or JPEG"
         return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
@@ -414,35 +475,79 @@ def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming:
             f"cannot be written as {suffix}; choose one of {listed(VIDEOS_WRITABLE if is_video else IMAGES_WRITABLE)}"
         )
     else:
-        dst = dst.with_suffix(result_suffix(dst.suffix, exact=naming.exact and not is_video))
+        exact = (naming.exact and not is_video) or (_is_heic(src) and has_alpha(src))
+        dst = dst.with_suffix(result_suffix(dst.suffix, exact=exact))
     wants_compare = compare and not is_video
     return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{dst.suffix}") if wants_compare else None)
 
 
-def _without_collisions(jobs: list[Job], *, overwrite: bool) -> list[Job]:
+def _told_apart(jobs: list[Job], key: _Keys) -> list[Job]:
+    """Results of one name only because their inputs' formats cannot be written get the input's extension too:
+    `a.bmp` beside `a.png` becomes `a.bmp.png`."""
+    many = Counter(key(job.dst) for job in jobs)
+
+    def marked(path: Path, src: Path) -> Path:
+        return path.with_name(f"{path.stem}{src.suffix}{path.suffix}")
+
+    return [
+        replace(
+            job, dst=marked(job.dst, job.src), compare=None if job.compare is None else marked(job.compare, job.src)
+        )
+        if many[key(job.dst)] > 1 and job.dst.suffix.lower() != job.src.suffix.lower()
+        else job
+        for job in jobs
+    ]
+
+
+def _fitting(jobs: list[Job], failed: list[tuple[Path, str]]) -> tuple[list[Job], list[tuple[Path, str]]]:
+    """Those whose results have names that file systems take; the others fail."""
+    kept, refused = [], list(failed)
+    for job in jobs:
+        longest = max((path.name for path in (job.dst, job.compare) if path is not None), key=len)
+        size = len(os.fsencode(longest)) if sys.platform != "win32" else len(longest)
+        if size > _LONGEST_NAME:
+            text = f"its result's name would have {size} bytes, {_LONGEST_NAME} are possible; name it with -o"
+            refused.append((job.src, text))
+        else:
+            kept.append(job)
+    return kept, refused
+
+
+def _without_collisions(jobs: list[Job], key: _Keys, *, overwrite: bool) -> list[Job]:
     made: dict[str, Path] = {}
     for job in jobs:
         for path in (job.dst, job.compare):
-            other = job.src if path is None else made.setdefault(_key(path), job.src)
+            other = job.src if path is None else made.setdefault(key(path), job.src)
             if other != job.src:
                 raise InputError(
                     f"{other} and {job.src} would both be written to {path}; rename one, run them apart, or choose "
                     "another --format; nothing was done"
                 )
     # what this run makes from another input is no input: `repix derain DIR DIR_derained`
-    kept = [job for job in jobs if made.get(_key(job.src), job.src) == job.src]
-    inputs = {_key(job.src) for job in kept}
+    kept = [job for job in jobs if made.get(key(job.src), job.src) == job.src]
+    inputs = {key(job.src) for job in kept}
     for job in kept:
         for path in (job.dst, job.compare):
-            if path is not None and _key(path) in inputs and not overwrite:
+            if path is not None and key(path) in inputs and not overwrite:
                 raise InputError(f"{path} is an input and would be overwritten; choose another -o, or say --overwrite")
     return kept
 
 
-def _key(path: Path) -> str:
-    """One text for one file, however it is spelled."""
-    whole = os.path.realpath(path)
-    return whole.casefold() if _CASE_BLIND else whole
+class _Keys:
+    """One text for one file, however it is spelled; folders are resolved once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        folder, name = os.path.split(os.fspath(path))
+        if name in ("", ".", "..") or os.path.islink(path):
+            whole = os.path.realpath(path)
+        else:
+            if folder not in self._folders:
+                self._folders[folder] = os.path.realpath(folder or os.curdir)
+            whole = os.path.join(self._folders[folder], name)
+        return whole.casefold() if _CASE_BLIND else whole
 
 
 # ---- what became of it
@@ -458,6 +563,8 @@ class Result:
         written: the files written for it.
         message: why it failed or was skipped, one line that names the file.
         notes: what could not be kept as it was, one sentence each.
+        lost: the same of images, thing by thing.
+        seconds: how long it took, reading and writing included.
     """
 
     src: Path
@@ -465,6 +572,8 @@ class Result:
     written: tuple[Path, ...] = ()
     message: str = ""
     notes: tuple[str, ...] = ()
+    lost: tuple[Difference, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass
@@ -476,12 +585,19 @@ class Summary:
         skipped: those whose result was already there.
         failed: those that could not be read, restored or written.
         left_out: files that were not taken, because they are results of earlier runs.
+        unknown: how many files of folders were left out by their extension.
     """
 
     done: list[Result] = field(default_factory=list)
     skipped: list[Result] = field(default_factory=list)
     failed: list[Result] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def left_out_by_kind(self) -> str:
+        """What `unknown` says, in words."""
+        return _counted(self.unknown)
 
     def add(self, result: Result) -> None:
         """Put a result where it belongs."""

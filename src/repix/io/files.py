@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
 import secrets
+import shutil
+import stat
+import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,15 +20,52 @@ from repix.errors import InputError
 _mark = ""
 
 
-def read_head(path: Path, size: int) -> bytes:
+MAX_BYTES = 16 * 2**30
+"""Larger files are refused before they are read."""
+
+_open: set[Path] = set()  # what this process is writing
+_swept: set[Path] = set()  # folders in which leftovers were looked for
+_lock = threading.Lock()
+_A_WEEK = 7 * 86400.0
+
+
+def check_regular(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    """Refuse what is no regular file, or is too large, before it is opened: to open a pipe may never end.
+
+    Raises:
+        InputError: it is, there is none, or it may not be looked at.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: cannot be read: {_kind(status.st_mode)}, not a regular file")
+    if status.st_size > max_bytes:
+        raise InputError(
+            f"{path}: {status.st_size / 2**30:,.1f} GB is more than the {max_bytes / 2**30:,.0f} GB that are read"
+        )
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+def read_head(path: Path, size: int, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The first bytes of a file, at most `size`, to see what it is.
 
     Raises:
-        InputError: no regular file (reading a pipe or a device might never end), unreadable, or empty.
+        InputError: no regular file (reading a pipe or a device might never end), unreadable, too large, or empty.
     """
+    check_regular(path, max_bytes=max_bytes)
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: cannot be read: {'a folder' if path.is_dir() else 'not a regular file'}")
         with path.open("rb") as file:
             head = file.read(size)
     except OSError as error:
@@ -36,7 +80,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Args:
-        path: the file to write; folders above it are made.
+        path: the file to write; folders above it are made. Where it is a symbolic link, the file that it leads to is
+            written, and the link stays.
 
     Yields:
         A name beside it to write to. It takes `path`'s place when the block ends, and is removed when it fails.
@@ -44,21 +89,91 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the file cannot be written (rights, full disk), or what is there is no regular file.
     """
-    temporary = path.parent / f".repix-{_mark}{secrets.token_hex(6)}.tmp"
+    temporary = None
     try:
-        if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "not a regular file"
-            raise InputError(f"{path}: cannot be written: {what} is there")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if target.exists() and not target.is_file():
+            raise InputError(f"{path}: cannot be written: {_kind(target.stat().st_mode)} is there")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        temporary = target.parent / f".repix-{_mark}{_host()}-{os.getpid()}-{secrets.token_hex(6)}.tmp"
+        _open.add(temporary)
         yield temporary
         with temporary.open("r+b") as file:  # a result must not vanish in a power cut after its input was replaced
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            _open.discard(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name be on the disk too, where the system has that."""
+    if sys.platform != "win32":
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def register_temporary(path: Path) -> None:
+    """A file or folder that is to go when the process is ended by force."""
+    _open.add(path)
+
+
+def abandon_temporaries() -> None:
+    """Remove what this process is writing, which is about to end by force."""
+    for left in list(_open):
+        with contextlib.suppress(OSError):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode("utf-8", "replace")).hexdigest()[:6]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs of this machine left in a folder, once for each folder."""
+    with _lock:
+        if folder in _swept:
+            return
+        _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".repix-") and entry.name.endswith(".tmp") and _is_leftover(entry):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _is_leftover(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime > _A_WEEK:
+            return True
+        *_, host, process, _ = entry.name.removesuffix(".tmp").split("-")
+        return host == _host() and not _is_alive(int(process))
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 would end the process; a file in use cannot be removed there
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def mark_temporaries(mark: str) -> None:

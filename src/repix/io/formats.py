@@ -210,6 +210,12 @@ VIDEOS = _suffixes("video")
 VIDEOS_WRITABLE = _suffixes("video", written=True)
 """Extensions that a video can be written as."""
 
+_RAW = "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
+RAW = frozenset(f".{name}" for name in _RAW.split(" "))
+"""Extensions of what cameras write before an image is made of it; nothing here reads them."""
+
+RAW_ADVICE = "camera RAW: develop it first"
+
 HEAD = 65536
 """So many bytes from the beginning of a file are enough for `sniff`."""
 
@@ -222,6 +228,18 @@ def by_suffix(name: str | Path) -> Format | None:
 def sniff(head: bytes) -> Format | None:
     """What a file is by its first bytes, or None. libvips and FFmpeg would take far more (SVG, matrices, playlists)."""
     return next((format for format in _ALL if format.is_it(head)), None)
+
+
+def is_raw(head: bytes) -> bool:
+    """Whether a file is a camera's RAW by its first bytes; many are TIFF files by their beginning."""
+    if head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")):
+        return True
+    if head[4:12] == b"ftypcrx ":
+        return True
+    if head[:4] not in (b"II*\0", b"MM\0*"):
+        return False
+    dng = b"\x12\xc6\1\0\4\0\0\0" if head[:2] == b"II" else b"\xc6\x12\0\1\0\0\0\4"  # DNGVersion: 4 bytes
+    return head[8:10] == b"CR" or dng in head
 
 
 def result_suffix(suffix: str, *, exact: bool = False) -> str:

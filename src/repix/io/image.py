@@ -24,7 +24,7 @@ from repix._types import Image
 from repix.errors import InputError
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
-from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, by_suffix, listed, names, sniff
+from repix.io.formats import HEAD, IMAGES_WRITABLE, RAW_ADVICE, Format, by_suffix, is_raw, listed, names, sniff
 from repix.io.inventory import Difference, Inventory
 
 MAX_PIXELS = 400_000_000
@@ -304,6 +304,10 @@ def _image_format(path: Path) -> Format:
     """What an image file is by its contents."""
     head = read_head(path, HEAD)
     format = sniff(head)
+    if is_raw(head):
+        raise InputError(f"{path}: {RAW_ADVICE}, and give repix the TIFF or JPEG")
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        raise InputError(f"{path}: JPEG XL, which nothing that repix builds on reads; convert it to PNG first")
     if format is None:
         raise InputError(f"{path}: not an image that repix reads ({names('image')})")
     name = format.title

@@ -122,6 +122,21 @@ def take(source: str | os.PathLike[str] | bytes, format: str) -> Inventory:
     return found
 
 
+def has_alpha(path: str | os.PathLike[str]) -> bool:
+    """Whether an AVIF or HEIC file's main image has transparency, from its header; False where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            read = containers.read_items(mapped)  # type: ignore[arg-type]
+    except (OSError, ValueError):
+        return False
+    for item in read.items.values():
+        auxiliary = any(kind == "auxl" and read.primary in to for kind, to in item.references)
+        urns = b" ".join(content for kind, content, _ in item.properties if kind == "auxC").lower()
+        if auxiliary and (b"alpha" in urns or b"auxid:1" in urns):
+            return True
+    return False
+
+
 def compare(before: Inventory, after: Inventory) -> list[Difference]:
     """What of one file is missing in another made from it, or means something else there."""
     differences = []
