@@ -58,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         error.show(said)
         for line in said.getvalue().splitlines():
             say(line, err=True)
+        given = list(argv) if argv is not None else sys.argv[1:]
+        files = [name for name in given if name.startswith("-") and len(name) > 1 and os.path.lexists(name)]
+        if isinstance(error, click.NoSuchOption) and files:
+            say(f"if {files[0]} is a file, write ./{files[0]}, or -- before the files", err=True)
         code = error.exit_code
     except RepixError as error:
         say(f"repix: {error}", err=True)

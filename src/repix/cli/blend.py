@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from repix.cli.options import PATH, numbers, renamed_option
+from repix.cli.output import say
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, default=8.0, show_default=True, help="For flatten: what counts as an edge.")
 @click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to compare.")
 @click.option("-o", "--output", type=PATH, metavar="OUT", help="[TARGET_blend.EXT]")
-@click.option("--overwrite", is_flag=True, help="Let OUT take the place of SOURCE, TARGET or the mask.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace OUT if it is there, also where it is SOURCE, TARGET or the mask."
+)
 def blend(
     source: Path,
     target: Path | None,
@@ -79,8 +83,11 @@ def blend(
     if output is None:
         suffix = base.suffix if base.suffix.lower() in IMAGES_WRITABLE else ".png"
         output = base.with_name(f"{base.stem}_blend{suffix}")
-    if not overwrite and output.resolve() in [path.resolve() for path in (source, target, mask) if path is not None]:
+    inputs = [path.resolve() for path in (source, target, mask) if path is not None]
+    if not overwrite and output.resolve() in inputs:
         raise InputError(f"{output} is an input and would be overwritten; choose another -o, or say --overwrite")
+    if not overwrite and os.path.lexists(output):
+        raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
     points = None
     if polygon is not None:
         file = Path(polygon)
@@ -89,7 +96,7 @@ def blend(
     images = [None if path is None else read_image(path) for path in (source, target, mask)]
     assert images[0] is not None
 
-    def say(step: int, loss: float, error: float) -> None:
+    def tell(step: int, loss: float, error: float) -> None:
         if descent is not None and step % max(1, descent // 10) == 0:
             say(f"step {step}: loss {loss:.2g}, off by {error:.3g} of 255 grey levels")
 
@@ -108,7 +115,7 @@ def blend(
         beta=beta,
         threshold=threshold,
         descent=descent,
-        on_step=say,
+        on_step=tell,
     )
     seconds = time.perf_counter() - start
     report, notes = result.report, [*result.notes, *write_image(output, result)]

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from repix.cli.files import check_model, run_over_files, say_failure
-from repix.cli.options import file_options, ray_address, renamed_option, seconds, strength_or_auto
+from repix.cli.files import check_model, run_over_files
+from repix.cli.options import Run, file_options, ray_address, renamed_option, seconds, strength_or_auto
 from repix.errors import InputError
 
 if TYPE_CHECKING:
-    from repix.infer.jobs import Summary
     from repix.infer.restorer import Quality
 
 
@@ -70,10 +69,14 @@ def derain(
     crf: float | None,
     deflicker: bool,
     address: str | None,
+    force: bool,
+    times: bool,
+    run: Run,
 ) -> None:
     """Take the rain out of photos and videos.
 
-    PATH is a file, a folder (with all folders in it) or a pattern such as "*.jpg". An image keeps its size, bit depth,
+    PATH is a file, a folder (with all folders in it), a pattern such as "*.jpg", or - for one image or video from
+    standard input, which goes to standard output unless OUT says otherwise. An image keeps its size, bit depth,
     transparency, EXIF and colour profile. A video keeps its sound, subtitles, frame times, rotation and colour tags.
     Your files are never changed, unless you name them as OUT and give --overwrite.
 
@@ -82,7 +85,6 @@ def derain(
     repix derain holiday/ --strength auto
     repix derain clip.mp4 --deflicker
     """
-    from repix.infer.images import restore
     from repix.infer.jobs import BatchOptions, VideoOptions
     from repix.tasks import DERAIN
 
@@ -98,17 +100,9 @@ def derain(
         compare=compare,
         format=format,
         overwrite=overwrite,
+        force=force,
+        times=times,
         max_pixels=max_pixels,
         video=VideoOptions(start, end, codec, crf, deflicker),
     )
-
-    def work() -> Summary:
-        if address is None:
-            return restore(paths, output, options=options, progress=True, on_result=say_failure)
-        from repix.infer.cluster import restore_on_ray
-
-        return restore_on_ray(
-            paths, output, address=address or None, options=options, progress=True, on_result=say_failure
-        )
-
-    run_over_files(work, DERAIN.done)
+    run_over_files(paths, output, options, DERAIN, run, address=address)

@@ -102,8 +102,6 @@ def evaluate(
         backbone=backbone,
         progress=True,
     )
-    for line in table.to_text(per_image=per_image).splitlines():
-        say(line)
     for form, file in files.items():
         if file is not None:
             table.save(file, form=form, per_image=per_image)
@@ -111,3 +109,5 @@ def evaluate(
         save_figure(contact_sheet(restorers, pairs, table), sheet)
     if plot is not None:
         save_figure(quality_plot(table), plot)
+    for line in table.to_text(per_image=per_image).splitlines():
+        say(line)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import os
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from repix.cli.output import printable, say
-from repix.errors import WeightsError
+from repix.cli.output import say
+from repix.cli.summary import say_plan, say_result, say_summary
+from repix.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
-    from repix.infer.jobs import Result, Summary
+    from repix.cli.options import Run
+    from repix.infer.jobs import BatchOptions, Summary
     from repix.tasks import Task
 
 
@@ -37,52 +38,90 @@ def check_model(task: Task, model: str) -> None:
         )
 
 
-def run_over_files(work: Callable[[], Summary], verb: str) -> None:
-    """Do the work, say what was done, and exit with 1 where a file failed."""
+def run_over_files(
+    paths: Sequence[str],
+    output: str | None,
+    options: BatchOptions,
+    task: Task,
+    run: Run,
+    *,
+    address: str | None = None,
+) -> None:
+    """Do the work, say what was done, and exit with 1 where a file failed.
+
+    Args:
+        paths: files, folders and patterns; `-` alone for standard input.
+        output: where results go; `-` for standard output.
+        options: what is asked for.
+        task: of the model.
+        run: how much is said, and whether anything is done.
+        address: of a Ray cluster, empty for this machine; None for no cluster.
+    """
+    if run.dry:
+        say_plan(paths, output, options, run)
+        return
+    if "-" in (*paths, output):
+        _through_streams(paths, output, options, task, run)
+        return
     begun = time.perf_counter()
-    summary = work()
-    _say_summary(summary, verb, time.perf_counter() - begun)
+    if run.verbose and address is None:
+        options = _loaded(options)
+    summary = _work(paths, output, options, run, address)
+    say_summary(summary, task.done, time.perf_counter() - begun, run)
     if summary.failed:
         raise click.exceptions.Exit(1)
 
 
-def say_failure(result: Result) -> None:
-    """Say at once why a file failed, above the progress bar."""
-    if result.status == "failed":
-        from tqdm import tqdm
+def _work(
+    paths: Sequence[str], output: str | None, options: BatchOptions, run: Run, address: str | None = None
+) -> Summary:
+    on_result = functools.partial(say_result, verbose=run.verbose)
+    if address is None:
+        from repix.infer.images import restore
 
-        with contextlib.suppress(OSError, ValueError):
-            tqdm.write(printable(f"repix: {result.message}"), file=sys.stderr)
+        return restore(paths, output, options=options, progress=not run.quiet, on_result=on_result)
+    from repix.infer.cluster import restore_on_ray
 
-
-def left_out(results: Sequence[Path]) -> str:
-    """What a summary says about files that were not taken."""
-    return f"{len(results)} result{'s' if len(results) > 1 else ''} of earlier runs left out"
-
-
-def _kinds(results: Sequence[Result]) -> str:
-    from repix.io.formats import VIDEOS
-
-    videos = sum(result.src.suffix.lower() in VIDEOS for result in results)
-    return "images" if not videos else "videos" if videos == len(results) else "images and videos"
+    return restore_on_ray(
+        paths, output, address=address or None, options=options, progress=not run.quiet, on_result=on_result
+    )
 
 
-def _say_summary(summary: Summary, verb: str, seconds: float) -> None:
-    """One line that says how many, and where they are; then what could not be kept."""
-    counts = []
-    written = [path for result in summary.done for path in result.written]
-    if len(summary.done) == 1:
-        counts.append(f"{verb} {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
-    elif summary.done:
-        where = os.path.commonpath([path.parent for path in written]) or "."
-        counts.append(f"{verb} {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
-    if summary.skipped:
-        counts.append(f"{len(summary.skipped)} already there (--overwrite writes again)")
-    if summary.failed:
-        counts.append(f"{len(summary.failed)} failed")
-    if summary.left_out:
-        counts.append(left_out(summary.left_out))
-    say("; ".join(counts) or "nothing to do")
-    notes = Counter(note for result in summary.done for note in result.notes)
-    for note, count in notes.items():
-        say(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))
+def _loaded(options: BatchOptions) -> BatchOptions:
+    """The same with the model loaded, and said where and in which form it runs."""
+    begun = time.perf_counter()
+    restorer = options.load()
+    name = restorer.card.name if restorer.card is not None else "a network"
+    kind = type(restorer.backend).__name__.removesuffix("Backend").lower()
+    say(f"model {name} ({kind}) on {restorer.backend.device}, loaded in {time.perf_counter() - begun:.1f} s", err=True)
+    return dataclasses.replace(options, model=restorer)
+
+
+def _through_streams(paths: Sequence[str], output: str | None, options: BatchOptions, task: Task, run: Run) -> None:
+    """One image or video from standard input, to standard output, or both."""
+    from repix.io.formats import result_suffix
+    from repix.io.stream import check_output, read_input, temporary_folder, write_output
+
+    if len(paths) != 1 or os.path.isdir(paths[0]):
+        raise InputError("- stands for one image or video; give nothing else beside it")
+    begun = time.perf_counter()
+    to_stream = output in (None, "-")
+    if to_stream:
+        check_output()
+    with temporary_folder() as folder:
+        source = read_input(folder) if paths[0] == "-" else Path(paths[0])
+        target = Path(output or "")
+        if to_stream:
+            suffix = f".{options.format.lstrip('.').lower()}" if options.format else result_suffix(source.suffix)
+            target = folder / f"standard-output{suffix}"
+        summary = _work([str(source)], str(target), options, run)
+        if summary.failed:
+            raise click.exceptions.Exit(1)
+        if to_stream:
+            write_output(target)
+        if not run.quiet:
+            where = "standard output" if to_stream else target
+            said = "standard input" if paths[0] == "-" else source
+            say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
+            for note in summary.done[0].notes if summary.done else ():
+                say(f"note: {note}", err=to_stream)

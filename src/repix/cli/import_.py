@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from repix.cli.output import say
+
 
 @click.command("import")
 @click.argument("kind", metavar="KIND")
@@ -34,6 +36,4 @@ def import_(kind: str, file: Path, output: Path, recurrences: int | None, source
 
     card = import_published(kind, file, out=output, recurrences=recurrences, source=source, licence=licence)
     arguments = ", ".join(f"{key}={value}" for key, value in card.args.items())
-    click.echo(
-        f"{card.arch}({arguments}) → {output}{os.sep} (ONNX within {max(card.onnx_parity.values()):.1e} of torch)"
-    )
+    say(f"{card.arch}({arguments}) → {output}{os.sep} (ONNX within {max(card.onnx_parity.values()):.1e} of torch)")

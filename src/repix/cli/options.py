@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import click
 
@@ -64,6 +65,14 @@ def numbers(option: str, text: str, count: int) -> tuple[float, ...]:
 Command = Callable[..., None]
 
 
+class Run(NamedTuple):
+    """How a run over files speaks, and whether it works at all."""
+
+    dry: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+
 def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Command], Command]:
     """An option of 0.1 that is an error now, which names the new one. `flag`: it took no value."""
 
@@ -112,11 +121,20 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
             "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger images."
         ),
         click.option("--overwrite", is_flag=True, help="Replace results that are already there."),
+        click.option("--force", is_flag=True, help="With --overwrite in place: even where a gain map or video goes."),
+        click.option("--times/--no-times", default=True, help="Give results the times of their inputs. [yes]"),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+        click.option("-v", "--verbose", is_flag=True, help="Say of every file what was done, how and in what time."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but what failed."),
     )
 
     def add(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*, dry_run: bool, verbose: bool, quiet: bool, **given: object) -> None:
+            command(run=Run(dry_run, verbose, quiet), **given)
+
         for option in reversed(options):
-            command = option(command)
-        return command
+            wrapped = option(wrapped)
+        return wrapped
 
     return add

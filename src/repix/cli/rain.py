@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from repix.cli.files import left_out
 from repix.cli.options import PATH
 from repix.cli.output import say
+from repix.cli.summary import left_out
 
 
 @click.command()

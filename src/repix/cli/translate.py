@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from repix.cli.files import check_model, run_over_files, say_failure
-from repix.cli.options import file_options
+from repix.cli.files import check_model, run_over_files
+from repix.cli.options import Run, file_options
 
 
 @click.command()
@@ -32,6 +32,9 @@ def translate(
     max_pixels: int,
     overwrite: bool,
     size: int | None,
+    force: bool,
+    times: bool,
+    run: Run,
 ) -> None:
     """Turn one kind of image into another, with a model trained on pairs (pix2pix).
 
@@ -45,7 +48,6 @@ def translate(
     repix translate house.jpg --model facades-labels
     repix translate drawings/ --model facades-photo -o houses
     """
-    from repix.infer.images import restore
     from repix.infer.jobs import BatchOptions
     from repix.tasks import TRANSLATE
 
@@ -58,8 +60,8 @@ def translate(
         compare=compare,
         format=format,
         overwrite=overwrite,
+        force=force,
+        times=times,
         max_pixels=max_pixels,
     )
-    run_over_files(
-        lambda: restore(paths, output, options=options, progress=True, on_result=say_failure), TRANSLATE.done
-    )
+    run_over_files(paths, output, options, TRANSLATE, run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,7 +68,7 @@ def restore(
 
     restorer = options.load()
     inputs = [src] if isinstance(src, str | os.PathLike) else src
-    planned = plan(inputs, dst, options=options, naming=Naming.of(restorer))
+    planned = plan(inputs, dst, options=options, naming=Naming.of(restorer.card))
     jobs, settled = planned.pending(overwrite=options.overwrite)
     summary.left_out += planned.left_out
     summary.unknown += planned.unknown
@@ -93,11 +94,12 @@ def restore_jobs(
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
             for job, image in _read_ahead(pool, jobs, options):
+                begun = time.perf_counter()
                 bar.start(job.src)
                 if image is None:
                     image = _restore_video(restorer, job, options, bar)
                 if isinstance(image, Result):
-                    yield image
+                    yield replace(image, seconds=time.perf_counter() - begun)
                     bar.advance(1)
                     continue
                 keep = job.compare in job.wanted
@@ -108,7 +110,7 @@ def restore_jobs(
                     bar.advance(1)
                     continue
                 size = restored.pixels.nbytes * (2 if keep else 1)
-                writing.append((pool.submit(_write, job, image, restored, times=options.times), size))
+                writing.append((pool.submit(_write, job, image, restored, begun=begun, times=options.times), size))
                 del image, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
                     yield writing.popleft()[0].result()
@@ -180,7 +182,7 @@ def _restore(
     return image.with_pixels(made) if task.keeps_icc else image.repainted(made)
 
 
-def _write(job: Job, rainy: Picture, restored: Picture, *, times: bool) -> Result:
+def _write(job: Job, rainy: Picture, restored: Picture, *, begun: float, times: bool) -> Result:
     taken = _times(job.src) if times else None
     lost: list[Difference] = []
     written: list[Path] = []
@@ -197,7 +199,8 @@ def _write(job: Job, rainy: Picture, restored: Picture, *, times: bool) -> Resul
             written.append(path)
     except Exception as error:
         return replace(_failed(job.src, error), written=tuple(written))
-    return Result(job.src, "done", tuple(written), notes=tuple(notes), lost=tuple(lost))
+    seconds = time.perf_counter() - begun
+    return Result(job.src, "done", tuple(written), notes=tuple(notes), lost=tuple(lost), seconds=seconds)
 
 
 def _before_after(before: Picture, after: Picture) -> Picture:

@@ -29,7 +29,7 @@ from repix.io.formats import (
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
-from repix.weights import DEFAULT_MODEL
+from repix.weights import DEFAULT_MODEL, ModelCard
 
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
@@ -127,9 +127,8 @@ class Naming(NamedTuple):
     exact: bool = False
 
     @classmethod
-    def of(cls, restorer: Restorer) -> Naming:
-        """Of what a restorer makes."""
-        card = restorer.card
+    def of(cls, card: ModelCard | None) -> Naming:
+        """Of what a model makes; None for a network without a card."""
         task: Task = card.task if card is not None else DERAIN
         name = card.name if card is not None else None
         return cls(task.result_suffix(name), task.takes_video, card is not None and card.palette is not None)
@@ -175,6 +174,11 @@ class Plan:
     failed: list[tuple[Path, str]]
     left_out: list[Path]
     unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unknown_in_words(self) -> str:
+        """What `unknown` says: `12 .nef (camera RAW: develop it first), 3 .txt`."""
+        return _counted(self.unknown)
 
     def pending(self, *, overwrite: bool) -> tuple[list[Job], list[Result]]:
         """The jobs with something still to be written, and what is settled: failed by its name, or already there."""
@@ -285,7 +289,6 @@ def _refused(path: Path) -> str | None:
 
 
 def _counted(unknown: Counter[str]) -> str:
-    """`12 .nef (camera RAW: develop it first), 3 .txt`."""
     parts = []
     for suffix, count in unknown.most_common(6):
         parts.append(f"{count:,} {suffix or 'without extension'}" + (f" ({RAW_ADVICE})" if suffix in RAW else ""))
@@ -464,7 +467,7 @@ def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming:
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
         if src.suffix.lower() in RAW:
-            return f"a {RAW_ADVICE}, and give repix the TIFF or JPEG"
+            return f"{RAW_ADVICE}, and give repix the TIFF or JPEG"
         return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
@@ -595,8 +598,8 @@ class Summary:
     unknown: Counter[str] = field(default_factory=Counter)
 
     @property
-    def left_out_by_kind(self) -> str:
-        """What `unknown` says, in words."""
+    def unknown_in_words(self) -> str:
+        """What `unknown` says: `12 .nef (camera RAW: develop it first), 3 .txt`."""
         return _counted(self.unknown)
 
     def add(self, result: Result) -> None:

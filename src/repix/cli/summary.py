@@ -1,0 +1,95 @@
+"""What a run over files says: its plan, each result, and the summary at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repix.cli.output import say
+
+if TYPE_CHECKING:
+    from repix.cli.options import Run
+    from repix.infer.jobs import BatchOptions, Result, Summary
+
+
+def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, run: Run) -> None:
+    """What would be done, for --dry-run."""
+    from repix.infer.jobs import Naming, plan
+    from repix.weights import find_card
+
+    assert isinstance(options.model, str)
+    planned = plan(paths, output, options=options, naming=Naming.of(find_card(options.model)[0]))
+    jobs, settled = planned.pending(overwrite=options.overwrite)
+    for job in jobs:
+        say(f"{job.src} → {' and '.join(map(str, job.wanted))}")
+    for result in settled:
+        say(f"{result.status}: {result.message}")
+    said = [f"would write {sum(len(job.wanted) for job in jobs)} files for {len(jobs)} inputs"]
+    if planned.left_out:
+        said.append(left_out(planned.left_out))
+    if planned.unknown:
+        said.append(f"left out: {planned.unknown_in_words}")
+    if not run.quiet:
+        say("; ".join(said))
+
+
+def say_result(result: Result, *, verbose: bool) -> None:
+    """Say at once why a file failed, above the progress bar; or everything."""
+    if result.status == "failed":
+        _above_bar(f"repix: {result.message}")
+    elif verbose and result.status == "skipped":
+        _above_bar(f"skipped: {result.message}")
+    elif verbose:
+        _above_bar(f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s")
+        for note in result.notes:
+            _above_bar(f"    note: {note}")
+
+
+def _above_bar(text: str) -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        say(text, err=True)
+
+
+def left_out(results: Sequence[Path]) -> str:
+    """What a summary says about files that were not taken."""
+    return f"{len(results)} result{'s' if len(results) > 1 else ''} of earlier runs left out"
+
+
+def _kinds(results: Sequence[Result]) -> str:
+    from repix.io.formats import VIDEOS
+
+    videos = sum(result.src.suffix.lower() in VIDEOS for result in results)
+    return "images" if not videos else "videos" if videos == len(results) else "images and videos"
+
+
+def say_summary(summary: Summary, verb: str, seconds: float, run: Run) -> None:
+    """One line that says how many, and where they are; then what could not be kept."""
+    if run.quiet:
+        return
+    counts = []
+    written = [path for result in summary.done for path in result.written]
+    if len(summary.done) == 1:
+        counts.append(f"{verb} {summary.done[0].src} in {seconds:.1f} s → {' and '.join(map(str, written))}")
+    elif summary.done:
+        where = os.path.commonpath([path.parent for path in written]) or "."
+        counts.append(f"{verb} {len(summary.done)} {_kinds(summary.done)} in {seconds:.1f} s → {where}{os.sep}")
+    if summary.skipped:
+        counts.append(
+            f"{len(summary.skipped)} already there, made earlier, maybe with other options (--overwrite writes again)"
+        )
+    if summary.failed:
+        counts.append(f"{len(summary.failed)} failed")
+    if summary.left_out:
+        counts.append(left_out(summary.left_out))
+    if summary.unknown:
+        counts.append(f"left out: {summary.unknown_in_words}")
+    say("; ".join(counts) or "nothing to do")
+    notes = Counter(note for result in summary.done for note in result.notes)
+    for note, count in notes.items():
+        say(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))

@@ -1,0 +1,81 @@
+"""Standard input and output of one image or video: kept in a file on the way, since decoders look back and forth."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from repix.errors import InputError
+from repix.io.files import MAX_BYTES, register_temporary
+from repix.io.formats import HEAD, names, sniff
+
+STREAM = "-"
+"""What a command line calls standard input, and standard output."""
+
+_STEP = 2**20
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder of one's own that goes at the end, also where the process is ended by force."""
+    with tempfile.TemporaryDirectory(prefix="repix-", ignore_cleanup_errors=True) as name:
+        register_temporary(Path(name))
+        yield Path(name)
+
+
+def read_input(folder: Path) -> Path:
+    """Put what comes on standard input into a file, named after what its first bytes say it is.
+
+    Raises:
+        InputError: a terminal, nothing, more than `files.MAX_BYTES`, or neither an image nor a video.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("standard input is a terminal; pipe an image or a video into repix, or name a file")
+    stream = sys.stdin.buffer
+    head = stream.read(HEAD)
+    if not head:
+        raise InputError("standard input is empty (0 bytes)")
+    format = sniff(head)
+    if format is None:
+        raise InputError(f"standard input is nothing that repix reads ({names('image')}, {names('video')})")
+    path = folder / f"standard-input{format.suffixes[0]}"
+    try:
+        with path.open("wb") as file:
+            size = file.write(head)
+            while block := stream.read(_STEP):
+                size += file.write(block)
+                if size > MAX_BYTES:
+                    raise InputError(f"standard input is longer than the {MAX_BYTES / 2**30:.0f} GB that are read")
+    except OSError as error:
+        raise InputError(f"standard input cannot be kept in {folder}: {error.strerror or error}") from error
+    return path
+
+
+def check_output() -> None:
+    """Refuse to write an image onto a terminal.
+
+    Raises:
+        InputError: standard output is one.
+    """
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise InputError("standard output is a terminal; send it to a file or a pipe, or name one with -o")
+
+
+def write_output(path: Path) -> None:
+    """Send a file to standard output. A reader that has gone is no error.
+
+    Raises:
+        InputError: it cannot be written (full disk).
+    """
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, _STEP)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise InputError(f"standard output cannot be written: {error.strerror or error}") from error
