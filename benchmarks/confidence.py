@@ -50,9 +50,9 @@ from repix.metrics import psnr_y
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
-TUNED = ("pairs", "drawn", "lines")
+TUNED = ("pairs", "rain", "sharp_streaks")
 KEPT = "disagreement of four views"
-SHOWN = {"pairs": 4, "lines": 4}  # which image of a set is drawn
+SHOWN = {"pairs": 4, "sharp_streaks": 4}  # which image of a set is drawn
 WINDOW, EVERY = 256, 3
 
 Floats = npt.NDArray[np.float32]
@@ -80,7 +80,7 @@ def cases(test: bool) -> Iterator[Case]:
         one = samples[i]
         lq, gt = (to_8_bits(one[side].permute(1, 2, 0).numpy().clip(0, 1)) for side in ("lq", "gt"))  # type: ignore[union-attr]
         yield Case(str(one["set"]), middle(lq), middle(gt))
-        if one["set"] in ("pairs", "dry"):
+        if one["set"] in ("pairs", "clean"):
             dry.append(dry_side(one))
     for kind, pictures in line_pictures(dry, 6).items():
         for picture in pictures:
@@ -219,7 +219,7 @@ class Found:
         rows = []
         for name, found in self.changes.items():
             strengths, one, auto, fine, wide = (np.array(column) for column in zip(*found, strict=True))
-            dry = name in ("dry", "drawn stripes", PHOTOGRAPHED)
+            dry = name in ("clean", "drawn stripes", PHOTOGRAPHED)
             rows.append(
                 {
                     "set": name,

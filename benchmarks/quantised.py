@@ -186,7 +186,7 @@ def main() -> None:
     sets: dict[str, list[Sample]] = {}
     for one in (samples[i] for i in range(len(samples))):  # type: ignore[arg-type]
         sets.setdefault(str(one["set"]), []).append(one)
-    kept = [one for kind, found in sets.items() if kind != "drawn" for one in found[: args.pictures]]
+    kept = [one for kind, found in sets.items() if kind != "rain" for one in found[: args.pictures]]
     rows = []
     prenet = to_onnx(create_model("prenet"))
     for model in args.model or [card.name for card in list_cards() if card.task is DERAIN]:

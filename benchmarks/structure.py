@@ -8,7 +8,7 @@
 first, in turns, by the processor time of the process that trains, so that other work on the machine makes no row
 shorter; the numbers of steps (and with them the cosine) follow. `mixture`: the row `muon` for the same number of steps
 with some kinds of rain left out. Every row is measured on 256x256 crops of photos, pairs and masks that none has
-seen (a sixteenth of each), with rain of each kind, the same for all rows: `psnr_y` (`psnr_rgb` for `dry`), mean over
+seen (a sixteenth of each), with rain of each kind, the same for all rows: `psnr_y` (`psnr_rgb` for `clean`), mean over
 images; never on Rain100. `ratio` is PReNet's CPU time over the exported network's, as in speed.py.
 
 benchmarks/results/structure.csv and mixture.csv; runs and weights stay in runs/structure.
@@ -34,7 +34,7 @@ from torch.nn.functional import conv2d, pad
 
 from lines import to_8_bits
 from pace import fill, seconds_of, trained
-from repix.data.config import SAMPLES, Samples
+from repix.data.config import Samples
 from repix.data.datamodule import list_photos
 from repix.data.dataset import MixtureDataset
 from repix.data.pairs import find_pairs
@@ -78,17 +78,18 @@ STRUCTURE: dict[str, list[str]] = {
 LEARNT = "muon"  # how the rows of `mixture` learn
 MIXTURE: dict[str, list[str]] = {
     "base": [],
-    "lines": ["lines"],
-    "masks": ["masks"],
-    "layers+pairs": ["layers", "pairs"],  # the same data set's rain, on other photos and as it is
-    "drawn": ["drawn"],
-    "stripes": ["stripes"],
+    "sharp_streaks": ["sharp_streaks"],
+    "streak_masks": ["streak_masks"],
+    "rain_transfer+pairs": ["rain_transfer", "pairs"],  # the same data set's rain, on other photos and as it is
+    "rain": ["rain"],
+    "hard_negatives": ["hard_negatives"],
     "pairs": ["pairs"],
 }
-RAIN = ("drawn", "lines", "masks", "layers", "pairs")
+RAIN = ("rain", "sharp_streaks", "streak_masks", "rain_transfer", "pairs")
+KINDS = (*RAIN, "clean", "hard_negatives")
 FIELDS = {
-    "structure": ["row", "minutes", "steps", "parameters", "ratio", *RAIN, "rain", "dry", "stripes"],
-    "mixture": ["row", "minutes", "steps", *RAIN, "dry", "stripes", "drop"],
+    "structure": ["row", "minutes", "steps", "parameters", "ratio", *RAIN, "all_rain", "clean", "hard_negatives"],
+    "mixture": ["row", "minutes", "steps", *KINDS, "drop"],
 }
 PACES = RUNS / "paces.json"
 SIDE, PICTURES = 256, 24
@@ -178,7 +179,7 @@ def tests() -> Iterator[Test]:
         mixture={},
         stages=[Samples(steps=1, patch=SIDE)],
     )
-    for place, kind in enumerate(SAMPLES):
+    for place, kind in enumerate(KINDS):
         for number in range(PICTURES):
             lq, gt, _ = made.make(kind, Samples(steps=1, patch=SIDE), np.random.default_rng((0, place, number)))
             yield Test(kind, *(to_8_bits(side.clip(0, 1)) for side in (lq, gt)))
@@ -213,16 +214,16 @@ def run(table: str, row: str, minutes: float, pictures: Sequence[Test]) -> dict[
     steps = max(20, round(minutes * 60 / pace))
     card = trained(RUNS / name, lambda: recipe_of(name, overrides, steps))
     restorer = Restorer.from_pretrained(RUNS / name / "model", device="cpu", threads=1)
-    values: dict[str, list[float]] = {kind: [] for kind in SAMPLES}
+    values: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for kind, lq, gt in pictures:
-        measure = psnr_rgb if kind == "dry" else psnr_y
+        measure = psnr_rgb if kind == "clean" else psnr_y
         values[kind].append(min(measure(restorer(lq), gt), 100.0))  # bit for bit would be infinite
     figures = {kind: mean(found) for kind, found in values.items()}
     entry = {"row": row, "minutes": f"{minutes:g}", "steps": str(card.training["steps"])}
     entry |= {kind: f"{value:.2f}" for kind, value in figures.items()}
     if table == "structure":
         entry["parameters"] = str(card.training["parameters"])
-        return entry | {"ratio": "", "rain": f"{mean(figures[kind] for kind in RAIN):.2f}"}
+        return entry | {"ratio": "", "all_rain": f"{mean(figures[kind] for kind in RAIN):.2f}"}
     before = next((one for one in read_rows(RESULTS / "mixture.csv") if one["row"] == "base"), None)
     drops = [float(before[kind]) - figures[kind] for kind in MIXTURE[row]] if before else []
     return entry | {"drop": f"{max(drops):.2f}" if drops else ""}

@@ -13,7 +13,7 @@ from repix.losses import LOSSES, WeightedLoss, create_loss
 from repix.models import Prediction
 
 
-def pictures(size: int = 24) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def images(size: int = 24) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     gt = torch.rand(2, 3, size, size, generator=generator, dtype=torch.float64)
     lq = (gt + 0.3 * torch.rand(2, 1, size, size, generator=generator, dtype=torch.float64)).clamp(0, 1)
@@ -45,13 +45,13 @@ def loss(request: pytest.FixtureRequest, weights: str) -> nn.Module:
     return create_loss(name, **OPTIONS[name], **({"weights": weights} if "backbone" in OPTIONS[name] else {}))
 
 
-def test_zero_at_the_truth_and_positive_elsewhere(loss: nn.Module) -> None:
-    gt, lq, pred = pictures()
+def test_zero_at_the_ground_truth_and_positive_elsewhere(loss: nn.Module) -> None:
+    gt, lq, pred = images()
     assert float(loss(Prediction(gt.clone()), gt, lq)) == pytest.approx(0, abs=2e-3)
     assert float(loss(Prediction(pred), gt, lq)) > 1e-3
 
 
-def test_finite_at_flat_and_saturated_pictures(loss: nn.Module) -> None:
+def test_finite_at_flat_and_saturated_images(loss: nn.Module) -> None:
     for level in (0.0, 0.5, 1.0):
         flat = torch.full((1, 3, 24, 24), level)
         pred = flat.clone().requires_grad_()
@@ -63,14 +63,14 @@ def test_finite_at_flat_and_saturated_pictures(loss: nn.Module) -> None:
 
 
 def test_gradient(loss: nn.Module) -> None:
-    gt, lq, pred = pictures(size=16)
+    gt, lq, pred = images(size=16)
     loss = loss.double()
     pred = pred[:1].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: loss(Prediction(x), gt[:1], lq[:1]), (pred,), fast_mode=True)
 
 
 def test_terms_are_weighted_and_reported() -> None:
-    gt, lq, pred = pictures()
+    gt, lq, pred = images()
     total, parts = WeightedLoss({"l1": 0.25})(Prediction(pred), gt, lq)
     assert float(parts["l1"]) == pytest.approx(float((pred - gt).abs().mean()))
     assert float(total) == pytest.approx(0.25 * float(parts["l1"]))
@@ -79,7 +79,7 @@ def test_terms_are_weighted_and_reported() -> None:
 
 
 def test_terms_may_have_arguments(weights: str) -> None:
-    gt, lq, pred = pictures()
+    gt, lq, pred = images()
     perceptual = {"weight": 0.5, "backbone": "vgg16", "layers": [3], "weights": weights}
     total, parts = WeightedLoss({"l1": 1, "perceptual": perceptual})(Prediction(pred), gt, lq)
     assert float(total) == pytest.approx(float(parts["l1"] + 0.5 * parts["perceptual"]))

@@ -80,6 +80,14 @@ def test_training_sees_what_inference_gives(name: str) -> None:
     assert all(stage.shape == x.shape for stage in prediction.stages)
 
 
+def test_a_stage_may_change_what_is_listed(name: str) -> None:
+    net = trained(name)
+    for attribute in Adapter(net).stage_attributes:
+        assert attribute in SMALL[name], "what a stage leaves is exported by the constructor's arguments"
+        setattr(net, attribute, getattr(net, attribute))
+        assert net(picture(32, 48)).shape == (1, 3, 32, 48)
+
+
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     net = trained(name).train()
     x = picture(32, 48, batch=2)

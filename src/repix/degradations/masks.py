@@ -14,7 +14,7 @@ from repix.degradations.camera import blend_rain, recompressed
 
 
 class StreakMasks(Degradation):
-    """One to six streak masks, turned by up to 30 degrees, scaled by 0.6 to 1.8, and summed."""
+    """One to six streak masks, rotated by up to 30 degrees, scaled by 0.6 to 1.8, and summed."""
 
     needs: ClassVar[tuple[str, ...]] = ("masks",)
 
@@ -24,7 +24,7 @@ class StreakMasks(Degradation):
         layer = np.zeros(size, np.float32)
         for _ in range(1 if rng.random() < 0.45 else int(rng.integers(2, 7))):
             mask = context.masks[int(rng.integers(len(context.masks)))]
-            warped = warp_mask(mask, size, rng, turn=30, scale=(0.6, 1.8))
+            warped = warp_mask(mask, size, rng, rotation=30, scale=(0.6, 1.8))
             layer += warped * np.float32(rng.uniform(0.3, 1.0) / 255)
         rainy = blend_rain(clean, layer, "add" if rng.random() < 0.8 else "screen")
         return recompressed(rainy, rng, context), clean
@@ -35,19 +35,19 @@ def warp_mask(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    turn: float,
+    rotation: float,
     scale: tuple[float, float],
 ) -> Floats:
-    """A random window of a streak mask, turned and scaled, by bilinear interpolation; the mask repeats mirrored.
+    """A random window of a streak mask, rotated and scaled, by bilinear interpolation; the mask repeats mirrored.
 
     Args:
         mask: (H, W) float32 or uint8.
         shape: (height, width) of the window.
         rng: source of all randomness.
-        turn: at most so many degrees either way.
+        rotation: at most so many degrees either way.
         scale: smallest and largest magnification of the streaks.
     """
-    angle = math.radians(rng.uniform(-turn, turn))
+    angle = math.radians(rng.uniform(-rotation, rotation))
     step = 1 / float(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]))))
     cos, sin = np.float32(step * math.cos(angle)), np.float32(step * math.sin(angle))
     y = np.arange(shape[0], dtype=np.float32)[:, None] - shape[0] / 2

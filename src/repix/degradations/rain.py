@@ -245,7 +245,7 @@ def add_rain(
         image: (H, W, 3), uint8, uint16, or float32 in [0, 1].
         params: rain and camera.
         rng: source of all randomness; the same seed gives the same rain.
-        masks: streak masks (H, W) in [0, 1]; with them one to three, turned and scaled, replace the synthetic streaks.
+        masks: streak masks (H, W) in [0, 1]; with them one to three, rotated and scaled, replace the synthetic streaks.
 
     Returns:
         The rainy image, of the same shape and dtype, and the rain layer: (H, W) float32, the radiance added by the
@@ -265,8 +265,8 @@ def add_rain(
         layer = np.zeros(shape, np.float32)
         for _ in range(int(rng.integers(1, 4))):
             mask = masks[int(rng.integers(len(masks)))]
-            turned = warp_mask(mask, shape, rng, turn=abs(params.angle) + params.spread, scale=(0.6, 1.8))
-            layer += turned * float(params.brightness * rng.uniform(0.5, 1))
+            warped = warp_mask(mask, shape, rng, rotation=abs(params.angle) + params.spread, scale=(0.6, 1.8))
+            layer += warped * float(params.brightness * rng.uniform(0.5, 1))
     else:
         # drops show the scene's own light: a night image has darker streaks than noon
         light = 0.35 + 0.65 * float(np.percentile(scene[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))

@@ -1,4 +1,4 @@
-"""Losses and validation figures of a run by step: a table that a resumed run goes on with, and a plot of it."""
+"""Losses and validation metrics of a run by step: a table that a resumed run goes on with, and a plot of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Curves(Callback):
         folder: of the run.
         every: steps between two rows of the training loss.
 
-    The plot has the training loss and, apart, the figures of all validation sets in one panel: over-fitting is where
+    The plot has the training loss and, apart, the metrics of all validation sets in one panel: over-fitting is where
     those of `train` and of the others part.
     """
 
@@ -49,7 +49,7 @@ class Curves(Callback):
             self._add(trainer, "loss")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A row for each figure, and the plot."""
+        """A row for each metric, and the plot."""
         self._add(trainer, "val/")
         if trainer.is_global_zero:
             self._draw()

@@ -237,20 +237,20 @@ def _override(values: Any, override: str) -> None:
     except yaml.YAMLError:
         raise RecipeError(f"--set {override!r}: the value is not YAML") from None
     *parents, last = key.split(".")
-    place = values
+    node = values
     for part in parents:
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place = place[int(part)]
-        elif isinstance(place, dict):
-            place = place.setdefault(part, {})
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            node = node.setdefault(part, {})
         else:
             raise RecipeError(f"--set {override!r}: there is no {part!r} in the recipe")
-    if isinstance(place, list):
-        if not (last.isdigit() and int(last) < len(place)):
-            raise RecipeError(f"--set {override!r}: expected an index below {len(place)}, got {last!r}")
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
+    if isinstance(node, list):
+        if not (last.isdigit() and int(last) < len(node)):
+            raise RecipeError(f"--set {override!r}: expected an index below {len(node)}, got {last!r}")
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
     else:
         raise RecipeError(f"--set {override!r}: {'.'.join(parents)} holds a value, not keys")
 

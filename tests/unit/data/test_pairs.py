@@ -14,7 +14,7 @@ from repix.errors import InputError
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
-def picture(path: Path, height: int = 4, width: int = 6) -> Path:
+def save_image(path: Path, height: int = 4, width: int = 6) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pyvips.Image.new_from_array(np.full((height, width, 3), 9, np.uint8)).write_to_file(str(path))
     return path
@@ -22,7 +22,7 @@ def picture(path: Path, height: int = 4, width: int = 6) -> Path:
 
 def made(root: Path, *names: str) -> Path:
     for name in names:
-        picture(root / name)
+        save_image(root / name)
     return root
 
 
@@ -78,7 +78,7 @@ def test_layouts_are_recognised(tmp_path: Path, layout: str, files: tuple[str, .
     assert scan_pairs(tmp_path).layout == layout
 
 
-def test_truth_in_another_folder(tmp_path: Path) -> None:
+def test_ground_truth_in_another_folder(tmp_path: Path) -> None:
     made(tmp_path, "H/rainy/rain-001.png", "L/norain-001.png", "L/norain-002.png", "L/rainy/rain-001.png")
     assert names(find_pairs_in(tmp_path / "H" / "rainy", tmp_path / "L")) == [("rain-001.png", "norain-001.png")]
     with pytest.raises(InputError, match="--lq and --gt"):
@@ -86,13 +86,13 @@ def test_truth_in_another_folder(tmp_path: Path) -> None:
 
 
 def test_the_same_folder_twice(tmp_path: Path) -> None:
-    made(tmp_path, "dry/a.png", "dry/b.jpg", "both/rain-1.png", "both/norain-1.png")
-    assert names(find_pairs_in(tmp_path / "dry", tmp_path / "dry")) == [("a.png", "a.png"), ("b.jpg", "b.jpg")]
+    made(tmp_path, "clean/a.png", "clean/b.jpg", "both/rain-1.png", "both/norain-1.png")
+    assert names(find_pairs_in(tmp_path / "clean", tmp_path / "clean")) == [("a.png", "a.png"), ("b.jpg", "b.jpg")]
     assert names(find_pairs_in(tmp_path / "both", tmp_path / "both")) == [("rain-1.png", "norain-1.png")]
 
 
 def test_side_by_side(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", height=4, width=8)
+    save_image(tmp_path / "1.png", height=4, width=8)
     (pair,) = find_pairs(tmp_path)
     assert pair == Pair("1", tmp_path / "1.png", tmp_path / "1.png", "left")
     both = np.arange(32, dtype=np.uint8).reshape(4, 8, 1)
@@ -104,10 +104,10 @@ def test_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_photos_is_not_side_by_side(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", height=4, width=6)
+    save_image(tmp_path / "1.png", height=4, width=6)
     with pytest.raises(InputError, match="no pairs in"):
         find_pairs(tmp_path)
-    picture(tmp_path / "2.png", height=4, width=7)
+    save_image(tmp_path / "2.png", height=4, width=7)
     assert scan_pairs(tmp_path, "side-by-side").problems == [
         f"{tmp_path / '2.png'} is 7 pixels wide: an odd width has no two halves"
     ]
@@ -152,7 +152,7 @@ def test_many_orphans_are_counted(tmp_path: Path) -> None:
 
 def test_unequal_sizes_are_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "input/b.png", "target/a.png")
-    picture(tmp_path / "target" / "b.png", height=5, width=6)
+    save_image(tmp_path / "target" / "b.png", height=5, width=6)
     with pytest.raises(InputError, match=r"b\.png is 6x4, its ground truth .*b\.png 6x5"):
         find_pairs(tmp_path)
     assert names(scan_pairs(tmp_path).pairs) == [("a.png", "a.png")]
@@ -168,7 +168,7 @@ def test_orientation_counts(tmp_path: Path) -> None:
     assert names(find_pairs(tmp_path)) == [("a.png", "a.jpg")]
 
 
-def test_unreadable_picture_is_named(tmp_path: Path) -> None:
+def test_unreadable_image_is_named(tmp_path: Path) -> None:
     made(tmp_path, "input/a.png", "target/a.png", "target/b.png")
     (tmp_path / "input" / "b.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"b\.png: the file is empty"):
@@ -207,7 +207,7 @@ def test_the_real_sets() -> None:
         assert pair.gt.stem == pair.lq.stem
 
 
-def test_swapped_pairs_exchange_pictures_and_halves() -> None:
+def test_swapped_pairs_exchange_images_and_halves() -> None:
     two = Pair("x", Path("a/x.png"), Path("b/x.png"))
     assert two.swapped() == Pair("x", Path("b/x.png"), Path("a/x.png"))
     one = Pair("y", Path("y.png"), Path("y.png"), "left")

@@ -14,14 +14,14 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_warp_keeps_a_constant_mask_constant() -> None:
-    out = warp_mask(np.full((30, 20), 0.6, np.float32), (64, 48), rng(), turn=30, scale=(0.6, 1.8))
+    out = warp_mask(np.full((30, 20), 0.6, np.float32), (64, 48), rng(), rotation=30, scale=(0.6, 1.8))
     assert out.shape == (64, 48)
     assert out == pytest.approx(0.6, abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1)])
 def test_masks_of_a_single_row_or_column(shape: tuple[int, int]) -> None:
-    out = warp_mask(np.full(shape, 0.6, np.float32), (16, 12), rng(), turn=30, scale=(0.6, 1.8))
+    out = warp_mask(np.full(shape, 0.6, np.float32), (16, 12), rng(), rotation=30, scale=(0.6, 1.8))
     assert out == pytest.approx(0.6, abs=1e-5)
 
 

@@ -77,7 +77,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
             logged[run] = {(row["step"], row["name"]): float(row["value"]) for row in csv.DictReader(file)}
         weights[run] = torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"]
     assert ("10", "loss") in logged["one"]
-    assert logged["two"] == pytest.approx(logged["one"], abs=1e-3)  # figures are in dB
+    assert logged["two"] == pytest.approx(logged["one"], abs=1e-3)  # metrics are in dB
     assert logged["two"]["10", "loss"] == pytest.approx(logged["one"]["10", "loss"], abs=1e-5)
     assert weights["one"].keys() == weights["two"].keys()
     for key, value in weights["one"].items():

@@ -34,7 +34,7 @@ def network(name: str = "repixnet", **args: object) -> nn.Module:
     return net.eval()
 
 
-def pictures(count: int, side: int = 32) -> torch.Tensor:
+def images(count: int, side: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
@@ -44,7 +44,7 @@ def initializers(model: bytes) -> dict[str, np.ndarray]:
 
 def test_the_network_says_what_stays_in_floating_point() -> None:
     net = network(**NET)
-    x = pictures(4)
+    x = images(4)
     model = to_onnx(net, multiple_of=4)
     weights = initializers(to_int8(net, model, [x.numpy()]))
     floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
@@ -65,7 +65,7 @@ def test_the_network_says_what_stays_in_floating_point() -> None:
 
 def test_what_runs_past_the_blocks_is_not_rounded() -> None:
     net = network(**NET)
-    graph = onnx.load_from_string(to_int8(net, to_onnx(net, multiple_of=4), [pictures(4).numpy()])).graph
+    graph = onnx.load_from_string(to_int8(net, to_onnx(net, multiple_of=4), [images(4).numpy()])).graph
     maker = {output: node for node in graph.node for output in node.output}
     adds = [node for node in graph.node if node.op_type == "Add" and all(name in maker for name in node.input)]
     assert len(adds) == 6  # five blocks and a skip connection
@@ -98,7 +98,7 @@ def test_weights_are_rounded_together() -> None:
 @pytest.mark.parametrize(("name", "args"), [("repixnet", NET), ("resnet", {}), ("prenet", {"stages": 2})])
 def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object]) -> None:
     net = network(name, **args)
-    x = pictures(4)
+    x = images(4)
     model = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1)))
     (got,) = ort.InferenceSession(to_int8(net, model, [x.numpy()])).run(None, {"x": x.numpy()})
     with torch.inference_mode():
@@ -106,7 +106,7 @@ def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object])
     assert 0 < np.sqrt(np.square(got - exact).mean()) < 0.03 * (exact - x.numpy()).std()
 
 
-def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -> None:
+def test_a_model_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -> None:
     values = {
         "name": "tiny",
         "model": "repixnet",
@@ -123,9 +123,9 @@ def test_a_weight_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) 
     state = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}
 
-    picture = (np.random.default_rng(0).random((40, 44, 3)) * 255).astype(np.uint8)
-    exact, got = (Restorer.from_pretrained(tmp_path / form, "cpu")(picture).astype(int) for form in ("fp32", "int8"))
-    change = np.abs(exact - picture).mean()
+    image = (np.random.default_rng(0).random((40, 44, 3)) * 255).astype(np.uint8)
+    exact, got = (Restorer.from_pretrained(tmp_path / form, "cpu")(image).astype(int) for form in ("fp32", "int8"))
+    change = np.abs(exact - image).mean()
     assert change > 1
     assert 0 < np.abs(got - exact).mean() < 0.1 * change
 

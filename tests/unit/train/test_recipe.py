@@ -150,9 +150,9 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(RecipeError, match="got list"):
         load_recipe(tmp_path / "list.yaml")
-    (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
+    (tmp_path / "image.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(RecipeError, match="not YAML"):
-        load_recipe(tmp_path / "picture.yaml")
+        load_recipe(tmp_path / "image.yaml")
 
 
 def test_stages_by_step() -> None:
