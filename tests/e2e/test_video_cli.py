@@ -16,6 +16,7 @@ from own_process import process, stopped_at
 from PIL import Image
 
 from repix.cli import main
+from repix.io.video import Frame, VideoReader
 from videos import frames_of, make_video, sound_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -62,7 +63,10 @@ def test_images_and_videos_in_one_folder(derain: Run, work: Path, photo: NDArray
     assert "4 images and videos" in out
     assert "note: AVI written as MKV" in out
     made = sorted(p.relative_to(work / "out").as_posix() for p in (work / "out").rglob("*") if p.is_file())
-    assert made == ["b.mkv", "c.png", "c_compare.png", "x/A.MP4", "x/d.png", "x/d_compare.png"]
+    assert made == [
+        *("b.mkv", "b_compare.mkv", "c.png", "c_compare.png"),
+        *("x/A.MP4", "x/A_compare.MP4", "x/d.png", "x/d_compare.png"),
+    ]
     # --format is for images or for videos, by what it names
     assert derain("in/x", "-o", "out2", "--format", "mkv")[0] == 0
     assert sorted(os.listdir(work / "out2")) == ["A.mkv", "d.png"]
@@ -78,6 +82,67 @@ def test_start_end_codec_crf_deflicker(derain: Run, work: Path) -> None:
     with av.open("b.mkv") as video:
         assert video.streams.video[0].codec_context.name == "hevc"
     assert len(frames_of(work / "b.mkv")) == 10
+
+
+def test_a_part_has_a_name_of_its_own(derain: Run, work: Path) -> None:
+    """A trial must not pass for the whole video."""
+    make_video(work / "clip.mp4", 30)
+    for arguments in ([], ["-o", "out"]):
+        assert derain("clip.mp4", "--start", "0:0.2", "--end", "0.6", *arguments)[0] == 0
+        code, out, _ = derain("clip.mp4", *arguments)
+        assert code == 0
+        assert "already" not in out
+    assert derain("clip.mp4", "--start", "1")[0] == 0
+    assert sorted(path.name for path in work.glob("*.mp4")) == [
+        *("clip.mp4", "clip_derained.mp4", "clip_derained_0.2s-0.6s.mp4", "clip_derained_from1s.mp4")
+    ]
+    assert sorted(os.listdir("out")) == ["clip.mp4", "clip_0.2s-0.6s.mp4"]
+    assert len(frames_of(work / "clip_derained_0.2s-0.6s.mp4")) == 10
+    # nor is it an input later
+    code, out, _ = derain("*.mp4", "--overwrite")
+    assert code == 0
+    assert "3 results of earlier runs left out" in out
+    assert derain("clip.mp4", "--end", "0.2", "-o", "named.mp4")[0] == 0
+    assert len(frames_of(work / "named.mp4")) == 5
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_before_and_after_in_one_video(derain: Run, work: Path, turned: bool) -> None:
+    if turned:  # a phone held upright
+        with av.open(str(work / "clip.mp4"), "w") as out:
+            track: Any = out.add_stream("libx264", 25, width=64, height=48, pix_fmt="yuv420p")
+            track.set_display_matrix([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30])
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 150, np.uint8), "rgb24")
+            for packet in (*track.encode(frame), *track.encode(None)):
+                out.mux(packet)
+    else:
+        make_video(work / "clip.mp4")
+    code, out, err = derain("clip.mp4", "--compare")
+    assert (code, err) == (0, "")
+    assert "clip_derained.mp4 and clip_compare.mp4" in out
+    with VideoReader(work / "clip.mp4") as video:
+        count = sum(isinstance(item, Frame) for item in video)
+    with VideoReader(work / "clip_compare.mp4") as video:
+        both = [item.pixels for item in video if isinstance(item, Frame)]
+    assert len(both) == count
+    assert both[0].shape == ((64, 96, 3) if turned else (48, 128, 3))
+    before, after = np.split(both[0].astype(float), 2, axis=1)
+    assert after.mean() == pytest.approx(0.4 * before.mean(), abs=3)
+    # one that is there is not made again, the other is
+    (work / "clip_compare.mp4").unlink()
+    stamp = (work / "clip_derained.mp4").stat().st_mtime_ns
+    assert derain("clip.mp4", "--compare")[0] == 0
+    assert (work / "clip_compare.mp4").is_file()
+    assert (work / "clip_derained.mp4").stat().st_mtime_ns == stamp
+
+
+def test_videos_of_camcorders_in_a_folder(derain: Run, work: Path) -> None:
+    make_video(work / "in" / "a.mxf", codec="mpeg2video", sound=False)
+    make_video(work / "in" / "b.dv", codec="dvvideo", size=(576, 720), sound=False, frames=2)
+    code, out, err = derain("in", "-o", "out")
+    assert (code, err) == (0, "")
+    assert sorted(os.listdir("out")) == ["a.mkv", "b.mkv"]
+    assert "note: MXF written as MKV" in out
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
         chosen,
-        click.option("--compare", is_flag=True, help="Images: also write NAME_compare.EXT, before | after."),
+        click.option("--compare", is_flag=True, help="Also write NAME_compare.EXT, before | after."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
         click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]"),
         click.option("--format", metavar="EXT", help=formats),

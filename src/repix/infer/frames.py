@@ -13,7 +13,12 @@ from repix.io.video import Frame
 
 
 def restore_frames(
-    restorer: Restorer, frames: Iterable[Frame], *, strength: float = 1.0, deflicker: bool = False
+    restorer: Restorer,
+    frames: Iterable[Frame],
+    *,
+    strength: float = 1.0,
+    deflicker: bool = False,
+    live: bool = False,
 ) -> Generator[Frame, None, None]:
     """Restore the frames of one video, in order.
 
@@ -25,6 +30,7 @@ def restore_frames(
         frames: of one size and type, in order; a few are read before the first result is given.
         strength: 0 (as it was) to 1.
         deflicker: calm flicker with the neighbouring frames; results then come two frames later.
+        live: give each result before the next frame is asked for, which may be long in coming.
 
     Yields:
         As many frames, with the same times.
@@ -32,12 +38,16 @@ def restore_frames(
     Raises:
         BackendError: the network failed.
     """
-    restored = _one_by_one(restorer, frames, strength)
+    restored = _one_by_one(restorer, frames, strength, live)
     return calmed(restored) if deflicker else restored
 
 
-def _one_by_one(restorer: Restorer, frames: Iterable[Frame], strength: float) -> Generator[Frame, None, None]:
-    restorer, calls = restorer.parallel()
+def _one_by_one(
+    restorer: Restorer, frames: Iterable[Frame], strength: float, live: bool
+) -> Generator[Frame, None, None]:
+    calls = 1
+    if not live:
+        restorer, calls = restorer.parallel()
 
     def restore(frame: Frame) -> Frame:
         return replace(frame, pixels=restorer(frame.pixels, strength=strength))
@@ -47,7 +57,7 @@ def _one_by_one(restorer: Restorer, frames: Iterable[Frame], strength: float) ->
         try:
             for frame in frames:
                 working.append(pool.submit(restore, frame))
-                if len(working) > calls:
+                if live or len(working) > calls:
                     yield working.popleft().result()
             while working:
                 yield working.popleft().result()

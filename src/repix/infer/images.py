@@ -159,11 +159,13 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
 
     try:
         times = _times(job.src) if options.times else None
-        notes = restore_video(restorer, job.src, job.dst, options=options, progress=advance)
-        _set_times(job.dst, times)
+        dst, compare = (path if path in job.wanted else None for path in (job.dst, job.compare))
+        notes = restore_video(restorer, job.src, dst, options=options, compare=compare, progress=advance)
+        for path in job.wanted:
+            _set_times(path, times)
     except Exception as error:
         return _failed(job.src, error)
-    return Result(job.src, "done", (job.dst,), notes=notes)
+    return Result(job.src, "done", job.wanted, notes=notes)
 
 
 def _restore(

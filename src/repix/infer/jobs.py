@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ from repix.weights import DEFAULT_MODEL, ModelCard
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
 _COMPARE = "compare"
+_PART = re.compile(r"_(from[\d.]+s|to[\d.]+s|[\d.]+s-[\d.]+s)$")  # `VideoOptions.part`
 _MARKS = ("derained", "dry")  # what names of results end with; `dry` in version 0.1
 
 
@@ -58,6 +60,13 @@ class VideoOptions:
     crf: float | None = None
     deflicker: bool = False
 
+    @property
+    def part(self) -> str:
+        """What names of results say of `start` and `end`: a trial of some seconds is not the whole video."""
+        if self.start is None:
+            return "" if self.end is None else f"_to{self.end:g}s"
+        return f"_from{self.start:g}s" if self.end is None else f"_{self.start:g}s-{self.end:g}s"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
@@ -70,7 +79,7 @@ class BatchOptions:
         quality: `fast`, or `best` for four times the time.
         size: shorter side at which the network works; None takes the model's, 0 every image as it is.
         strength: 0 (as it was) to 1; `auto`, for images only, does less where what was found may not be rain.
-        compare: write `NAME_compare.EXT`, before | after in one image, beside each image's result too.
+        compare: write `NAME_compare.EXT`, before | after in one image or video, beside each result too.
         format: extension to write, such as `png` or, for videos, `mkv`; None keeps each file's own, but label maps
             become PNG where that would change their colours.
         overwrite: write results that are already there again, and inputs where the output says so.
@@ -144,7 +153,7 @@ class Job:
     Attributes:
         src: the image or video.
         dst: the result.
-        compare: the before | after image, or None; always None for a video.
+        compare: the before | after image or video, or None.
         wanted: those of both that are to be written: not those already there.
     """
 
@@ -376,7 +385,7 @@ def _settle(
         if is_result:
             left_out[key(file.src)] = file.src
             continue
-        job = _job(file, suffix, named=named, compare=options.compare, naming=naming)
+        job = _job(file, suffix, named=named, options=options, naming=naming)
         if isinstance(job, Job):
             jobs.setdefault(key(file.src), job)
         else:
@@ -405,6 +414,7 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
 
     def source(name: str, *others: str) -> str | None:
         """What a result of this name was made of."""
+        name = _PART.sub("", name)
         for mark in (*_MARKS, tag, *others):
             if name.endswith(f"_{mark}") and len(name) > len(mark) + 1:
                 return name[: -len(mark) - 1]
@@ -460,7 +470,7 @@ def _kind(path: Path) -> str | None:
     return format.kind if format is not None else None
 
 
-def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming: Naming) -> Job | str:
+def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions, naming: Naming) -> Job | str:
     """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
     src, dst = file.src, file.dst
     kind = _kind(src)
@@ -480,8 +490,9 @@ def _job(file: Found, suffix: str | None, *, named: bool, compare: bool, naming:
     else:
         exact = (naming.exact and not is_video) or (_is_heic(src) and has_alpha(src))
         dst = dst.with_suffix(result_suffix(dst.suffix, exact=exact))
-    wants_compare = compare and not is_video
-    return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{dst.suffix}") if wants_compare else None)
+    part = options.video.part if is_video and not named else ""
+    dst = dst.with_name(f"{dst.stem}{part}{dst.suffix}") if part else dst
+    return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{part}{dst.suffix}") if options.compare else None)
 
 
 def _told_apart(jobs: list[Job], key: _Keys) -> list[Job]:

@@ -1,14 +1,17 @@
-"""Video files through `restore_frames`: decoding and encoding overlap the network, other tracks are copied."""
+"""Videos through `restore_frames`: decoding and encoding overlap the network, other tracks are copied."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from repix.errors import InputError
 from repix.infer.frames import restore_frames
@@ -20,12 +23,20 @@ from repix.io.video import Frame, VideoReader, write_video
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
 
 
+class Writer(Protocol):
+    """What takes frames and packets: `VideoWriter`, or one of `repix.io.y4m`."""
+
+    def write(self, item: Any) -> None:
+        """Write the next frame or packet."""
+
+
 def restore_video(
     restorer: Restorer,
     src: Path,
-    dst: Path,
+    dst: Path | None,
     *,
     options: BatchOptions | None = None,
+    compare: Path | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[str, ...]:
     """Restore a video in memory that does not grow with its length; the result appears under its name when it is whole.
@@ -33,8 +44,9 @@ def restore_video(
     Args:
         restorer: what restores a frame.
         src: the video.
-        dst: the result; its extension says the container.
+        dst: the result; its extension says the container. None writes `compare` alone.
         options: `strength`, a number, `max_pixels` and `video` count here.
+        compare: where to write before | after in one video, without sound.
         progress: called after each frame with the fraction of the work it was, and frames per second so far.
 
     Returns:
@@ -45,52 +57,105 @@ def restore_video(
         BackendError: the network failed.
     """
     options = options or BatchOptions()
-    strength, asked = options.strength, options.video
-    if strength == "auto":  # found for each frame alone it would flicker
-        raise InputError(f"{src}: strength auto is for images; give videos a number")
-    with (
-        VideoReader(src, start=asked.start, end=asked.end, max_pixels=options.max_pixels) as video,
-        write_video(dst, video, codec=asked.codec, crf=asked.crf) as writer,
-        ThreadPoolExecutor(1, "repix-decode") as decoding,
-        ThreadPoolExecutor(1, "repix-encode") as encoding,
-    ):
+    asked = options.video
+    check_video_strength(options, src)
+    with VideoReader(src, start=asked.start, end=asked.end, max_pixels=options.max_pixels) as video:
+        with contextlib.ExitStack() as stack:
+            encoding = {"codec": asked.codec, "crf": asked.crf}
+            writers: list[Any] = [stack.enter_context(write_video(dst, video, **encoding))] if dst is not None else []
+            beside = stack.enter_context(write_video(compare, video, across=2, **encoding)) if compare else None
+            restore_through(
+                restorer, video, writers, options=options, beside=beside, count=video.count, progress=progress
+            )
+            video.close()  # the result may take its place
+        notes = [*video.notes, *(note for writer in [*writers, beside] if writer is not None for note in writer.notes)]
+    made = dst or compare
+    if made is not None and src.suffix.lower() not in VIDEOS_WRITABLE:
+        notes.append(f"{src.suffix[1:].upper()} written as {made.suffix[1:].upper()}")
+    return tuple(dict.fromkeys(notes))
+
+
+def check_video_strength(options: BatchOptions, name: object) -> None:
+    """Refuse strength `auto`: found for each frame alone it would flicker.
+
+    Raises:
+        InputError: it was asked for.
+    """
+    if options.strength == "auto":
+        raise InputError(f"{name}: strength auto is for images; give videos a number")
+
+
+def restore_through(
+    restorer: Restorer,
+    source: Iterable[Any],
+    writers: Iterable[Writer],
+    *,
+    options: BatchOptions,
+    beside: Writer | None = None,
+    live: bool = False,
+    count: int = 0,
+    progress: Callable[[float, float], None] | None = None,
+) -> int:
+    """Restore what a source gives and hand it on, with reading, the network and writing side by side.
+
+    Args:
+        restorer: what restores a frame.
+        source: frames, and packets of other tracks, which are passed on.
+        writers: what takes restored frames and packets.
+        options: `strength` and `video.deflicker` count here.
+        beside: what takes before | after, frames alone.
+        live: give each frame on as soon as it is restored, at the cost of frames side by side.
+        count: how many frames to expect, for `progress`.
+        progress: as `restore_video`.
+
+    Returns:
+        How many frames that were.
+    """
+    strength = options.strength
+    assert strength != "auto"
+    sinks = list(writers)
+    done = 0
+    with ThreadPoolExecutor(1, "repix-decode") as decoding, ThreadPoolExecutor(1, "repix-encode") as encoding:
         waiting: deque[Future[None]] = deque()
+        rainy: deque[Frame] = deque()  # those that are at work
 
         def write(items: list[Any]) -> None:
             for item in items:
-                writer.write(item)
+                for sink in sinks:
+                    sink.write(item)
 
-        def queue(items: list[Any]) -> None:
-            waiting.append(encoding.submit(write, items))
-            while len(waiting) > _AHEAD:
+        def queue(work: Callable[[], None]) -> None:
+            waiting.append(encoding.submit(work))
+            while waiting and (len(waiting) > _AHEAD or waiting[0].done()):
                 waiting.popleft().result()
 
         def decoded() -> Iterator[Frame]:
-            for packets, frame in _read_ahead(decoding, video):
+            for packets, frame in _read_ahead(decoding, source):
                 if packets:
-                    queue(packets)
+                    queue(lambda packets=packets: write(packets))  # type: ignore[misc]
                 if frame is not None:
+                    if beside is not None:
+                        rainy.append(frame)
                     yield frame
 
         begun = time.perf_counter()
-        restored = restore_frames(restorer, decoded(), strength=strength, deflicker=asked.deflicker)
+        restored = restore_frames(restorer, decoded(), strength=strength, deflicker=options.video.deflicker, live=live)
         with contextlib.closing(restored):
             for done, frame in enumerate(restored, start=1):
-                queue([frame])
+                queue(lambda frame=frame: write([frame]))  # type: ignore[misc]
+                if beside is not None:
+                    both = replace(frame, pixels=np.concatenate([rainy.popleft().pixels, frame.pixels], axis=1))
+                    queue(lambda both=both: beside.write(both))  # type: ignore[misc]
                 if progress is not None:
-                    progress(1 / max(video.count, done), done / (time.perf_counter() - begun))
+                    progress(1 / max(count, done), done / (time.perf_counter() - begun))
         while waiting:
             waiting.popleft().result()
-        video.close()  # the result may take its place
-    notes = [*video.notes, *writer.notes]
-    if src.suffix.lower() not in VIDEOS_WRITABLE:
-        notes.append(f"{src.suffix[1:].upper()} written as {dst.suffix[1:].upper()}")
-    return tuple(notes)
+    return done
 
 
-def _read_ahead(pool: ThreadPoolExecutor, video: VideoReader) -> Iterator[tuple[list[Any], Frame | None]]:
+def _read_ahead(pool: ThreadPoolExecutor, source: Iterable[Any]) -> Iterator[tuple[list[Any], Frame | None]]:
     """Packets of other tracks, and the frame that follows them; decoded while the network works on the frame before."""
-    items = iter(video)
+    items = iter(source)
 
     def next_frame() -> tuple[list[Any], Frame | None]:
         packets: list[Any] = []

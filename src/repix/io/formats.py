@@ -176,15 +176,18 @@ _ALL = (
     Format("mkv", "video", (".mkv",), _starts(_EBML), load="matroska", save="matroska"),
     Format("webm", "video", (".webm",), _starts(_EBML), load="webm", save="webm"),
     Format("mov", "video", (".mov",), _brand(b"qt  "), load="mov", save="mov"),
-    # Matroska holds the sound and subtitles of every other container as they are
-    Format("3gp", "video", (".3gp",), _brand(b"3gp"), load="mov", fallback=".mkv"),
+    Format("3gp", "video", (".3gp",), _brand(b"3gp"), load="mov", save="3gp"),  # holds AMR, as no other does
     Format("mp4", "video", (".mp4", ".m4v"), _iso_video, load="mp4", save="mp4"),
+    # Matroska holds nearly all sound and subtitles of other containers as they are
     Format("avi", "video", (".avi",), _riff(b"AVI "), load="avi", fallback=".mkv"),
     Format("ts", "video", (".ts", ".mts", ".m2ts"), _transport_stream, load="mpegts", fallback=".mkv"),
     Format("mpeg", "video", (".mpg", ".mpeg", ".vob"), _starts(*_MPEG), load="mpeg", fallback=".mkv"),
     Format("wmv", "video", (".wmv",), _starts(b"0&\xb2u\x8ef\xcf\x11"), load="asf", fallback=".mkv"),
     Format("flv", "video", (".flv",), _starts(b"FLV\1"), load="flv", fallback=".mkv"),
     Format("ogv", "video", (".ogv",), _starts(b"OggS"), load="ogg", fallback=".mkv"),
+    Format("mxf", "video", (".mxf",), _starts(b"\x06\x0e\x2b\x34\x02\x05\x01\x01"), load="mxf", fallback=".mkv"),
+    Format("dv", "video", (".dv", ".dif"), _starts(b"\x1f\x07\0"), load="dv", fallback=".mkv"),
+    Format("y4m", "video", (".y4m",), _starts(b"YUV4MPEG2"), load="yuv4mpegpipe", fallback=".mkv"),
 )
 
 FORMATS: Mapping[str, Format] = {format.name: format for format in _ALL}

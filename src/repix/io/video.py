@@ -7,6 +7,7 @@ of the file. The packets are written as they were read, so sound is the same to 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -29,7 +30,7 @@ from av.video.stream import VideoStream
 from repix._types import Image
 from repix.errors import InputError
 from repix.io.files import atomic, read_head
-from repix.io.formats import FORMATS, HEAD, VIDEOS_WRITABLE, by_suffix, listed, sniff
+from repix.io.formats import FORMATS, HEAD, VIDEOS_WRITABLE, Format, by_suffix, listed, sniff
 from repix.io.image import MAX_PIXELS
 
 # playlists and scripts, which may name other files and addresses, are no videos
@@ -50,6 +51,22 @@ _MATRICES = {
     7: Colorspace.SMPTE240M,
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
+}
+
+_BACKWARDS, _FORWARDS = Fraction(1, 10), Fraction(10)  # seconds; a packet that jumps further begins a new clock
+_KEPT_BYTES = 64 * 2**20  # of packets before `start`; what does not fit is decoded and dropped
+_CRASHES = (33, 48)  # widths at which libx265, as PyAV brings it, corrupts the heap
+_ISO = ("mp4", "mov", "3gp")  # muxers of ISO base media files
+# metadata of the file and not of what it shows
+_OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+# metrics of the old encoding, which Matroska's tools leave
+_OF_THE_ENCODING = ("encoder", "vendor_id", "BPS", "DURATION", "NUMBER_OF", "_STATISTICS")
+_OF_THE_TRACK = {"timecode", "title"}  # a language is always written, a handler's name never missed
+_LIVE = {
+    "h264": {"tune": "zerolatency"},
+    "h265": {"tune": "zerolatency"},
+    "vp9": {"lag-in-frames": "0"},
+    "av1": {"svtav1-params": "pred-struct=1"},
 }
 
 
@@ -92,136 +109,41 @@ class Frame:
     duration: int = 0
 
 
-class VideoReader:
-    """The frames of a video, and the packets of its other tracks, in the order of the file.
-
-    Args:
-        path: the video; its contents decide what it is, not its name.
-        start: leave out what is shown before this many seconds from the video's beginning; what remains then begins
-            at time 0. None keeps all, and every time as it is.
-        end: leave out what is shown from here on, in seconds from the video's beginning.
-        max_pixels: frames with more pixels than this are refused from the header.
+class FrameSource:
+    """What a sequence of frames is like; `VideoReader` reads them from a file, `repix.io.stream` from a pipe.
 
     Attributes:
-        path: the video.
-        track: where the frames come from.
-        others: tracks whose packets are passed on.
         first: the first frame as it was decoded.
         time_base: seconds per tick of `Frame.pts`.
         rate: frames per second, on average.
-        count: how many frames to expect, an estimate; 0 where the file says nothing.
         bits: per sample.
         notes: what could not be kept as it was, one sentence each; complete when all has been read.
-
-    Raises:
-        InputError: unreadable, not a video, so damaged that it has no frame, too large, or nothing between `start` and
-            `end`. While reading: the disk fails.
+        shift: seconds that are taken from every time.
+        aspect: width over height of a pixel; None where nothing says so.
+        others: tracks whose packets are passed on.
+        metadata: of the whole video.
+        track_metadata: of the track of images.
+        disposition: of the track of images.
+        chapters: as PyAV gives them.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        start: float | None = None,
-        end: float | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        self.path = Path(path)
+    first: VideoFrame
+    time_base: Fraction
+    rate: Fraction
+    bits: int
+    shift = Fraction(0)
+    aspect: Fraction | None = None
+    disposition: Disposition | None = None
+
+    def __init__(self) -> None:
         self.notes: list[str] = []
-        self.container = _open(self.path)
-        try:
-            self._choose_tracks(max_pixels)
-            self._choose_times(start, end)
-            self._raw = self._read()
-            before = []
-            for item in self._raw:
-                before.append(item)
-                if isinstance(item, VideoFrame):
-                    break
-            if not before or not isinstance(item, VideoFrame):
-                if start is None and end is None:
-                    raise InputError(f"{self.path}: damaged: not one frame can be decoded")
-                raise InputError(f"{self.path}: no frame in that time; the video lasts {float(self._length):.1f} s")
-            self._raw = itertools.chain(before, self._raw)
-            self._look_at(item)
-        except BaseException:
-            self.close()
-            raise
+        self.others: list[Stream] = []
+        self.metadata: dict[str, str] = {}
+        self.track_metadata: dict[str, str] = {}
+        self.chapters: Any = []
+        self._to_rgb = VideoReformatter()
 
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.container.close()
-
-    def __iter__(self) -> Iterator[Frame | Packet[Any]]:
-        height, width = self.first.height, self.first.width
-        to_rgb = VideoReformatter()
-        for item in self._raw:
-            if not isinstance(item, VideoFrame):
-                yield item
-                continue
-            assert item.pts is not None  # given by _decode
-            rgb = to_rgb.reformat(
-                item,
-                width,  # the size may change in the middle
-                height,
-                "rgb24" if self.bits <= 8 else "rgb48le",
-                src_colorspace=self.matrix,
-                src_color_range=self.range,
-                dst_color_range=ColorRange.JPEG,
-                interpolation=_TO_RGB,
-                threads=1,
-            )
-            pixels: Any = np.rot90(rgb.to_ndarray(), self.turns)
-            yield Frame(pixels, item.pts - round(self.shift / self.time_base), item.duration)
-
-    def _choose_tracks(self, max_pixels: int) -> None:
-        streams = self.container.streams
-        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
-        best = streams.best("video")
-        if best not in moving:
-            raise InputError(f"{self.path}: no video: it has no moving images that can be decoded")
-        assert isinstance(best, VideoStream)
-        self.track = best
-        height, width = best.codec_context.height, best.codec_context.width
-        if height * width > max_pixels:
-            raise InputError(f"{self.path}: {width}×{height} has more than the {max_pixels:,} pixels allowed")
-        best.codec_context.thread_type = "AUTO"
-        best.codec_context.thread_count = _THREADS
-        self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
-        if len(moving) > 1:
-            self.notes.append("the video has more than one image track; only the main one was restored")
-        if streams.data:
-            self.notes.append("data tracks (position, time code) left out")
-
-    def _choose_times(self, start: float | None, end: float | None) -> None:
-        track = self.track
-        self.time_base = track.time_base or Fraction(1, av.time_base)
-        self.rate = track.average_rate or track.guessed_rate or Fraction(25)
-        self._zero = (track.start_time or 0) * self.time_base
-        self._length = (
-            track.duration * self.time_base if track.duration else Fraction(self.container.duration or 0, av.time_base)
-        )
-        # a frame at 8/25 s is not before 0.32 s, which is no binary fraction
-        begin, stop = (None if t is None else Fraction(t).limit_denominator(10**6) for t in (start, end))
-        self._from = None if begin is None else self._zero + begin
-        self._to = None if stop is None else self._zero + stop
-        self.shift = self._from or Fraction(0)
-        shown = max(min(self._length, stop or self._length) - (begin or 0), Fraction(0))
-        frames = track.frames or self._length * self.rate
-        self.count = round(frames * shown / self._length) if self._length else track.frames
-        if self._from is not None:
-            with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
-                self.container.seek(int(self._from / self.time_base), stream=track)
-
-    def _look_at(self, frame: VideoFrame) -> None:
+    def look_at(self, frame: VideoFrame) -> None:
         """What the samples mean, from the first frame: headers say less."""
         self.first = frame
         self.bits = max(component.bits for component in frame.format.components)
@@ -246,19 +168,221 @@ class VideoReader:
         if frame.format.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
             self.notes.append("transparency left out")
 
+    def to_frame(self, decoded: VideoFrame) -> Frame:
+        """A decoded frame, which has a time, as RGB, upright, of the first frame's size."""
+        assert decoded.pts is not None
+        rgb = self._to_rgb.reformat(
+            decoded,
+            self.first.width,  # the size may change in the middle
+            self.first.height,
+            "rgb24" if self.bits <= 8 else "rgb48le",
+            src_colorspace=self.matrix,
+            src_color_range=self.range,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_TO_RGB,
+            threads=1,
+        )
+        pixels: Any = np.rot90(rgb.to_ndarray(), self.turns)
+        return Frame(pixels, decoded.pts - round(self.shift / self.time_base), decoded.duration)
+
+    def from_frame(self, frame: Frame, reformatter: VideoReformatter, form: str) -> VideoFrame:
+        """What `to_frame` gave, as samples of the format `form` with this video's colours and times."""
+        pixels: Any = np.ascontiguousarray(np.rot90(frame.pixels, -self.turns))
+        made = reformatter.reformat(
+            VideoFrame.from_numpy_buffer(pixels, "rgb24" if pixels.dtype == np.uint8 else "rgb48le"),
+            format=form,
+            dst_colorspace=self.matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=self.range_tag or self.range,
+            interpolation=_FROM_RGB,
+            threads=1,
+        )
+        made.color_range, made.colorspace = self.range_tag, self.matrix_tag
+        made.color_trc, made.color_primaries = self.first.color_trc, self.first.color_primaries
+        made.pts, made.duration, made.time_base = frame.pts, frame.duration, self.time_base
+        return made
+
+
+class _Clock:
+    """One clock for pieces that were glued together, each of which begins its own, as parts of a dash cam do.
+
+    Attributes:
+        restarts: when that happened, in seconds of the joined clock.
+    """
+
+    def __init__(self) -> None:
+        self.restarts: list[Fraction] = []
+        self._offsets = [Fraction(0)]  # of each piece
+        self._piece: dict[int, int] = {}  # in which each track is: they do not change over at one packet
+        self._last: dict[int, Fraction] = {}
+        self._end = Fraction(0)
+
+    def place(self, packet: Packet[Any], rate: Fraction) -> None:
+        """Change a packet's times to those of the joined clock."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        track = packet.stream.index
+        piece = self._piece.get(track, len(self._offsets) - 1)
+        if stamp is not None and packet.stream.type in ("video", "audio"):
+            time = stamp * packet.time_base
+            if track in self._last and not -_BACKWARDS <= time - self._last[track] <= _FORWARDS:
+                piece += 1
+                if piece == len(self._offsets):
+                    first = (packet.pts if packet.pts is not None else stamp) * packet.time_base
+                    self._offsets.append(self._end - first)
+                    self.restarts.append(self._end)
+            self._piece[track], self._last[track] = piece, time
+        elif packet.stream.type not in ("video", "audio"):
+            piece = len(self._offsets) - 1
+        ticks = round(self._offsets[piece] / packet.time_base)
+        if packet.dts is not None:
+            packet.dts += ticks
+        if packet.pts is not None:
+            packet.pts += ticks
+            length = packet.duration * packet.time_base if packet.duration else 1 / rate
+            self._end = max(self._end, packet.pts * packet.time_base + length)
+
+
+class VideoReader(FrameSource):
+    """The frames of a video, and the packets of its other tracks, in the order of the file.
+
+    Args:
+        path: the video; its contents decide what it is, not its name.
+        start: leave out what is shown before this many seconds from the video's beginning; what remains then begins
+            at time 0. None keeps all, and every time as it is.
+        end: leave out what is shown from here on, in seconds from the video's beginning.
+        max_pixels: frames with more pixels than this are refused from the header.
+
+    Attributes:
+        path: the video.
+        track: where the frames come from.
+        count: how many frames to expect, an estimate; 0 where the file says nothing.
+
+    Raises:
+        InputError: unreadable, not a video, so damaged that it has no frame, too large, or nothing between `start` and
+            `end`. While reading: the disk fails.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.container = _open(self.path)
+        try:
+            self._choose_tracks(max_pixels)
+            self._choose_times(start, end)
+            self._raw = self._read()
+            before = []
+            for item in self._raw:
+                before.append(item)
+                if isinstance(item, VideoFrame):
+                    break
+            if not before or not isinstance(item, VideoFrame):
+                if start is None and end is None:
+                    raise InputError(f"{self.path}: damaged: not one frame can be decoded")
+                raise InputError(f"{self.path}: no frame in that time; the video lasts {float(self._length):.1f} s")
+            self._raw = itertools.chain(before, self._raw)
+            self.look_at(item)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Frame | Packet[Any]]:
+        for item in self._raw:
+            yield self.to_frame(item) if isinstance(item, VideoFrame) else item
+
+    def _choose_tracks(self, max_pixels: int) -> None:
+        streams = self.container.streams
+        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
+        best = streams.best("video")
+        if best not in moving:
+            raise InputError(f"{self.path}: no video: it has no moving images that can be decoded")
+        assert isinstance(best, VideoStream)
+        if best.codec_context is None:
+            raise InputError(f"{self.path}: its images are encoded in a way that cannot be decoded here")
+        self.track = best
+        height, width = best.codec_context.height, best.codec_context.width
+        if height * width > max_pixels:
+            raise InputError(f"{self.path}: {width}×{height} has more than the {max_pixels:,} pixels allowed")
+        best.codec_context.thread_type = "AUTO"
+        best.codec_context.thread_count = _THREADS
+        self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
+        if len(moving) > 1:
+            self.notes.append("the video has more than one image track; only the main one was restored")
+        if any("timecode" not in track.metadata for track in streams.data):  # time code is metadata too
+            self.notes.append("data tracks (position and the like) left out")
+        self.aspect, self.disposition = best.sample_aspect_ratio, best.disposition
+        self.metadata = {key: value for key, value in self.container.metadata.items() if key not in _OF_THE_FILE}
+        kept = {key: value for key, value in best.metadata.items() if not key.startswith(_OF_THE_ENCODING)}
+        if {key.lower(): value for key, value in kept.items()}.get("alpha_mode", "0") != "0":
+            # VP8's and VP9's transparency is a second image beside each, which FFmpeg's own decoder passes over
+            self.notes.append("transparency left out")
+            kept = {key: value for key, value in kept.items() if key.lower() != "alpha_mode"}
+        self.track_metadata = kept
+
+    def _choose_times(self, start: float | None, end: float | None) -> None:
+        track = self.track
+        self.time_base = track.time_base or Fraction(1, av.time_base)
+        self.rate = track.average_rate or track.guessed_rate or Fraction(25)
+        self._zero = (track.start_time or 0) * self.time_base
+        self._length = (
+            track.duration * self.time_base if track.duration else Fraction(self.container.duration or 0, av.time_base)
+        )
+        # a frame at 8/25 s is not before 0.32 s, which is no binary fraction
+        begin, stop = (None if t is None else Fraction(t).limit_denominator(10**6) for t in (start, end))
+        self._from = None if begin is None else self._zero + begin
+        self._to = None if stop is None else self._zero + stop
+        self.shift = self._from or Fraction(0)
+        if begin is None:
+            self.chapters = self.container.chapters()
+        shown = max(min(self._length, stop or self._length) - (begin or 0), Fraction(0))
+        frames = track.frames or self._length * self.rate
+        self.count = round(frames * shown / self._length) if self._length else track.frames
+        format = self.container.format
+        self._clock = _Clock() if av.format.Flags.ts_discont in av.format.Flags(format.flags) else None
+        # others have no index, or none to rely on, and are read from their beginning
+        if self._from is not None and format.name.startswith(("mov", "matroska")):
+            with contextlib.suppress(av.FFmpegError):
+                self.container.seek(int(self._from / self.time_base), stream=track)
+
     def _read(self) -> Iterator[VideoFrame | Packet[Any]]:
         """Decoded frames and other tracks' packets between `start` and `end`; damaged places are passed over."""
         self._damages: list[float] = []
         self._last: int | None = None
         waiting = {self.track.index} | {s.index for s in self.others if s.type == "audio"}
+        skipped = _Skipped(self._from)
+        expected: dict[int, int] = {}  # when a packet begins that does not say it
         for packet in self._packets():
+            if packet is not None and self._clock is not None:
+                self._clock.place(packet, self.rate)
             if packet is None or packet.stream is self.track:
-                for frame, time in self._decode(packet):
+                for frame, time in itertools.chain.from_iterable(map(self._decode, skipped.then(packet))):
                     if self._to is not None and time >= self._to:
                         waiting.discard(self.track.index)
                     elif self._from is None or time >= self._from:
                         yield frame
-            elif packet.pts is not None:
+                continue
+            if packet.pts is None:
+                packet.pts = packet.dts if packet.dts is not None else expected.get(packet.stream.index)
+            if packet.pts is not None:
+                expected[packet.stream.index] = packet.pts + (packet.duration or 0)
                 time, shift = packet.pts * packet.time_base, round(self.shift / packet.time_base)
                 if self._to is not None and time >= self._to:
                     waiting.discard(packet.stream.index)
@@ -269,6 +393,12 @@ class VideoReader:
             if not waiting:
                 break
         self._say_damages()
+        if self._clock is not None and (restarts := self._clock.restarts):
+            places = [f"{float(time - self._zero):.1f} s" for time in restarts]
+            more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
+            self.notes.append(
+                f"the video's clock starts again at {', '.join(places[:3])}{more}; the pieces were joined"
+            )
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
         """What is in the file; None at the end."""
@@ -329,6 +459,29 @@ def _open(path: Path) -> InputContainer:
         raise InputError(f"{path}: not a video, or damaged beyond reading: {error.strerror}") from error
 
 
+class _Skipped:
+    """Packets before a time, of which only those are decoded that are needed for what is shown from then on."""
+
+    def __init__(self, until: Fraction | None) -> None:
+        self._until = until
+        self._kept: list[Packet[Any]] = []
+
+    def then(self, packet: Packet[Any] | None) -> list[Packet[Any] | None]:
+        """What to decode when this packet comes; None is the end."""
+        if self._until is None:
+            return [packet]
+        if packet is not None:
+            stamps = [stamp * packet.time_base for stamp in (packet.dts, packet.pts) if stamp is not None]
+            if packet.is_keyframe and stamps and stamps[-1] <= self._until:
+                self._kept.clear()  # nothing that is shown after it refers to what comes before
+            if not (stamps and stamps[0] > self._until) and sum(kept.size for kept in self._kept) < _KEPT_BYTES:
+                self._kept.append(packet)
+                return []
+        self._until = None
+        ready, self._kept = self._kept, []
+        return [*ready, packet]
+
+
 class VideoWriter:
     """Encodes frames, and writes the packets of other tracks as they are; `write_video` makes one.
 
@@ -336,33 +489,53 @@ class VideoWriter:
         notes: what could not be kept as it was, one sentence each.
     """
 
-    def __init__(self, path: Path, video: VideoReader, *, shown: Path, container: str, codec: str, crf: float) -> None:
+    def __init__(
+        self,
+        file: str | IO[bytes],
+        video: FrameSource,
+        *,
+        shown: str | os.PathLike[str],
+        container: str,
+        codec: str,
+        crf: float,
+        across: int = 1,
+        live: bool = False,
+    ) -> None:
         self.notes: list[str] = []
         self._source = video
         self._container = container
-        exact = {
-            "movie_timescale": str(video.time_base.denominator)
-        }  # a video that begins late is placed to 1 ms without
-        self._out = av.open(
-            f"file:{path}",
-            "w",
-            format=self._container,
-            container_options=exact if self._container in ("mp4", "mov") else {},
-        )
-        first, kind = video.first, CODECS[codec]
-        form = _pixel_format(first, codec)
+        options = {"live": "1", "flush_packets": "1"} if live else {}
+        if container in _ISO:
+            # a video that begins late is placed to 1 ms without
+            options["movie_timescale"] = str(video.time_base.denominator)
+            if any("." in key for key in video.metadata):  # as com.apple.quicktime.make
+                options["movflags"] = "use_metadata_tags"
+        self._out = av.open(file, "w", format=container, container_options=options)
+        first = video.first
+        height, width = first.height, first.width
+        if video.turns % 2:
+            height *= across
+        else:
+            width *= across
+        if codec == "h265" and _CRASHES[0] <= width <= _CRASHES[1]:
+            codec, crf = "h264", max(crf - 2, 0)
+            self.notes.append(f"{width} pixels wide: written as H.264, because the encoder for H.265 fails there")
+        kind = CODECS[codec]
+        form = _pixel_format(first, codec, height, width)
         bits = av.VideoFormat(form).components[0].bits
         if bits < video.bits:
             self.notes.append(f"{video.bits} bit reduced to {bits}: {codec} holds no more")
         if "444" in form and first.format.chroma_width(16) == 8:
-            self.notes.append(f"an odd size, {first.width}×{first.height}: written as 4:4:4, which few players show")
+            self.notes.append(f"an odd size, {width}×{height}: written as 4:4:4, which few players show")
+        elif codec in ("h264", "h265") and (chroma := next((c for c in ("422", "444") if c in form), None)):
+            self.notes.append(f"written as {':'.join(chroma)} like the original, which few players show in {codec}")
         try:
             track = self._out.add_stream(
                 kind.encoder,
                 video.rate,
-                {**kind.options, "crf": f"{crf:g}"},
-                width=first.width,
-                height=first.height,
+                {**kind.options, **(_LIVE.get(codec, {}) if live else {}), "crf": f"{crf:g}"},
+                width=width,
+                height=height,
                 pix_fmt=form,
                 time_base=video.time_base,
             )
@@ -376,14 +549,17 @@ class VideoWriter:
         context.flags |= Flags.frame_duration
         context.color_range, context.colorspace = video.range_tag, video.matrix_tag
         context.color_trc, context.color_primaries = first.color_trc, first.color_primaries
-        if video.track.sample_aspect_ratio:
-            context.sample_aspect_ratio = video.track.sample_aspect_ratio
-        if codec == "h265" and self._container in ("mp4", "mov"):
+        if video.aspect:
+            context.sample_aspect_ratio = video.aspect
+        if codec == "h265" and self._container in _ISO:
             context.codec_tag = "hvc1"  # without it Apple's players show nothing
         if video.display_matrix is not None:
             self._track.set_display_matrix(video.display_matrix)
         self._keep_metadata()
-        self._tracks = {track.index: copy for track in video.others if (copy := self._add_copy(track, shown))}
+        self._converted: set[int] = set()
+        others = video.others if across == 1 else []
+        self._tracks = {track.index: copy for track in others if (copy := self._add_copy(track, shown))}
+        self._last_dts: dict[int, int] = {}
         self._from_rgb = VideoReformatter()
 
     def write(self, item: Frame | Packet[Any]) -> None:
@@ -392,30 +568,31 @@ class VideoWriter:
         Raises:
             av.FFmpegError: the disk is full or the encoder fails; `write_video` makes one line of it.
         """
-        if not isinstance(item, Frame):
-            if (copy := self._tracks.get(item.stream.index)) is not None:
-                item.stream = copy
-                self._out.mux(item)
+        if isinstance(item, Frame):
+            form = self._track.codec_context.pix_fmt
+            assert form is not None
+            self._out.mux(self._track.encode(self._source.from_frame(item, self._from_rgb, form)))
             return
-        video, first = self._source, self._source.first
-        pixels: Any = np.ascontiguousarray(np.rot90(item.pixels, -video.turns))
-        rgb = VideoFrame.from_numpy_buffer(pixels, "rgb24" if pixels.dtype == np.uint8 else "rgb48le")
-        frame = self._from_rgb.reformat(
-            rgb,
-            format=self._track.codec_context.pix_fmt,
-            dst_colorspace=video.matrix,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=video.range_tag or video.range,
-            interpolation=_FROM_RGB,
-            threads=1,
-        )
-        frame.color_range, frame.colorspace = video.range_tag, video.matrix_tag
-        frame.color_trc, frame.color_primaries = first.color_trc, first.color_primaries
-        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, video.time_base
-        self._out.mux(self._track.encode(frame))
+        copy = self._tracks.get(item.stream.index)
+        if copy is None:
+            return
+        if item.stream.index in self._converted:
+            for block in item.decode():
+                self._out.mux(copy.encode(block))
+            return
+        item.stream = copy
+        last = self._last_dts.get(copy.index)
+        if last is not None and item.dts is not None and item.dts <= last:  # muxers take times that grow
+            item.dts = last + 1
+            item.pts = max(item.pts if item.pts is not None else item.dts, item.dts)
+        if item.dts is not None:
+            self._last_dts[copy.index] = item.dts
+        self._out.mux(item)
 
     def finish(self) -> None:
         """Write what the encoder still holds, and the end of the file."""
+        for index in self._converted:
+            self._out.mux(self._tracks[index].encode(None))
         self._out.mux(self._track.encode(None))
         self._out.close()
 
@@ -425,44 +602,80 @@ class VideoWriter:
             self._out.close()
 
     def _keep_metadata(self) -> None:
-        video, container = self._source, self._source.container
-        own = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-        self._out.metadata.update({key: value for key, value in container.metadata.items() if key not in own})
-        # figures of the old encoding, which Matroska's tools leave
-        old = ("encoder", "vendor_id", "BPS", "DURATION", "NUMBER_OF", "_STATISTICS")
-        kept = {key: value for key, value in video.track.metadata.items() if not key.startswith(old)}
-        self._track.metadata.update(kept)
-        self._track.disposition = video.track.disposition
-        if video.shift == 0 and (chapters := container.chapters()):
-            self._out.set_chapters(chapters)
+        video = self._source
+        self._out.metadata.update(video.metadata)
+        self._track.metadata.update(video.track_metadata)
+        if video.disposition is not None:
+            self._track.disposition = video.disposition
+        if video.chapters:
+            self._out.set_chapters(video.chapters)
 
-    def _add_copy(self, track: Stream, shown: Path) -> Stream | None:
+    def _add_copy(self, track: Stream, shown: str | os.PathLike[str]) -> Any:
         """A track that takes another's packets, or None, with a note, where the container cannot hold it."""
+        codec = _codec_name(track)
         try:
-            copy = self._out.add_stream_from_template(track, opaque=True)
+            copy: Any = self._out.add_stream_from_template(track, opaque=True)
         except ValueError as error:
-            what = f"{track.type} track {track.index} ({track.name or 'unknown'})"
-            if track.type == "audio":
-                raise InputError(f"{shown}: {self._container} cannot hold the {what} as it is; write .mkv") from error
-            self.notes.append(f"{what} left out: {self._container} cannot hold it, mkv can")
-            return None
+            what = f"{track.type} track {track.index} ({codec})"
+            if track.type != "audio":
+                self.notes.append(f"{what} left out: {self._container} cannot hold it, mkv can")
+                return None
+            copy = self._add_pcm(track)
+            if copy is None:
+                written = (form for form in FORMATS.values() if form.kind == "video" and form.save is not None)
+                holding = next((form.suffixes[0] for form in written if _holds(form, track)), None)
+                advice = f"write {holding}" if holding else "no other that repix writes can; take the sound out first"
+                raise InputError(f"{shown}: {self._container} cannot hold the {what} as it is; {advice}") from error
+            self.notes.append(f"sound converted from {codec} to {_codec_name(copy)}, without loss")
+            self._converted.add(track.index)
         copy.metadata.update(track.metadata)
         copy.disposition = track.disposition
         return copy
 
+    def _add_pcm(self, track: Stream) -> Any:
+        """A track of plain PCM for PCM that is packed in a way of its own, as on DVD and Blu-ray; None for others."""
+        context: Any = track.codec_context
+        codec = _codec_name(track)
+        kept = {"s16": "pcm_s16le", "s32": "pcm_s24le"}.get(context.format.packed.name) if context is not None else None
+        if codec not in ("pcm_dvd", "pcm_bluray") or kept is None:  # neither holds more than 24 bits
+            return None
+        try:
+            return self._out.add_stream(kept, context.sample_rate, layout=context.layout.name)
+        except ValueError:
+            return None
+
+
+def _codec_name(track: Stream) -> str:
+    context: Any = track.codec_context
+    return context.name if context is not None else "unknown"
+
+
+def _holds(format: Format, track: Stream) -> bool:
+    """Whether a container can hold a track as it is."""
+    with contextlib.suppress(ValueError, av.FFmpegError), av.open(io.BytesIO(), "w", format=format.save) as trial:
+        trial.add_stream_from_template(track, opaque=True)
+        return True
+    return False
+
 
 @contextlib.contextmanager
 def write_video(
-    path: str | os.PathLike[str], video: VideoReader, *, codec: str | None = None, crf: float | None = None
+    path: str | os.PathLike[str],
+    video: FrameSource,
+    *,
+    codec: str | None = None,
+    crf: float | None = None,
+    across: int = 1,
 ) -> Iterator[VideoWriter]:
     """Write a video with all that belongs to another: atomically, the whole file or none.
 
     Args:
-        path: the extension says the container: mp4, m4v, mov, mkv or webm.
+        path: the extension says the container: mp4, m4v, mov, 3gp, mkv or webm.
         video: where tracks, times, colours, rotation and metadata come from.
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits and vp9 in webm.
         crf: constant rate factor on that codec's scale, 0 is the best; None takes what the eye cannot tell from the
             original.
+        across: how many times as wide as the video's the frames will be; from 2 on, they alone are written.
 
     Yields:
         The writer; what it is given is a file when the block ends.
@@ -476,8 +689,31 @@ def write_video(
     if format is None or format.save is None or format.kind != "video":
         what = path.suffix.lower() or "no extension"
         raise InputError(f"{path}: cannot write {what} videos; choose {listed(VIDEOS_WRITABLE)}")
+    codec, crf = choose_codec(format.name, video.bits, codec, crf)
+    try:
+        with atomic(path) as temporary:
+            # "file:", because "a:b.mp4" would be taken for an address
+            writer = VideoWriter(
+                f"file:{temporary}", video, shown=path, container=format.save, codec=codec, crf=crf, across=across
+            )
+            try:
+                yield writer
+                writer.finish()
+            finally:
+                writer.close()
+            writer.notes += _lost(video, temporary)
+    except av.FFmpegError as error:  # an error of FFmpeg need not be one of the system
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def choose_codec(container: str, bits: int, codec: str | None, crf: float | None) -> tuple[str, float]:
+    """The codec and its constant rate factor; None takes what suits the container and so many bits per sample.
+
+    Raises:
+        InputError: an unknown codec, or a crf outside its scale.
+    """
     if codec is None:
-        codec = "vp9" if format.name == "webm" else "h264" if video.bits <= 8 else "h265"
+        codec = "vp9" if container == "webm" else "h264" if bits <= 8 else "h265"
     if codec not in CODECS:
         raise InputError(f"unknown codec {codec!r}; choose {', '.join(CODECS)}")
     worst = CODECS[codec].worst
@@ -485,26 +721,27 @@ def write_video(
         crf = CODECS[codec].crf
     if not 0 <= crf <= worst:
         raise InputError(f"the constant rate factor (crf) of {codec} must be from 0 (best) to {worst}, got {crf:g}")
-    try:
-        with atomic(path) as temporary:
-            writer = VideoWriter(temporary, video, shown=path, container=format.save, codec=codec, crf=crf)
-            try:
-                yield writer
-                writer.finish()
-            finally:
-                writer.close()
-    except av.FFmpegError as error:  # an error of FFmpeg need not be one of the system
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return codec, crf
 
 
-def _pixel_format(first: VideoFrame, codec: str) -> str:
+def _lost(video: FrameSource, path: Path) -> list[str]:
+    """A note on metadata that a written file does not hold: each container has names of its own."""
+    with av.open(f"file:{path}", metadata_errors="replace") as written:
+        there = {key.lower() for key in written.metadata}
+        of_track = {key.lower() for key in written.streams.video[0].metadata}
+    lost = [key for key in video.metadata if key.lower() not in there]
+    lost += [key for key in video.track_metadata if key.lower() in _OF_THE_TRACK - of_track - there]
+    return [f"metadata left out, for which the container has no place: {', '.join(lost)}"] if lost else []
+
+
+def _pixel_format(first: VideoFrame, codec: str, height: int, width: int) -> str:
     """The encoder's format that is nearest to a frame's: no chroma lost, and no bits if it can be."""
     source = first.format
     there = [form.name for form in av.Codec(CODECS[codec].encoder, "w").video_formats or ()]
     across, down = source.chroma_width(16), source.chroma_height(16)
     colours = len(source.components) >= 3
     chroma = "420" if not colours or down < 16 > across else "422" if across < 16 else "444"
-    odd = (chroma != "444" and first.width % 2) or (chroma == "420" and first.height % 2)
+    odd = (chroma != "444" and width % 2) or (chroma == "420" and height % 2)
     if odd and codec in ("h264", "h265"):
         chroma = "444"  # their 4:2:0 has even sizes only
     bits = max(component.bits for component in source.components)

@@ -278,7 +278,10 @@ def test_ten_bits_stay_ten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["yuv422p", "yuv444p", "yuvj420p", "gray", "yuv422p10le"])
 def test_pixel_formats(tmp_path: Path, form: str) -> None:
     src, dst = make_video(tmp_path / "a.mkv", form=form), tmp_path / "b.mkv"
-    assert rewrite(src, dst, codec="h264") == []
+    notes = rewrite(src, dst, codec="h264")
+    assert [note[:16] for note in notes] == (
+        ["written as 4:2:2"] if "422" in form else ["written as 4:4:4"] if "444" in form else []
+    )
     with av.open(str(dst)) as video:
         got = video.streams.video[0].codec_context.pix_fmt
         assert got == {"gray": "yuv420p", "yuvj420p": "yuvj420p"}.get(form, form)
@@ -290,7 +293,9 @@ def test_pixel_formats(tmp_path: Path, form: str) -> None:
 def test_videos_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
     src, dst = make_video(tmp_path / "a.mov", codec=codec, form=form, options={}), tmp_path / "b.mov"
     notes = rewrite(src, dst, codec="h264")
-    assert notes == (["transparency left out"] if form == "rgba" else [])
+    assert [note for note in notes if "few players" not in note] == (
+        ["transparency left out"] if form == "rgba" else []
+    )
     for before, after in zip(frames_of(src), frames_of(dst), strict=True):
         assert psnr(before.pixels, after.pixels) > 33
 
