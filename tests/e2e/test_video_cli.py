@@ -46,8 +46,9 @@ def test_a_video_with_its_sound(derain: Run, work: Path) -> None:
     assert sound_of(work / "clip_derained.mp4") == sound_of(work / "clip.mp4") != []
     for rainy, clean in zip(frames_of(work / "clip.mp4"), frames_of(work / "clip_derained.mp4"), strict=True):
         assert np.mean(clean) == pytest.approx(0.4 * np.mean(rainy), abs=2)
-    code, out, _ = derain("clip.mp4")
-    assert "1 already there" in out
+    code, _, err = derain("clip.mp4")
+    assert code == 2
+    assert "clip_derained.mp4 is already there" in err
 
 
 def test_images_and_videos_in_one_folder(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
