@@ -13,7 +13,7 @@ import click
 from repix import __version__, _environment
 from repix.cli import app, blend, derain, evaluate, export, import_, inspect, models, rain, train, translate
 from repix.cli.output import flush, say
-from repix.cli.stop import watch_signals
+from repix.cli.stop import watched_signals
 from repix.errors import RepixError
 
 COMMANDS = (
@@ -45,14 +45,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: one clear line and the right exit code for every error, never a traceback but with
     REPIX_TRACEBACK=1 in the environment."""
     _environment.for_commands()
-    watch_signals()
+    with watched_signals():
+        try:
+            code = _run(argv)
+            flush()
+        except KeyboardInterrupt:  # a second one, while the first was being told of
+            code = 130
+        sys.exit(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         code = group.main(args=list(argv) if argv is not None else None, prog_name="repix", standalone_mode=False)
     except click.exceptions.Exit as error:
-        code = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("repix: interrupted", err=True)
-        code = 130
+        return 130
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
@@ -62,10 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         files = [name for name in given if name.startswith("-") and len(name) > 1 and os.path.lexists(name)]
         if isinstance(error, click.NoSuchOption) and files:
             say(f"if {files[0]} is a file, write ./{files[0]}, or -- before the files", err=True)
-        code = error.exit_code
+        return error.exit_code
     except RepixError as error:
         say(f"repix: {error}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except Exception as error:
         from repix._types import one_line
 
@@ -73,6 +82,5 @@ def main(argv: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         what = "out of memory" if isinstance(error, MemoryError) else f"unexpected {type(error).__name__}"
         say(f"repix: {what}: {one_line(error)} (REPIX_TRACEBACK=1 in the environment shows where)", err=True)
-        code = 1
-    flush()
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0

@@ -86,7 +86,7 @@ def blend(
     inputs = [path.resolve() for path in (source, target, mask) if path is not None]
     if not overwrite and output.resolve() in inputs:
         raise InputError(f"{output} is an input and would be overwritten; choose another -o, or say --overwrite")
-    if not overwrite and os.path.lexists(output):
+    if not overwrite and os.path.exists(output):
         raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
     points = None
     if polygon is not None:

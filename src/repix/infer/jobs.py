@@ -195,7 +195,7 @@ class Plan:
         jobs = []
         for job in self.jobs:
             paths = (job.dst, job.compare)
-            wanted = tuple(path for path in paths if path is not None and (overwrite or not os.path.lexists(path)))
+            wanted = tuple(path for path in paths if path is not None and (overwrite or not os.path.exists(path)))
             if wanted:
                 jobs.append(replace(job, wanted=wanted))
             else:

@@ -112,6 +112,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         image = _read_heic(path, max_pixels)
     elif format.load == "pillow":
         image = _read_pillow(path, format, max_pixels)
+    elif found.is_lab:
+        image = _read_lab(path, max_pixels, found)
     else:
         try:
             image = _read_vips(path, format, max_pixels, found)
@@ -423,6 +425,29 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
         bits=8 * samples.itemsize,
         notes=tuple(notes),
     )
+
+
+def _read_lab(path: Path, max_pixels: int, found: Inventory) -> Picture:
+    """A TIFF in CIE L*a*b* of 8 bits, which libvips refuses."""
+    from PIL import Image, ImageCms, ImageOps
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("ignore")
+            opened.seek(found.page)
+            _check_size(path, *opened.size, max_pixels)
+            if opened.mode != "LAB" or found.pages > 1:
+                raise InputError(f"{path}: L*a*b* in a form that repix does not read; convert it to RGB first")
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            turned = ImageOps.exif_transpose(opened)
+            converted = ImageCms.profileToProfile(turned, lab, srgb, outputMode="RGB")
+            assert converted is not None
+            pixels = np.asarray(converted)
+    except (*_PILLOW_ERRORS, Image.DecompressionBombError, ImageCms.PyCMSError) as error:
+        raise InputError(f"{path}: damaged or truncated TIFF: {error}") from error
+    found.entries.pop(("icc", "", ""), None)
+    found.parts.pop("icc-profile-data", None)
+    return Picture(pixels=pixels, format="tiff", notes=("L*a*b* converted to sRGB",))
 
 
 def _wide_samples(path: Path, offset: int, size: tuple[int, int], largest: int) -> NDArray[np.uint16]:

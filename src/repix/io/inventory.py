@@ -69,6 +69,7 @@ class Inventory:
         orientation: that is to be applied, as EXIF has it.
         page: of a TIFF, the first directory that is the image itself, not a smaller copy or a mask.
         pages: of a TIFF, how many such directories there are.
+        is_lab: of a TIFF, whether its colours are CIE L*a*b*.
     """
 
     format: str
@@ -77,6 +78,7 @@ class Inventory:
     orientation: int = 1
     page: int = 0
     pages: int = 1
+    is_lab: bool = False
 
     @property
     def images(self) -> list[str]:
@@ -493,6 +495,7 @@ def _tiff(data: bytes, found: Inventory) -> None:
     own = [directory for directory in directories if directory.parent == found.page]
     _add_directories(found, own)
     tags = rows[found.page].tags
+    found.is_lab = (value := tags.get(0x0106)) is not None and value.data[:2] == b"\x08\0"
     if (value := tags.get(exif.ORIENTATION)) is not None and value.data and 1 <= value.data[0] <= 8:
         found.orientation = value.data[0]
     for tag, add in ((exif.XMP, _add_xmp), (exif.ICC, _add_icc), (exif.PHOTOSHOP, _add_photoshop)):

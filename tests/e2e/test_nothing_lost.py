@@ -1,0 +1,328 @@
+"""What a photo's file holds beside its pixels is in the result, or named in a note: through the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pillow_heif
+import pytest
+import pyvips
+import tifffile
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+
+from repix.cli import main
+from repix.infer.images import restore
+from repix.infer.jobs import BatchOptions
+from repix.io.image import Picture, read_image, write_image
+
+Derain = Callable[..., tuple[int, str, str]]
+PIXELS = np.full((40, 60, 3), 120, np.uint8)
+HEAD = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    b"<rdf:Description "
+)
+
+
+@pytest.fixture
+def derain(make_weight: Callable[..., Path], work: Path, capfd: pytest.CaptureFixture[str]) -> Derain:
+    """`repix derain` with a network that changes nothing."""
+    same = make_weight("same", factor=1.0)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["derain", "--model", str(same), *map(str, arguments)])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def xmp(attributes: bytes) -> bytes:
+    return segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + HEAD + attributes + b"/></rdf:RDF></x:xmpmeta>")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(*before: bytes, after: bytes = b"", pixels: np.ndarray = PIXELS) -> bytes:
+    H, W = pixels.shape[:2]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 2, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels)))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(before) + rows + after + chunk(b"IEND", b"")
+
+
+def jpeg(*parts: bytes, behind: bytes = b"", **how: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "jpeg", **how)
+    data = buffer.getvalue()
+    return data[:2] + b"".join(parts) + data[2:] + behind
+
+
+# ---- PNG: texts, XMP and EXIF in every encoding and place
+
+
+def test_png_texts_keep_their_characters(derain: Derain) -> None:
+    info = PngInfo()
+    info.add_itxt("Title", "雨の街 – Jürgen")
+    info.add_text("Comment", "Café")
+    info.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta xmlns:x='adobe:ns:meta/'>Jürgen</x:xmpmeta>")
+    Image.fromarray(PIXELS).save("text.png", pnginfo=info)
+    code, out, _ = derain("text.png")
+    assert (code, out.count("note:")) == (0, 0)
+    with Image.open("text_derained.png") as image:
+        image.load()
+        assert image.info["Title"] == "雨の街 – Jürgen"
+        assert image.info["Comment"] == "Café"
+        assert "Jürgen" in image.info["XML:com.adobe.xmp"]
+    data = Path("text_derained.png").read_bytes()
+    assert b"iTXtXML:com.adobe.xmp" in data
+    assert b"zTXt" not in data
+
+
+def test_what_lies_behind_the_pixels_of_a_png_counts(derain: Derain) -> None:
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010E] = 6, "a street"
+    after = chunk(b"eXIf", tags.tobytes()[6:]) + chunk(b"tEXt", b"Title\0a street")
+    Path("after.png").write_bytes(png(after=after))
+    assert derain("after.png")[0] == 0
+    with Image.open("after_derained.png") as image:
+        image.load()
+        assert image.size == (40, 60)  # upright
+        assert image.info["Title"] == "a street"
+        assert dict(image.getexif()) == {0x0112: 1, 0x010E: "a street"}
+
+
+def test_latin_1_keywords_are_read(derain: Derain) -> None:
+    Path("key.png").write_bytes(png(chunk(b"tEXt", "Größe\0groß".encode("latin-1"))))
+    assert derain("key.png")[0] == 0
+    assert "Größe\0groß".encode("latin-1") in Path("key_derained.png").read_bytes()
+
+
+def test_no_block_where_there_was_none(derain: Derain) -> None:
+    for name in ("a.png", "a.jpg", "a.webp"):
+        Image.fromarray(PIXELS).save(name)
+        assert derain(name)[0] == 0
+        with Image.open(name.replace(".", "_derained.")) as image:
+            assert dict(image.getexif()) == {}
+
+
+# ---- colours and depth
+
+
+@pytest.mark.parametrize(("kind", "content"), [(b"cICP", bytes([9, 16, 0, 1])), (b"gAMA", struct.pack(">I", 100000))])
+def test_colour_chunks_of_png_are_kept_or_named(derain: Derain, kind: bytes, content: bytes) -> None:
+    Path("in.png").write_bytes(png(chunk(kind, content)))
+    assert derain("in.png")[0] == 0
+    assert chunk(kind, content) in Path("in_derained.png").read_bytes()
+    code, out, _ = derain("in.png", "-o", "out.jpg")
+    assert code == 0
+    assert "note: the result no longer says how its colours are to be read" in out
+
+
+@pytest.mark.parametrize("strong", [False, True])
+def test_avif_keeps_primaries_transfer_and_matrix(derain: Derain, strong: bool) -> None:
+    """Where a colour is too strong for the matrix by way of the encoder's own, the colours stay all the same."""
+    pixels = np.full((64, 96, 3), (255, 0, 0) if strong else (200, 90, 60), np.uint8)
+    with av.open("pq.avif", "w", format="avif") as file:
+        track = file.add_stream("libsvtav1", 1, {"preset": "9"}, width=96, height=64, pix_fmt="yuv420p10le")
+        frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p10le", dst_colorspace=9)
+        for tagged in (track.codec_context, frame):
+            tagged.color_range, tagged.colorspace, tagged.color_trc, tagged.color_primaries = 2, 9, 16, 9
+        frame.pts, frame.time_base = 0, Fraction(1, 1)
+        file.mux(track.encode(frame))
+        file.mux(track.encode(None))
+    code, out, _ = derain("pq.avif")
+    assert (code, out.count("note:")) == (0, 0)
+    found = []
+    for name in ("pq.avif", "pq_derained.avif"):
+        with av.open(name) as file:
+            frame = next(file.decode(video=0))
+            found.append((frame.color_primaries, frame.color_trc))
+            matrix = frame.colorspace
+    assert found[0] == found[1] == (9, 16)
+    assert matrix in ((6, 9) if strong else (9,))
+    before, after = (read_image(name).pixels.astype(int) for name in ("pq.avif", "pq_derained.avif"))
+    assert np.abs(before - after).max() <= 65535 * 0.02
+
+
+def test_ten_bit_heic_becomes_a_png_of_sixteen(derain: Derain) -> None:
+    ramp = (np.arange(60, dtype=np.uint16) * 1000)[None, :, None].repeat(40, 0).repeat(3, 2)
+    pillow_heif.from_bytes("RGB;16", (60, 40), ramp.tobytes()).save("ten.heic", quality=-1)
+    assert derain("ten.heic", "-o", "ten.png")[0] == 0
+    written = pyvips.Image.new_from_file("ten.png")
+    assert written.format == "ushort"
+    assert np.abs(written.numpy().astype(int) - ramp).max() < 800
+    code, out, _ = derain("ten.heic", "-o", "ten.jpg")
+    assert code == 0
+    assert "note: 10 bit reduced to 8" in out
+
+
+# ---- what lies around a JPEG
+
+
+EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+GAIN = b"xmlns:hdrgm='http://ns.adobe.com/hdr-gain-map/1.0/' hdrgm:Version='1.0'"
+MOTION = b"xmlns:G='http://ns.google.com/photos/1.0/camera/' G:MotionPhoto='1' G:MicroVideoOffset='5000'"
+VIDEO = b"\0\0\0\x18ftypmp42" + bytes(4988)
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "promise"),
+    [
+        (jpeg(xmp(GAIN), behind=jpeg()), "gain map", b"hdrgm:Version"),
+        (jpeg(xmp(MOTION), behind=VIDEO), "motion photo", b"MotionPhoto='1'"),
+        (jpeg(behind=jpeg()), "further images", b"MPF\0"),
+    ],
+    ids=["gain map", "motion photo", "stereo"],
+)
+def test_images_behind_a_jpeg_are_named_and_no_longer_promised(
+    derain: Derain, data: bytes, said: str, promise: bytes
+) -> None:
+    Path("in.jpg").write_bytes(data)
+    code, out, _ = derain("in.jpg")
+    assert code == 0
+    assert "note: left out: " in out
+    assert said in out
+    assert promise not in Path("in_derained.jpg").read_bytes()
+    # in place nothing is destroyed unasked
+    code, _, err = derain("in.jpg", "-o", "in.jpg", "--overwrite")
+    assert code == 1
+    assert "--force" in err
+    assert Path("in.jpg").read_bytes() == data
+    assert derain("in.jpg", "-o", "in.jpg", "--overwrite", "--force")[0] == 0
+    assert len(Path("in.jpg").read_bytes()) < len(data)
+
+
+def test_comments_extended_xmp_and_long_exif_stay(derain: Derain) -> None:
+    extended = b"w" * 80000
+    guid = hashlib.md5(extended).hexdigest().upper().encode()
+    pieces = [segment(0xE1, EXTENSION + guid + struct.pack(">II", 80000, k) + extended[k:][:60000]) for k in (0, 60000)]
+    tags = Image.Exif()
+    tags[0x4746], tags[0x9C9B] = 4, "title".encode("utf-16-le")
+    tags.get_ifd(0x8769).update({0x927C: bytes(range(256)) * 400, 0x9400: 21})
+    block = tags.tobytes()
+    long = [segment(0xE1, b"Exif\0\0" + block[6:][k : k + 65000]) for k in range(0, len(block), 65000)]
+    note = b"xmlns:xmpNote='http://ns.adobe.com/xmp/note/' xmpNote:HasExtendedXMP='" + guid + b"'"
+    Path("all.jpg").write_bytes(jpeg(*long, xmp(note), *pieces, segment(0xFE, b"from the bridge")))
+    code, out, _ = derain("all.jpg")
+    assert (code, out.count("note:")) == (0, 0), out
+    data = Path("all_derained.jpg").read_bytes()
+    assert b"from the bridge" in data
+    assert data.count(guid) == 3
+    with Image.open("all_derained.jpg") as image:
+        found = image.getexif()
+        assert found[0x4746] == 4
+        assert found.get_ifd(0x8769)[0x927C] == bytes(range(256)) * 400
+    # another format: what it cannot hold is named
+    code, out, _ = derain("all.jpg", "-o", "all.webp")
+    assert code == 0
+    assert "text left out: comment" in out
+    assert "XMP left out: the extended part" in out
+
+
+def test_every_difference_is_a_field_of_the_result(make_weight: Callable[..., Path], work: Path) -> None:
+    Path("in.jpg").write_bytes(jpeg(xmp(GAIN), segment(0xFE, b"words"), behind=jpeg()))
+    same = make_weight("same", factor=1.0)
+    (result,) = restore("in.jpg", "out.webp", options=BatchOptions(model=same)).done
+    assert {(lost.change, lost.kind) for lost in result.lost} == {("lost", "image"), ("lost", "text")}
+    assert len(result.notes) == 2
+
+
+# ---- kinds of files
+
+
+def test_a_folder_of_everything(derain: Derain) -> None:
+    os.mkdir("in")
+    big = np.full((96, 128, 3), 120, np.uint8)
+    with tifffile.TiffWriter("in/thumb.tif") as file:
+        file.write(big, photometric="rgb")
+        file.write(big[::4, ::4], photometric="rgb", subfiletype=1)
+    Image.fromarray(big).convert("LAB").save("in/lab.tif")
+    pillow_heif.from_pillow(Image.fromarray(np.dstack([big, big[..., :1]]))).save("in/cut-out.heic", quality=95)
+    for name in ("a.bmp", "a.jp2", "a.ppm", "a.jpg", "gif.gif"):
+        Image.fromarray(big).save(f"in/{name}")
+    Image.fromarray(big).save("in/jfif.jfif", format="jpeg")
+    Path("in/b.nef").write_bytes(b"II*\0")
+    Path("in/notes.txt").write_text("x")
+    code, out, err = derain("in", "-o", "out")
+    assert (code, err) == (0, "")
+    assert sorted(os.listdir("out")) == [
+        *("a.bmp.png", "a.jp2.png", "a.jpg", "a.ppm.png", "cut-out.png", "gif.png", "jfif.jfif", "lab.tif", "thumb.tif")
+    ]
+    assert "1 .nef (camera RAW: develop it first)" in out
+    assert "1 .txt" in out
+    for name in os.listdir("out"):
+        assert np.abs(read_image(Path("out") / name).pixels.astype(int) - 120).max() <= 4, name
+
+
+def test_raw_is_told_to_be_developed(derain: Derain) -> None:
+    Path("a.nef").write_bytes(b"II*\0")
+    dng = b"II*\0\x08\0\0\0" + struct.pack("<HHHI", 1, 0xC612, 1, 4) + bytes([1, 4, 0, 0]) + bytes(4)
+    Path("b.tif").write_bytes(dng)
+    for name in ("a.nef", "b.tif"):
+        code, _, err = derain(name)
+        assert code == 1
+        assert "develop it first" in err
+
+
+def test_times_of_the_input_stay(derain: Derain) -> None:
+    Image.fromarray(PIXELS).save("a.jpg")
+    os.utime("a.jpg", (10**9, 10**9))
+    derain("a.jpg")
+    assert os.stat("a_derained.jpg").st_mtime == 10**9
+    derain("a.jpg", "--overwrite", "--no-times")
+    assert os.stat("a_derained.jpg").st_mtime > 10**9
+
+
+# ---- every writer
+
+
+def everything() -> Picture:
+    """An image whose file holds something of every kind."""
+    tags = Image.Exif()
+    tags[0x010E], tags[0x4746] = "a street", 4
+    tags.get_ifd(0x8769).update({0x829A: 0.004, 0x9400: 21})
+    tags.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 3.0)})
+    iptc = b"8BIM\4\4\0\0\0\0\0\x0c\x1c\2\x78\0\x07caption"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = jpeg(
+        xmp(b"xmlns:dc='http://purl.org/dc/elements/1.1/' dc:source='bridge'"),
+        segment(0xED, b"Photoshop 3.0\0" + iptc),
+        segment(0xFE, b"words"),
+        exif=tags,
+        icc_profile=profile,
+    )
+    Path("everything.jpg").write_bytes(data)
+    return read_image("everything.jpg")
+
+
+LEFT_OUT = {".jpg": set(), ".png": {"iptc"}, ".webp": {"iptc", "text"}, ".tif": {"text"}, ".avif": {"iptc", "text"}}
+"""By the writer, kinds of things that it has no place for: the table in docs/metadata.md says the same."""
+
+
+@pytest.mark.parametrize("suffix", list(LEFT_OUT))
+def test_every_writer_keeps_or_names_everything(work: Path, suffix: str) -> None:
+    image = everything()
+    notes = write_image(f"out{suffix}", image)
+    assert {lost.kind for lost in notes.lost} == LEFT_OUT[suffix], notes
+    found = read_image(f"out{suffix}")
+    assert found.inventory is not None
+    assert {entry.kind for entry in found.inventory.entries.values()} >= {"exif", "xmp", "icc"}
+    again = write_image(f"again{suffix}", found)
+    assert again == ()
