@@ -43,8 +43,11 @@ def check_regular(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
         raise InputError(f"{path}: cannot be read: {_kind(status.st_mode)}, not a regular file")
     if status.st_size > max_bytes:
         raise InputError(
-            f"{path}: {status.st_size / 2**30:,.1f} GB is more than the {max_bytes / 2**30:,.0f} GB that are read"
+            f"{path}: {status.st_size / 2**30:,.1f} GB is more than the {max_bytes / 2**30:,.1f} GB that are read"
         )
+    written = getattr(status, "st_blocks", status.st_size) * 512
+    if status.st_size > 2**28 and written < status.st_size / 256:
+        raise InputError(f"{path}: a file of holes ({status.st_size / 2**30:,.1f} GB, of which hardly any was written)")
 
 
 def _kind(mode: int) -> str:

@@ -103,7 +103,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             pixels that are not 8 or 16 bit grey, RGB or CMYK.
     """
     path = Path(path)
-    format = _image_format(path)
+    format = _image_format(path, max_pixels)
     try:
         found = inventory.take(path, format.name)
     except OSError as error:
@@ -302,9 +302,9 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     return pixels, tuple(notes)
 
 
-def _image_format(path: Path) -> Format:
-    """What an image file is by its contents."""
-    head = read_head(path, HEAD)
+def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:
+    """What an image file is by its contents; no file is read that is larger than such an image can be."""
+    head = read_head(path, HEAD, max_bytes=8 * max_pixels + 2**28)
     format = sniff(head)
     if is_raw(head):
         raise InputError(f"{path}: {RAW_ADVICE}, and give repix the TIFF or JPEG")
