@@ -153,7 +153,7 @@ def test_training_and_export(tmp_path: Path) -> None:
         Image.fromarray(np.full((96, 128, 3), 50 * k, np.uint8)).save(tmp_path / "photos" / f"{k}.png")
     (tmp_path / "tiny.yaml").write_text(
         "name: tiny\nmodel: derainnet\ndata: {photos: photos, workers: 0, hold_out: 1}\n"
-        "stages: [{steps: 2, batch: 2, patch: 48}]\nprecision: 32-true\nema: 0\n"
+        "stages: [{steps: 2, batch: 2, patch: 48}]\nprecision: 32-true\nema_decay: 0\n"
     )
     assert_private(watch(repix("train", "tiny.yaml", "-o", "run"), tmp_path, REPIX_CACHE="off"))
 

@@ -102,12 +102,14 @@ def evaluate(
         backbone=backbone,
         progress=True,
     )
-    for form, file in files.items():
-        if file is not None:
-            table.save(file, form=form, per_image=per_image)
-    if sheet is not None:
-        save_figure(contact_sheet(restorers, pairs, table), sheet)
-    if plot is not None:
-        save_figure(quality_plot(table), plot)
-    for line in table.to_text(per_image=per_image).splitlines():
-        say(line)
+    try:
+        for form, file in files.items():
+            if file is not None:
+                table.save(file, form=form, per_image=per_image)
+        if sheet is not None:
+            save_figure(contact_sheet(restorers, pairs, table), sheet)
+        if plot is not None:
+            save_figure(quality_plot(table), plot)
+    finally:  # after hours of measuring, a file that cannot be written must not cost the values
+        for line in table.to_text(per_image=per_image).splitlines():
+            say(line)

@@ -69,7 +69,8 @@ def test_a_cluster_is_host_and_port() -> None:
 
 
 def test_every_command_has_a_file_and_every_option_a_sentence() -> None:
-    files = {path.stem for path in Path(options.__file__).parent.glob("*.py")} - {"__init__", "options", "files"}
+    helpers = {"__init__", "files", "options", "output", "stop", "summary"}
+    files = {path.stem for path in Path(options.__file__).parent.glob("*.py")} - helpers
     assert set(group.commands) == {name.removesuffix("_") for name in files}  # import_.py: a keyword is no name
     for name, command in group.commands.items():
         assert command.help, name
