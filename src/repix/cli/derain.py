@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
 @click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
 @click.option("--deflicker", is_flag=True, help="Videos: reduce flicker, with the help of neighbouring frames.")
+@click.option("--raw", metavar="WxH@FPS:PIXFMT", help="What raw frames on standard input are; y4m says it itself.")
 @renamed_option("--steady", "--deflicker", flag=True)
 @click.option(
     "--ray",
@@ -68,6 +69,7 @@ def derain(
     codec: str | None,
     crf: float | None,
     deflicker: bool,
+    raw: str | None,
     address: str | None,
     force: bool,
     times: bool,
@@ -90,6 +92,8 @@ def derain(
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
+    if raw is not None and paths != ("-",):
+        raise InputError("--raw says what comes on standard input; give - as the only PATH")
     check_model(DERAIN, model)
     options = BatchOptions(
         model=model,
@@ -103,6 +107,6 @@ def derain(
         force=force,
         times=times,
         max_pixels=max_pixels,
-        video=VideoOptions(start, end, codec, crf, deflicker),
+        video=VideoOptions(start, end, codec, crf, deflicker, raw),
     )
     run_over_files(paths, output, options, DERAIN, run, address=address)

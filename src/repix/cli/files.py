@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from repix.cli.options import Run
     from repix.infer.jobs import BatchOptions, Summary
     from repix.tasks import Task
+
+
+_Y4M = b"YUV4MPEG2"
 
 
 def check_model(task: Task, model: str) -> None:
@@ -100,7 +104,7 @@ def _loaded(options: BatchOptions) -> BatchOptions:
 def _through_streams(paths: Sequence[str], output: str | None, options: BatchOptions, task: Task, run: Run) -> None:
     """One image or video from standard input, to standard output, or both."""
     from repix.io.formats import result_suffix
-    from repix.io.stream import check_output, read_input, temporary_folder, write_output
+    from repix.io.stream import begin_input, check_output, read_input, temporary_folder, write_output
 
     if len(paths) != 1 or os.path.isdir(paths[0]):
         raise InputError("- stands for one image or video; give nothing else beside it")
@@ -108,8 +112,12 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
     to_stream = output in (None, "-")
     if to_stream:
         check_output()
+    head = begin_input(len(_Y4M)) if paths[0] == "-" else b""
+    if head == _Y4M or options.video.raw is not None:
+        _through_pipe(None if output in (None, "-") else Path(output or ""), head, options, task, run)
+        return
     with temporary_folder() as folder:
-        source = read_input(folder) if paths[0] == "-" else Path(paths[0])
+        source = read_input(folder, head=head) if paths[0] == "-" else Path(paths[0])
         target = Path(output or "")
         if to_stream:
             suffix = f".{options.format.lstrip('.').lower()}" if options.format else result_suffix(source.suffix)
@@ -125,3 +133,27 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
             say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
             for note in summary.done[0].notes if summary.done else ():
                 say(f"note: {note}", err=to_stream)
+
+
+def _through_pipe(output: Path | None, head: bytes, options: BatchOptions, task: Task, run: Run) -> None:
+    """Frames from standard input as they come, to standard output or into a file."""
+    from repix.infer.video import restore_pipe
+    from repix.io.y4m import PipeReader, RawVideo
+
+    begun = time.perf_counter()
+    if not task.takes_video:
+        raise InputError(f"standard input is a video; repix {task.verb} takes images")
+    raw = RawVideo.parse(options.video.raw) if options.video.raw is not None else None
+    restorer = options.load()
+    source = PipeReader(sys.stdin.buffer, raw=raw, head=head, max_pixels=options.max_pixels)
+    notes: tuple[str, ...] = ()
+    try:
+        count, notes = restore_pipe(restorer, source, output or sys.stdout.buffer, options=options)
+        said = f"{count} frames"
+    except BrokenPipeError:
+        said = "frames until nobody read them any more"
+    if not run.quiet:
+        where = output or "standard output"
+        say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=output is None)
+        for note in notes:
+            say(f"note: {note}", err=output is None)

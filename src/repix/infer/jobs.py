@@ -52,6 +52,7 @@ class VideoOptions:
         codec: h264, h265, vp9 or av1; None takes h264, h265 for more than 8 bits, and vp9 in webm.
         crf: constant rate factor on that codec's scale, 0 is the best; None takes what looks like the original.
         deflicker: calm flicker with the neighbouring frames.
+        raw: what frames on standard input are, where they do not say it: `WxH@FPS:PIXFMT`.
     """
 
     start: float | None = None
@@ -59,6 +60,7 @@ class VideoOptions:
     codec: str | None = None
     crf: float | None = None
     deflicker: bool = False
+    raw: str | None = None
 
     @property
     def part(self) -> str:

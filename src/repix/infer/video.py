@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from repix.infer.frames import restore_frames
 from repix.infer.jobs import BatchOptions
 from repix.infer.restorer import Restorer
 from repix.io.formats import VIDEOS_WRITABLE
-from repix.io.video import Frame, VideoReader, write_video
+from repix.io.video import Frame, VideoReader, write_stream, write_video
+from repix.io.y4m import PipeReader, Y4mWriter
 
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
 
@@ -61,9 +63,9 @@ def restore_video(
     check_video_strength(options, src)
     with VideoReader(src, start=asked.start, end=asked.end, max_pixels=options.max_pixels) as video:
         with contextlib.ExitStack() as stack:
-            encoding = {"codec": asked.codec, "crf": asked.crf}
-            writers: list[Any] = [stack.enter_context(write_video(dst, video, **encoding))] if dst is not None else []
-            beside = stack.enter_context(write_video(compare, video, across=2, **encoding)) if compare else None
+            write = functools.partial(write_video, video=video, codec=asked.codec, crf=asked.crf)
+            writers: list[Any] = [stack.enter_context(write(dst))] if dst is not None else []
+            beside = stack.enter_context(write(compare, across=2)) if compare is not None else None
             restore_through(
                 restorer, video, writers, options=options, beside=beside, count=video.count, progress=progress
             )
@@ -73,6 +75,46 @@ def restore_video(
     if made is not None and src.suffix.lower() not in VIDEOS_WRITABLE:
         notes.append(f"{src.suffix[1:].upper()} written as {made.suffix[1:].upper()}")
     return tuple(dict.fromkeys(notes))
+
+
+def restore_pipe(
+    restorer: Restorer, source: PipeReader, out: IO[bytes] | Path, *, options: BatchOptions | None = None
+) -> tuple[int, tuple[str, ...]]:
+    """Restore frames as they come, each written before the next is waited for; two later with `deflicker`.
+
+    Args:
+        restorer: what restores a frame.
+        source: the frames.
+        out: where to write: y4m, or Matroska where `options.format` says mkv; a file of any container.
+        options: `strength`, a number, `format` and `video` count here.
+
+    Returns:
+        How many frames that were, and what could not be kept, one sentence each.
+
+    Raises:
+        InputError: damaged frames, a format that a pipe does not take, or what is for files alone was asked for.
+        BackendError: the network failed.
+        BrokenPipeError: nobody reads any more.
+    """
+    options = options or BatchOptions()
+    asked = options.video
+    check_video_strength(options, "standard input")
+    if asked.start is not None or asked.end is not None or options.compare:
+        raise InputError("standard input: --start, --end and --compare are for files")
+    notes: list[str] = []
+    if isinstance(out, Path):
+        with write_video(out, source, codec=asked.codec, crf=asked.crf) as writer:
+            count = restore_through(restorer, source, [writer], options=options)
+        notes = writer.notes
+    elif (format := (options.format or "y4m").lower().lstrip(".")) == "y4m":
+        count = restore_through(restorer, source, [Y4mWriter(out, source)], options=options, live=True)
+    elif format == "mkv":
+        with write_stream(out, source, codec=asked.codec, crf=asked.crf) as writer:
+            count = restore_through(restorer, source, [writer], options=options, live=True)
+        notes = writer.notes
+    else:
+        raise InputError(f"standard output takes y4m or mkv from a pipe of frames, not {format}; name a file with -o")
+    return count, tuple(dict.fromkeys([*source.notes, *notes]))
 
 
 def check_video_strength(options: BatchOptions, name: object) -> None:

@@ -27,16 +27,29 @@ def temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def read_input(folder: Path) -> Path:
-    """Put what comes on standard input into a file, named after what its first bytes say it is.
+def begin_input(size: int) -> bytes:
+    """The first bytes of standard input, `size` if there are so many: they tell what it is before the rest has come.
 
     Raises:
-        InputError: a terminal, nothing, more than `files.MAX_BYTES`, or neither an image nor a video.
+        InputError: a terminal.
     """
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("standard input is a terminal; pipe an image or a video into repix, or name a file")
+    return sys.stdin.buffer.read(size)
+
+
+def read_input(folder: Path, *, head: bytes = b"") -> Path:
+    """Put what comes on standard input into a file, named after what its first bytes say it is.
+
+    Args:
+        folder: where the file will be.
+        head: what has been read already.
+
+    Raises:
+        InputError: nothing, more than `files.MAX_BYTES`, or neither an image nor a video.
+    """
     stream = sys.stdin.buffer
-    head = stream.read(HEAD)
+    head += stream.read(HEAD - len(head))
     if not head:
         raise InputError("standard input is empty (0 bytes)")
     format = sniff(head)

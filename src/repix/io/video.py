@@ -706,6 +706,52 @@ def write_video(
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+class _Unseekable:
+    """Standard output, of which FFmpeg would believe that it can go back."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write at once; what goes wrong is kept, because FFmpeg makes another error of it."""
+        try:
+            self._out.write(data)
+            self._out.flush()
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+
+@contextlib.contextmanager
+def write_stream(
+    out: IO[bytes], video: FrameSource, *, codec: str | None = None, crf: float | None = None
+) -> Iterator[VideoWriter]:
+    """Write a video as Matroska that can be watched while it is written; otherwise as `write_video`.
+
+    Raises:
+        InputError: as `write_video`.
+        BrokenPipeError: nobody reads any more.
+    """
+    codec, crf = choose_codec("mkv", video.bits, codec, crf)
+    sink = _Unseekable(out)
+    try:
+        kind: Any = sink
+        writer = VideoWriter(
+            kind, video, shown="standard output", container="matroska", codec=codec, crf=crf, live=True
+        )
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(sink.error, BrokenPipeError):
+            raise sink.error from error
+        raise InputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+
 def choose_codec(container: str, bits: int, codec: str | None, crf: float | None) -> tuple[str, float]:
     """The codec and its constant rate factor; None takes what suits the container and so many bits per sample.
 
