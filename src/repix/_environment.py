@@ -49,6 +49,21 @@ def cache_folder() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repix"
 
 
+def data_folder(beside: Path = Path()) -> Path | None:
+    """Where data sets for training and measuring lie: the folder REPIX_DATA, or `../shared/data` where it exists.
+
+    Args:
+        beside: the folder that `../shared/data` is relative to.
+
+    Returns:
+        None where REPIX_DATA is not set and there is no such folder.
+    """
+    if named := os.environ.get("REPIX_DATA"):
+        return Path(named)
+    usual = beside.joinpath("..", "shared", "data")
+    return usual if usual.is_dir() else None
+
+
 def for_commands() -> None:
     """What holds for the command line alone, and not for programs that import repix beside other things.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
+from data_sets import DATA, needs
 from repix.errors import InputError
 from repix.io.image import read_image
 from repix.metrics import METRICS, lpips, psnr_rgb, psnr_y, ssim_rgb, ssim_rgb_7x7, ssim_y
@@ -118,10 +119,10 @@ def test_wrong_shapes_and_types_are_refused(name: str) -> None:
             METRICS[name].measure(pred[:10], gt[:10])
 
 
-BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"
+BACKBONES = DATA / "backbones"
 
 
-@pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
+@needs("backbones")
 def test_lpips_on_the_authors_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The values that LPIPS' readme gives for its three images; the weights come from the torch hub's cache."""
     checkpoints = tmp_path / "hub" / "checkpoints"

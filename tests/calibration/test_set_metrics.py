@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from data_sets import DATA, needs
 from repix import metrics
 from repix.errors import InputError, WeightsError
 from repix.metrics import KernelDistance, MeanIoU, l1_pm1, label_accuracy
 
-VGG16 = Path(__file__).parents[3] / "shared" / "data" / "backbones" / "vgg16_features_fp16.pth"
+VGG16 = DATA / "backbones" / "vgg16_features_fp16.pth"
 RNG = np.random.default_rng(11)
 
 
@@ -153,7 +153,7 @@ def test_kernel_distance_is_of_100_subsets_of_50(monkeypatch: pytest.MonkeyPatch
     }
 
 
-@pytest.mark.skipif(not VGG16.is_file(), reason="../shared/data/backbones is absent")
+@needs("backbones", VGG16.name)
 def test_features_are_vggs(monkeypatch: pytest.MonkeyPatch) -> None:
     """relu5_3, pooled: 512 numbers, none below 0, and the ground truth's are taken once for all models."""
     network = metrics._Vgg16(str(VGG16))

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from data_sets import DATA
 from repix import features, metrics
 from repix.metrics import METRICS, PROTOCOLS, find_metric, find_protocol
 from repix.tasks import TASKS
 
-BACKBONES = Path(__file__).parents[3] / "shared" / "data" / "backbones"
+BACKBONES = DATA / "backbones"
 COUNT = 12
 CLASSES = 4
 
@@ -113,7 +113,7 @@ def noise(share: float) -> Callable[[Any], Any]:
 @pytest.mark.parametrize("name", METRICS)
 def test_direction_and_perfect_value(name: str) -> None:
     if name == "lpips" and not BACKBONES.is_dir():
-        pytest.skip("../shared/data/backbones is absent")
+        pytest.skip("no backbones in REPIX_DATA")
     perfect, follows = ROWS[name]
     little, much = value_of(name, noise(0.05)), value_of(name, noise(0.4))
     assert math.isfinite(little)

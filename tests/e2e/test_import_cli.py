@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from data_sets import DATA, needs
 from repix.cli import main
 from repix.models.prenet import load_published
 
-PEERS = Path(__file__).parents[3] / "shared" / "data" / "peers"
+PEERS = DATA / "peers"
 
 
 def repix(*arguments: object) -> int:
@@ -97,7 +98,7 @@ def test_unknown_kinds_name_the_known_ones(tmp_path: Path, capsys: pytest.Captur
     assert "did you mean 'prenet'" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not PEERS.is_dir(), reason="../shared/data/peers is absent")
+@needs("peers")
 def test_spanet_as_published(tmp_path: Path) -> None:
     assert repix("import", "spanet", PEERS / "SPANet" / "latest.pth", "-o", tmp_path / "spanet") == 0
     assert json.loads((tmp_path / "spanet" / "card.json").read_text())["args"] == {"apply_direction_attention": False}

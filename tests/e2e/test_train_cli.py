@@ -78,7 +78,7 @@ def test_mistakes_are_one_line_and_an_exit_code(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    recipe = RECIPES / "own-photos.yaml"
+    recipe = RECIPES / "own-images.yaml"
     for words, code, said in (
         (["train", recipe, "--set", "stges=[]"], 3, "did you mean 'stages'"),
         (["train", "none.yaml"], 3, "none.yaml"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import pyvips
 
+from data_sets import DATA
 from repix.palettes import CITYSCAPES, FACADES, PALETTES, VOID, nearest_label
-
-DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.mark.parametrize("name", PALETTES)

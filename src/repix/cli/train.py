@@ -20,7 +20,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     """Train a network by a RECIPE. A run can be stopped at any moment; --resume continues it exactly.
 
     \b
-    repix train recipes/own-photos.yaml --set data.photos=DIR
+    repix train recipes/own-images.yaml --set data.photos=DIR
     repix train recipes/repixnet.yaml --resume
     tensorboard --logdir runs
     """

@@ -14,11 +14,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from repix._environment import data_folder
 from repix._types import one_line
 from repix.data.config import Data, Samples, Strict
 from repix.errors import RecipeError, WeightsError, did_you_mean
 from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
+
+_DATA = "$REPIX_DATA/"
 
 # What keys were called in repix 0.1; of a stage, without its number.
 _OLD_KEYS = {
@@ -169,16 +172,31 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def _in_data_folder(value: Any, folder: Path) -> Any:
+    """A recipe's values with `$REPIX_DATA/` at the start of any text replaced."""
+    if isinstance(value, dict):
+        return {key: _in_data_folder(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_data_folder(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith(_DATA):
+        return folder.joinpath(value.removeprefix(_DATA)).as_posix()
+    return value
+
+
 def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
     """Check a recipe that was read from YAML or made in Python.
+
+    `$REPIX_DATA/` at the start of a path stands for the folder of data sets, and stays where there is none, so that
+    what looks for the path names it.
 
     Raises:
         RecipeError: every key that is unknown or does not fit, in one message of one line.
     """
     if not isinstance(values, dict):
         raise RecipeError(f"{source}: got {type(values).__name__}, expected keys and values (see recipes/)")
+    folder = data_folder()
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(values if folder is None else _in_data_folder(values, folder))
     except ValidationError as error:
         problems = []
         for item in error.errors():

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import pyvips
 
+from data_sets import DATA, needs
 from repix.data.pairs import Pair, find_pairs, find_pairs_in, scan_pairs
 from repix.errors import InputError
-
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 def save_image(path: Path, height: int = 4, width: int = 6) -> Path:
@@ -193,12 +192,12 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         find_pairs_in(tmp_path / "x", tmp_path / "y")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is absent")
+@needs("Rain100H")
 def test_the_real_sets() -> None:
-    light = find_pairs(SHARED / "Rain100L")
-    heavy = find_pairs_in(SHARED / "Rain100H" / "rainy", SHARED / "Rain100L")
-    train = find_pairs(SHARED / "RainTrainL")
-    facades = scan_pairs(SHARED / "facades" / "val")
+    light = find_pairs(DATA / "Rain100L")
+    heavy = find_pairs_in(DATA / "Rain100H" / "rainy", DATA / "Rain100L")
+    train = find_pairs(DATA / "RainTrainL")
+    facades = scan_pairs(DATA / "facades" / "val")
     assert [len(light), len(heavy), len(train), len(facades.pairs)] == [100, 100, 200, 100]
     assert facades.layout == "side-by-side"
     for pair in light + heavy:

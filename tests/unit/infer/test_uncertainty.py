@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
+from data_sets import DATA, needs
 from repix._types import Floats
 from repix.data.pairs import find_pairs
 from repix.infer.restorer import Restorer
 from repix.infer.uncertainty import disagreement, estimates, expected_error, find_strength
 from repix.io.image import read_image
 
-PAIRS = Path(__file__).parents[4] / "shared" / "data" / "RainTrainL"
+PAIRS = DATA / "RainTrainL"
 
 
 def darken(x: Floats) -> Floats:
@@ -104,7 +104,7 @@ def test_windows_of_a_large_image() -> None:
     assert all(max(shape) <= 328 for shape in seen)
 
 
-@pytest.mark.skipif(not PAIRS.is_dir(), reason="../shared/data/RainTrainL is not here")
+@needs("RainTrainL")
 def test_the_shipped_model_knows_where_it_is_wrong() -> None:
     restorer = Restorer.from_pretrained(device="cpu", threads=1)
     ranks = []

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data_sets import DATA, needs
 from repix import features
 from repix.errors import InputError, RecipeError, WeightsError
 from repix.features import FeatureStack, Lpips, load_weights
 from repix.losses import create_loss
 from repix.models import Prediction
 
-BACKBONES = Path(__file__).parents[4] / "shared" / "data" / "backbones"
+BACKBONES = DATA / "backbones"
 VGG16 = BACKBONES / "vgg16_features_fp16.pth"
-needs_vgg16 = pytest.mark.skipif(not VGG16.is_file(), reason="../shared/data/backbones is absent")
+needs_vgg16 = needs("backbones", VGG16.name)
 
 GT = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 LQ = (GT + 0.3 * torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
@@ -82,7 +83,7 @@ def test_wrong_arguments(random_weights: str, tmp_path: Path) -> None:
         load_weights("vgg16", tmp_path / "bad.pth")
 
 
-@pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/data/backbones is absent")
+@needs("backbones")
 def test_lpips_with_other_weights(random_weights: str) -> None:
     with pytest.raises(WeightsError, match="not LPIPS' weights"):
         Lpips(backbone=BACKBONES / "alexnet_features.pth", head=random_weights)

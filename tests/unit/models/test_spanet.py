@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from data_sets import DATA, needs
 from repix.errors import RecipeError, WeightsError
 from repix.models import create_model
 from repix.models.spanet import SPANet, SpatialAttention, load_published
 
-WEIGHTS = Path(__file__).parents[4] / "shared" / "data" / "peers" / "SPANet" / "latest.pth"
+WEIGHTS = DATA / "peers" / "SPANet" / "latest.pth"
 
 
 def authors_forward(weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +61,7 @@ def authors_forward(weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tens
     return first, conv("conv_out.0", features, 1)
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="../shared/data/peers/SPANet is absent")
+@needs("peers", "SPANet", "latest.pth")
 def test_published_weights() -> None:
     weights = torch.load(WEIGHTS, map_location="cpu", weights_only=True)["net"]
     x = torch.rand(1, 3, 31, 44, generator=torch.Generator().manual_seed(2))

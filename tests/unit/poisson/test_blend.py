@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import repix
+from data_sets import DATA, needs
 from repix.errors import InputError
 from repix.poisson.blend import BlendReport, blend, edit_selection
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "poisson"
 rng = np.random.default_rng(0)
 SOURCE = rng.integers(0, 256, (30, 36, 3), np.uint8)
 TARGET = rng.integers(0, 256, (40, 44, 3), np.uint8)
@@ -361,13 +360,12 @@ PAIRS: dict[str, tuple[str, str, dict[str, object]]] = {
 }
 
 
+@needs("poisson")
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_course_s_pairs_at_once(name: str) -> None:
-    if not DATA.is_dir():
-        pytest.skip("needs ../shared/data/poisson beside the repository")
     first, second, options = PAIRS[name]
-    source = repix.read_image(DATA / name / first)
-    target = repix.read_image(DATA / name / second).pixels
+    source = repix.read_image(DATA / "poisson" / name / first)
+    target = repix.read_image(DATA / "poisson" / name / second).pixels
     pixels = source.pixels if source.alpha is None else np.dstack([source.pixels, source.alpha])
     exact, _ = blend(pixels, target, tolerance=1e-4, **options)
     seconds = []

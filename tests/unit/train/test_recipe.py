@@ -10,7 +10,8 @@ import yaml
 from repix.errors import RecipeError
 from repix.train.recipe import dump_recipe, load_recipe, parse_recipe
 
-RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+ROOT = Path(__file__).parents[3]
+RECIPES = sorted([*(ROOT / "recipes").glob("*.yaml"), *(ROOT / "benchmarks" / "recipes").glob("*.yaml")])
 SMALL = {
     "name": "x",
     "model": "repixnet",
@@ -22,6 +23,24 @@ SMALL = {
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_after_their_file(path: Path) -> None:
     assert load_recipe(path).name == path.stem
+
+
+def test_the_folder_of_data_sets_is_what_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sets = {"photos": "$REPIX_DATA/clean", "pairs": ["$REPIX_DATA/a", "b"]}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REPIX_DATA", raising=False)
+    assert parse_recipe({**SMALL, "data": sets}).data.photos == [Path("$REPIX_DATA/clean")]  # named by who looks for it
+    monkeypatch.setenv("REPIX_DATA", str(tmp_path / "sets"))
+    data = parse_recipe({**SMALL, "data": sets}).data
+    assert (data.photos, data.pairs) == ([tmp_path / "sets" / "clean"], [tmp_path / "sets" / "a", Path("b")])
+    losses = {"perceptual": {"weight": 0.1, "layers": [22], "weights": "$REPIX_DATA/vgg16.pth"}}
+    recipe = parse_recipe({**SMALL, "stages": [{"steps": 1, "losses": losses}]})
+    assert recipe.stages[0].losses["perceptual"]["weights"] == (tmp_path / "sets" / "vgg16.pth").as_posix()  # type: ignore[index]
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("REPIX_DATA")
+    assert parse_recipe({**SMALL, "data": sets}).data.photos == [Path("../shared/data/clean")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
