@@ -4,8 +4,8 @@
 
 Three channels, one thread, processor time, median of several runs; every peer in the same run. Peers that are not
 installed are left out, with a word: pip install pyamg opencv-python-headless fpie pie-torch (and torch for ours in
-torch and for the course's loop). `--slow` adds those that take minutes. Writes blend.csv and blend.webp;
-`--table blend.csv` prints the table of docs/blend.md from it.
+torch and for gradient descent (Adam)). `--slow` adds those that take minutes. Writes
+benchmarks/results/blend.csv, which report.py makes the table of docs/results.md from, and docs/images/blend/time.webp.
 
 The images are synthetic: two clouds of noise at all scales, so that source and target disagree everywhere. The exact
 solution is our float64 solve to 1e-7, itself compared with SciPy's sparse direct solve wherever that is run.
@@ -14,12 +14,11 @@ solution is our float64 solve to 1e-7, itself compared with SciPy's sparse direc
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import scipy.ndimage
 import scipy.sparse
 import scipy.sparse.linalg
 
+from common import IMAGES, RESULTS, write_rows
 from repix.poisson.blend import blend
 from repix.poisson.solver import solve_poisson
 
@@ -280,7 +280,7 @@ def superlu(p: Problem) -> Iterator[Row]:
     yield Row(p.shape, p.unknowns, "SciPy SuperLU", seconds, p.error_of_correction(x), None, "direct")
 
 
-def course(p: Problem) -> Iterator[Row]:
+def descent(p: Problem) -> Iterator[Row]:
     import torch
 
     from repix.poisson.torch import descend
@@ -292,7 +292,7 @@ def course(p: Problem) -> Iterator[Row]:
     seconds, (image, _) = whole_run(lambda count: descend(source, target, p.mask, steps=count), steps, done)
     error = p.error_of_image(image.numpy().transpose(1, 2, 0) * 255) if done == steps else None
     note = "Adam, 5,000 steps" if done == steps else f"Adam, 5,000 steps, from {done}"
-    yield Row(p.shape, p.unknowns, "the course's loop", seconds, error, None, note)
+    yield Row(p.shape, p.unknowns, "gradient descent (Adam)", seconds, error, None, note)
 
 
 NEVER = 10**9
@@ -304,7 +304,7 @@ METHODS: list[tuple[Callable[[Problem], Iterator[Row]], int, int]] = [  # above 
     (fpie, NEVER, 500_000),
     (scipy_cg, 500_000, NEVER),
     (superlu, 500_000, NEVER),
-    (course, NEVER, 500_000),
+    (descent, NEVER, 500_000),
 ]
 
 
@@ -328,43 +328,12 @@ def plot(rows: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def table(path: Path) -> str:
-    """A blend.csv as Markdown: seconds and, behind the stroke, the error in grey levels."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = list(dict.fromkeys((row["shape"], row["unknowns"]) for row in rows))
-    columns.sort(key=lambda column: (column[0], int(column[1])))
-    lines = [
-        "| | " + " | ".join(f"{shape} {int(unknowns):,}" for shape, unknowns in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        cells = []
-        for column in columns:
-            found = [row for row in rows if (row["shape"], row["unknowns"]) == column and row["method"] == method]
-            cells.append("".join(f"{float(r['seconds']):.3g} / {_short(r['error_levels'])}" for r in found))
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _short(error: str) -> str:
-    if not error:
-        return "–"
-    return f"{float(error):.2g}" if float(error) < 10 else f"{float(error):.0f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--unknowns", type=int, nargs="+", default=[10_000, 250_000, 2_000_000])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--slow", action="store_true", help="also what takes minutes")
-    parser.add_argument(
-        "--table", type=Path, metavar="CSV", help="print the table of an earlier run and do nothing else"
-    )
     options = parser.parse_args()
-    if options.table:
-        print(table(options.table))
-        return
     rows: list[Row] = []
     for unknowns in options.unknowns:
         for shape in ("irregular", "square"):
@@ -381,16 +350,13 @@ def main() -> None:
                 except ModuleNotFoundError as missing:
                     print(f"{missing.name} is not installed: {method.__name__} left out")
             write(rows, options.output)  # so that a run that is cut off has not been in vain
-    plot(rows, options.output / "blend.webp")
+    plot(rows, IMAGES / "blend" / "time.webp")
 
 
 def write(rows: list[Row], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "blend.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(Row))
-        for row in rows:
-            writer.writerow(f"{v:.4g}" if isinstance(v, float) else "" if v is None else v for v in astuple(row))
+    written = [{name: f"{v:.4g}" if isinstance(v, float) else v for name, v in asdict(row).items()} for row in rows]
+    write_rows(folder / "blend.csv", written)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ busy machine does not show in them. Ray's share is what its driver spends on one
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -28,13 +26,13 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from common import DATA, RESULTS, ROOT, cpu_seconds, read_rows, write_rows
 from repix.infer.images import restore_jobs
 from repix.infer.jobs import BatchOptions, plan
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "scale.csv"
+RESULT = RESULTS / "scale.csv"
 PAGE = ROOT / "docs" / "scale.md"
 HEIGHT, WIDTH = 1080, 1920
 FRAMES = 10_000_000
@@ -60,16 +58,10 @@ finally:
 def frames(photos: Path) -> Iterator[NDArray[np.uint8]]:
     """(1080, 1920, 3) mosaics."""
     wide = [read_image(path).pixels for path in sorted(photos.iterdir())]
-    wide = [picture for picture in wide if picture.shape[0] == 321]
+    wide = [photo for photo in wide if photo.shape[0] == 321]
     for first in range(0, len(wide) - 15, 16):
         rows = [np.concatenate(wide[first + row : first + row + 4], axis=1) for row in range(0, 16, 4)]
         yield np.concatenate(rows)[:HEIGHT, :WIDTH].astype(np.uint8)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
 
 
 def driver_seconds(folder: Path, files: tuple[int, int]) -> float:
@@ -93,9 +85,9 @@ def measure(photos: Path, count: int) -> None:
 
     def cpu(work: Callable[[], object]) -> float:
         """CPU-seconds, as on an idle machine."""
-        unit = seconds(lambda: restorer.run(square))
-        taken = seconds(work)
-        units.append((unit + seconds(lambda: restorer.run(square))) / 2)
+        unit = cpu_seconds(lambda: restorer.run(square))
+        taken = cpu_seconds(work)
+        units.append((unit + cpu_seconds(lambda: restorer.run(square))) / 2)
         return taken / units[-1] * yardstick()
 
     steps: dict[str, list[float]] = {name: [] for name in ("decode", "network", "encode", "all", "in", "out")}
@@ -137,20 +129,17 @@ def measure(photos: Path, count: int) -> None:
         ("written", f"{median(steps['out']):.0f}", "bytes a frame"),
         ("driver's memory", f"{memory:.0f}", "bytes a file"),
     ]
-    with RESULT.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("what", "value", "unit"), *rows])
+    write_rows(RESULT, [dict(zip(("what", "value", "unit"), row, strict=True)) for row in rows])
     print(RESULT.read_text(encoding="utf-8"))
 
 
 def load(file: Path) -> dict[str, float]:
-    with file.open(encoding="utf-8", newline="") as rows:
-        return {row["what"]: float(row["value"]) for row in csv.DictReader(rows)}
+    return {row["what"]: float(row["value"]) for row in read_rows(file)}
 
 
 def yardstick() -> float:
     """CPU-seconds of the shipped weight's network on 512×512 pixels on an idle machine."""
-    with (RESULT.parent / "speed.csv").open(encoding="utf-8", newline="") as rows:
-        return {row["network"]: float(row["cpu_seconds"]) for row in csv.DictReader(rows)}["repixnet"]
+    return {row["network"]: float(row["cpu_seconds"]) for row in read_rows(RESULTS / "speed.csv")}["repixnet"]
 
 
 def duration(hours: float) -> str:
@@ -221,7 +210,7 @@ def page(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["measure", "report"])
-    parser.add_argument("--photos", type=Path, default=ROOT / ".." / "shared" / "data" / "RainTrainL" / "rain")
+    parser.add_argument("--photos", type=Path, default=DATA / "RainTrainL" / "rain")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()

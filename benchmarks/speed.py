@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import csv
 import time
 from pathlib import Path
 from statistics import median
@@ -23,6 +22,7 @@ import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
+from common import write_rows
 from repix.infer.backends import DEVICES
 from repix.models import create_model
 from repix.tasks import DERAIN
@@ -47,13 +47,13 @@ def session(model: bytes) -> ort.InferenceSession:
 
 def in_turns(models: dict[str, bytes], *, size: int, repeats: int) -> dict[str, list[float]]:
     """CPU-seconds of each turn of each ONNX model on one square image."""
-    picture = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
+    image = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
     sessions = {name: session(model) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for turn in tqdm(range(repeats + 1), desc="turns"):
         for name, run in sessions.items():
             start = time.process_time()
-            run.run(None, {run.get_inputs()[0].name: picture})
+            run.run(None, {run.get_inputs()[0].name: image})
             if turn:  # the first is the warm-up
                 seconds[name].append(time.process_time() - start)
     return seconds
@@ -100,10 +100,7 @@ def main() -> None:
             f"{row['slowest']:>8} {row['ratio']:>6}"
         )
     if args.csv:
-        with args.csv.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(args.csv, rows)
 
 
 def count(net: torch.nn.Module) -> int:

@@ -1,57 +1,60 @@
-"""The study: every network and idea for the same training time on the same data.
+"""Short trainings of equal length with one thing changed in each: networks and ideas, and over-fitting.
 
-    python benchmarks/study.py [--minutes 6]           # all rows that are not in the CSV yet; resumable at any moment
-    python benchmarks/study.py --row prenet            # one row
-    python benchmarks/study.py --figures               # curves and images of the rows whose runs are there
+    python benchmarks/study.py derain [--minutes 5]       # all rows that are not in the table yet; resumable
+    python benchmarks/study.py translate [--steps 900]
+    python benchmarks/study.py derain --row prenet        # one row
+    python benchmarks/study.py derain --figures           # curves and images of the rows whose runs are there
 
-Each row trains `recipes/study.yaml` with a few settings changed, for so many minutes of its own pace: the pace is
-timed first, the number of steps (and with it the cosine) follows. A row that was interrupted goes on from its last
-checkpoint. The finished weight is exported and measured by `repix.evaluate.run` on the first 25 pairs of Rain100L,
-which no row has seen; every row is a line of benchmarks/results/study.csv. Runs and weights stay in runs/study.
-Curves (the L1 term on the training stream, which is the same for every row but `repixnet-progressive`, by minutes of
-training) go to benchmarks/results/study_curves.csv, and with the images to docs/images/study.
+`derain`: each row trains `benchmarks/recipes/study.yaml` with a few settings changed, for so many minutes of its own
+pace: the pace is timed first, the number of steps (and with it the cosine) follows. The exported model is measured on
+the first 25 pairs of Rain100L, which no row has seen. Curves are the L1 term on the training stream.
+
+`translate`: each row trains `benchmarks/recipes/translate-study.yaml` for the same number of steps. The last model,
+over-fitted as it is, is measured on all pairs that it was trained on and on all of the set's validation images.
+
+A row that was interrupted goes on from its last checkpoint. Every row is a line of benchmarks/results/study_derain.csv
+or study_translate.csv; curves are in study_derain_curves.csv and study_translate_curves.csv, and with the images in
+docs/images/study. Runs and models stay in runs/study.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import lightning
 import numpy as np
 import pyvips
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pace import fill, seconds_of, trained
+from common import DATA, IMAGES, RESULTS, ROOT, read_rows, write_rows
 from repix.data.pairs import find_pairs
 from repix.evaluate.figures import contact_sheet
 from repix.evaluate.run import evaluate
 from repix.figures import Figure, Panel, save_figure
 from repix.infer.restorer import Restorer
+from repix.palettes import PALETTES
+from repix.train.curves import read_curves
+from repix.train.export import export
+from repix.train.loop import make_data, train
 from repix.train.recipe import Recipe, load_recipe
+from repix.train.task import RestorationTask
+from repix.weights import ModelCard
+from translate import pairs_of, save_sheet
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
-CSV = ROOT / "benchmarks" / "results" / "study.csv"
-IMAGES = ROOT / "docs" / "images" / "study"
-VGG16 = DATA / "backbones" / "vgg16_features_fp16.pth"
-FIELDS = [
-    "row",
-    "minutes",
-    "steps",
-    "parameters",
-    "psnr_y",
-    "ssim_y",
-    "psnr_rgb",
-    "ssim_rgb",
-    "s_per_mp",
-    "onnx_parity",
-]
+RECIPES, RUNS, DRAWN = ROOT / "benchmarks" / "recipes", ROOT / "runs" / "study", IMAGES / "study"
 _WARMUP, _TIMED, _TOO_SHORT = 4, 12, 3.0
 _POINTS = 40
 
-FEATURES = f"{{backbone: vgg16, layers: [22], weights: {VGG16}}}"
-ROWS: dict[str, list[str]] = {
+FEATURES = "backbone: vgg16, layers: [22], weights: $REPIX_DATA/backbones/vgg16_features_fp16.pth"
+DERAIN: dict[str, list[str]] = {
     "repixnet": [],
     "resnet": ["model=resnet"],
     "resnet-direct": ["model=resnet", "args={predict: image}"],
@@ -62,11 +65,10 @@ ROWS: dict[str, list[str]] = {
     "prenet-without-relu": ["model=prenet", "args={head_relu: false}"],
     "spanet": ["model=spanet"],
     "progressive-spanet": ["model=progressive_spanet"],
-    "repixnet-perceptual": [f"stages.0.losses={{l1: 1.0, perceptual: {{weight: 0.01, {FEATURES[1:]}}}"],
-    "repixnet-contrastive": [f"stages.0.losses={{l1: 1.0, contrastive: {{weight: 0.05, {FEATURES[1:]}}}"],
+    "repixnet-perceptual": [f"stages.0.losses={{l1: 1.0, perceptual: {{weight: 0.01, {FEATURES}}}}}"],
+    "repixnet-contrastive": [f"stages.0.losses={{l1: 1.0, contrastive: {{weight: 0.05, {FEATURES}}}}}"],
     "repixnet-progressive": [],  # its stages are made once its length is known
 }
-
 NETWORKS = ["repixnet", "resnet", "unet", "derainnet", "prenet", "spanet", "progressive-spanet"]
 GROUPS = {
     "networks": NETWORKS,
@@ -74,21 +76,95 @@ GROUPS = {
     "what PReNet is made of": ["prenet", "prenet-without-input", "prenet-without-relu"],
     "losses and stages": ["repixnet", "repixnet-perceptual", "repixnet-contrastive", "repixnet-progressive"],
 }
+DERAIN_COLUMNS = [
+    "row", "minutes", "steps", "parameters", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "s_per_mp", "onnx_parity",
+]  # fmt: skip
+
+CITIES = ["data.pairs=$REPIX_DATA/cityscapes/train", "data.validation=$REPIX_DATA/cityscapes/val"]
+PLAIN = "channels: 16, widest: 128, depth: 6"
+TRANSLATE: dict[str, list[str]] = {
+    "facades-25": ["data.limit=25"],
+    "facades-100": ["data.limit=100"],
+    "facades-400": ["data.limit=400"],
+    "cities-50": ["data.limit=50", *CITIES],
+    "cities-200": ["data.limit=200", *CITIES],
+    "facades-100-augmented": ["data.limit=100", "data.resize_short=286", "data.flip=true", "data.scale=[0.8, 1.3]"],
+    "facades-100-dropout": ["data.limit=100", f"args={{{PLAIN}, dropout: 0.5}}"],
+    "facades-100-without-skips": ["data.limit=100", f"args={{{PLAIN}, dropout: 0.0, skips: false}}"],
+}
+PANELS = {
+    "facades, by how many": ["facades-25", "facades-100", "facades-400"],
+    "cities, by how many": ["cities-50", "cities-200"],
+    "100 facades": ["facades-100", "facades-100-augmented", "facades-100-dropout", "facades-100-without-skips"],
+}
+METRICS = ("l1_pm1", "label_accuracy", "mean_iou_pooled")
+TRANSLATE_COLUMNS = [
+    "row", "images", "epochs", "steps", *(f"{name}_{part}" for name in METRICS for part in ("train", "val")),
+    "lowest_l1_val", "at_step",
+]  # fmt: skip
+COLUMNS = {"derain": DERAIN_COLUMNS, "translate": TRANSLATE_COLUMNS}
 
 
-def pace(row: str) -> float:
-    """Steps a second of a row's recipe, timed in its own loop."""
-    warmup, timed = _WARMUP, _TIMED
-    seconds = seconds_of(recipe_of(row, warmup + timed), warmup=warmup)
-    if seconds < _TOO_SHORT:  # the data process was ahead of the network; see who waits for whom in the long run
-        warmup, timed = 60, 240
-        seconds = seconds_of(recipe_of(row, warmup + timed), warmup=warmup)
-    return timed / seconds
+class _Clock(lightning.Callback):
+    """Notes when the warm-up has ended and when training has."""
+
+    def __init__(self, warmup: int) -> None:
+        self._warmup = warmup
+        self.start = self.end = 0.0
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        if trainer.global_step == self._warmup:
+            self.start = time.perf_counter()
+        self.end = time.perf_counter()
 
 
-def recipe_of(row: str, steps: int) -> Recipe:
+def seconds_of(recipe: Recipe, *, warmup: int) -> float:
+    """Seconds of a recipe's steps after the first `warmup`, without validation and checkpoints, by the wall clock."""
+    clock = _Clock(warmup)
+    trainer = lightning.Trainer(
+        max_steps=recipe.steps,
+        max_epochs=-1,
+        precision=recipe.precision,
+        callbacks=[clock],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        accelerator="cpu",
+    )
+    trainer.fit(RestorationTask(recipe), datamodule=make_data(recipe))
+    return clock.end - clock.start
+
+
+def trained(folder: Path, start: Callable[[], Recipe]) -> ModelCard:
+    """The last model of a run, exported to `model` in its folder; a run that was interrupted goes on.
+
+    Args:
+        folder: of the run.
+        start: its recipe, asked for where there is no checkpoint yet.
+    """
+    resume = (folder / "last.ckpt").is_file()
+    recipe = load_recipe(folder / "recipe.yaml") if resume else start()
+    train(recipe, folder, resume=resume)
+    return export(folder / "last.ckpt", folder / "model")
+
+
+def fill(table: str, rows: Sequence[str], measure: Callable[[str], Mapping[str, object]]) -> None:
+    """Measure the rows that are not in a table yet, and write it after each."""
+    path = RESULTS / f"study_{table}.csv"
+    for row in rows:
+        done = read_rows(path)
+        if any(entry["row"] == row for entry in done):
+            print(f"{row}: already in {path}", file=sys.stderr)
+        else:
+            write_rows(path, [*done, measure(row)], COLUMNS[table])
+
+
+def derain_recipe(row: str, steps: int) -> Recipe:
     """The row's recipe at so many steps."""
-    overrides = [f"name={row}", *ROWS[row], f"stages.0.steps={steps}"]
+    overrides = [f"name={row}", *DERAIN[row], f"stages.0.steps={steps}"]
     if row == "repixnet-progressive":
         third = max(1, steps // 3)
         overrides.append(
@@ -96,32 +172,72 @@ def recipe_of(row: str, steps: int) -> Recipe:
             f"{{steps: {third}, batch: 8, patch: 96, lr: 5.0e-4, lr_end: 2.0e-4}}, "
             f"{{steps: {third}, batch: 2, patch: 192, lr: 2.0e-4}}]"
         )
-    return load_recipe(ROOT / "recipes" / "study.yaml", overrides=overrides)
+    return load_recipe(RECIPES / "study.yaml", overrides=overrides)
 
 
-def run(row: str, minutes: float) -> dict[str, str]:
+def pace(row: str) -> float:
+    """Steps a second of a row's recipe, timed in its own loop."""
+    warmup, timed = _WARMUP, _TIMED
+    seconds = seconds_of(derain_recipe(row, warmup + timed), warmup=warmup)
+    if seconds < _TOO_SHORT:  # the data process was ahead of the network; see who waits for whom in the long run
+        warmup, timed = 60, 240
+        seconds = seconds_of(derain_recipe(row, warmup + timed), warmup=warmup)
+    return timed / seconds
+
+
+def measure_derain(row: str, minutes: float) -> dict[str, object]:
     """Train, export and measure a row."""
-    folder = ROOT / "runs" / "study" / row
-    card = trained(folder, lambda: recipe_of(row, max(20, int(pace(row) * minutes * 60))))
-    restorer = Restorer.from_pretrained(folder / "model", device="cpu")
+    folder = RUNS / row
+    card = trained(folder, lambda: derain_recipe(row, max(20, int(pace(row) * minutes * 60))))
     pairs = find_pairs(DATA / "Rain100L")[:25]
+    restorer = Restorer.from_pretrained(folder / "model", device="cpu")
     table = evaluate({row: restorer}, {"Rain100L": pairs}, progress=True)
     mean = next(entry for entry in table.means if entry.model == row)
-    figures = {name: f"{mean.values[name]:.4f}" for name in FIELDS if name in mean.values}
     return {
         "row": row,
         "minutes": f"{minutes:g}",
-        "steps": str(card.training["steps"]),
-        "parameters": str(card.training["parameters"]),
+        "steps": card.training["steps"],
+        "parameters": card.training["parameters"],
         "s_per_mp": f"{mean.seconds_per_megapixel:.3f}",
         "onnx_parity": f"{max(card.onnx_parity.values()):.1e}",
-        **figures,
+        **{name: f"{mean.values[name]:.4f}" for name in DERAIN_COLUMNS if name in mean.values},
+    }
+
+
+def measure_translate(row: str, steps: int | None) -> dict[str, object]:
+    """Train, export and measure a row."""
+    length = [f"stages.0.steps={steps}", f"validate_every={max(1, steps // 24)}"] if steps is not None else []
+    sets_of_row = [f"name={row}", *TRANSLATE[row], *length]
+    folder = RUNS / row
+    card = trained(folder, lambda: load_recipe(RECIPES / "translate-study.yaml", overrides=sets_of_row))
+    recipe = load_recipe(folder / "recipe.yaml")
+    sets = pairs_of(recipe)
+    restorer, palette = Restorer.from_pretrained(folder / "model", device="cpu"), recipe.data.pairs[0].parent.name
+    table = evaluate({row: restorer}, sets, metrics=METRICS, palette=PALETTES[palette], progress=True)
+    values = {
+        f"{name}_{mean.data}": f"{value:.4f}"
+        for mean in table.means
+        if mean.model == row
+        for name, value in mean.values.items()
+    }
+    lowest, at = min(
+        (value, step) for step, name, value in read_curves(folder / "curves.csv") if name == "val/val_l1_pm1"
+    )
+    done = card.training["steps"]
+    return {
+        "row": row,
+        "images": len(sets["train"]),
+        "epochs": f"{done * recipe.stages[0].batch / len(sets['train']):.0f}",
+        "steps": done,
+        **values,
+        "lowest_l1_val": f"{lowest:.4f}",
+        "at_step": at,
     }
 
 
 def curve_of(row: str) -> list[tuple[float, float]]:
     """Minutes of training and L1 on the training stream, averaged down to a few points."""
-    events = EventAccumulator(str(ROOT / "runs" / "study" / row / "logs"), {"scalars": 0})
+    events = EventAccumulator(str(RUNS / row / "logs"), {"scalars": 0})
     events.Reload()
     tags = events.Tags()["scalars"]
     found = events.Scalars("loss/l1" if "loss/l1" in tags else "loss")
@@ -131,43 +247,80 @@ def curve_of(row: str) -> list[tuple[float, float]]:
     return [(float(minutes[part].mean()), float(values[part].mean())) for part in parts]
 
 
-def figures() -> None:
+def there(rows: Sequence[str]) -> list[str]:
+    """Rows whose runs have ended."""
+    return [row for row in rows if (RUNS / row / "model" / "card.json").is_file()]
+
+
+def draw_derain() -> None:
     """Draw what there is."""
-    runs = ROOT / "runs" / "study"
-    rows = [row for row in ROWS if (runs / row / "model" / "card.json").is_file()]
+    rows = there(list(DERAIN))
     curves = {row: curve_of(row) for row in rows}
-    with CSV.with_name("study_curves.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "minutes", "l1"])
-        writer.writerows([row, f"{x:.2f}", f"{y:.5f}"] for row in rows for x, y in curves[row])
-    IMAGES.mkdir(parents=True, exist_ok=True)
+    points = [{"row": row, "minutes": f"{x:.2f}", "l1": f"{y:.5f}"} for row in rows for x, y in curves[row]]
+    write_rows(RESULTS / "study_derain_curves.csv", points, ["row", "minutes", "l1"])
     panels = [
         Panel(title, curves={row: np.array(curves[row], np.float32).T for row in group if row in curves},
               axes=("minutes", "L1 on the training stream"))
         for title, group in GROUPS.items()
     ]  # fmt: skip
-    save_figure(Figure("the same time, the same data", panels, columns=2), IMAGES / "curves.png")
-    for title, group in {"networks": GROUPS["networks"], "ideas": [row for row in ROWS if row not in NETWORKS]}.items():
-        restorers = {row: Restorer.from_pretrained(runs / row / "model", device="cpu") for row in group if row in rows}
+    save_figure(Figure("the same time, the same data", panels, columns=2), DRAWN / "curves.png")
+    for title, group in {"networks": NETWORKS, "ideas": [row for row in DERAIN if row not in NETWORKS]}.items():
+        restorers = {row: Restorer.from_pretrained(RUNS / row / "model", device="cpu") for row in group if row in rows}
         pairs = find_pairs(DATA / "Rain100L")[:3]
         table = evaluate(restorers, {"Rain100L": pairs}, metrics=["psnr_y"])
-        drawn = IMAGES / f"{title}.png"
-        save_figure(contact_sheet(restorers, {"Rain100L": pairs}, table), drawn)
-        pyvips.Image.new_from_file(str(drawn)).flatten().write_to_file(f"{drawn.with_suffix('.webp')}[Q=85]")
-        drawn.unlink()  # four times the size
+        made = DRAWN / f"{title}.png"
+        save_figure(contact_sheet(restorers, {"Rain100L": pairs}, table), made)
+        pyvips.Image.new_from_file(str(made)).flatten().write_to_file(f"{made.with_suffix('.webp')}[Q=85]")
+        made.unlink()  # four times the size
+
+
+def draw_translate() -> None:
+    """Draw what there is; training dashed, validation in the same colour, a panel for each question."""
+    rows = there(list(TRANSLATE))
+    points = [
+        {"row": row, "step": step, "set": name.removeprefix("val/").removesuffix("_l1_pm1"), "l1_pm1": f"{value:.4f}"}
+        for row in rows
+        for step, name, value in read_curves(RUNS / row / "curves.csv")
+        if name in ("val/train_l1_pm1", "val/val_l1_pm1")
+    ]
+    write_rows(RESULTS / "study_translate_curves.csv", points, ["row", "step", "set", "l1_pm1"])
+    panels = {title: found for title, group in PANELS.items() if (found := [row for row in group if row in rows])}
+    canvas = Canvas(figsize=(4 * len(panels), 3.6), layout="constrained")
+    FigureCanvasAgg(canvas)
+    for place, (title, group) in enumerate(panels.items(), start=1):
+        axes = canvas.add_subplot(1, len(panels), place, title=title, xlabel="step", ylabel="L1 on [-1, 1]")
+        for number, row in enumerate(group):
+            for part, style in (("train", "--"), ("val", "-")):
+                mine = [(p["step"], float(str(p["l1_pm1"]))) for p in points if (p["row"], p["set"]) == (row, part)]
+                axes.plot(*zip(*mine, strict=True), style, color=f"C{number}", label=f"{row} {part}", linewidth=1.2)
+        axes.legend(fontsize=7)
+    canvas.savefig(DRAWN / "overfitting.png", dpi=90)
+    restorers = {
+        row: Restorer.from_pretrained(RUNS / row / "model", device="cpu") for row in rows if row.startswith("facades")
+    }
+    if restorers:  # the smallest set is part of the others
+        sets = pairs_of(load_recipe(RUNS / next(iter(restorers)) / "recipe.yaml"))
+        save_sheet(restorers, list(sets.values()), DRAWN / "facades.webp", most=3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--row", choices=sorted(ROWS), action="append", help="only this row; may be repeated")
-    parser.add_argument("--minutes", type=float, default=6.0, help="training time of a row")
-    parser.add_argument("--csv", type=Path, default=CSV)
-    parser.add_argument("--figures", action="store_true")
+    parser.add_argument("table", choices=["derain", "translate"])
+    parser.add_argument("--row", choices=[*DERAIN, *TRANSLATE], action="append", help="only this row; may be repeated")
+    parser.add_argument("--minutes", type=float, default=5.0, help="derain: training time of a row")
+    parser.add_argument("--steps", type=int, default=900, help="translate: of each row, the same for all")
+    parser.add_argument("--figures", action="store_true", help="only draw")
     args = parser.parse_args()
-    if args.figures:
-        figures()
-        return
-    fill(args.csv, FIELDS, args.row or list(ROWS), lambda row: run(row, args.minutes))
+    os.chdir(ROOT)  # recipes name their data from here
+    DRAWN.mkdir(parents=True, exist_ok=True)
+    if args.table == "derain":
+        if not args.figures:
+            fill("derain", args.row or list(DERAIN), lambda row: measure_derain(row, args.minutes))
+        draw_derain()
+    else:
+        if not args.figures:
+            fill("translate", args.row or list(TRANSLATE), lambda row: measure_translate(row, args.steps))
+        draw_translate()
 
 
 if __name__ == "__main__":

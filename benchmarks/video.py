@@ -3,7 +3,7 @@
     python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
-`deflicker` puts rain, another seed for each frame, on videos made of ../shared/data/Rain100L's clean photos, which no
+`deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
 be 0. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
@@ -12,7 +12,6 @@ be 0. `speed` makes a video with sound, derains it in a process of its own, and 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
+from common import DATA, read_rows, write_rows
 from repix.degradations.rain import RainParams, add_rain
 from repix.infer.deflicker import deflicker
 from repix.infer.restorer import Restorer
@@ -35,7 +35,7 @@ from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 
 Image = NDArray[np.uint8]
-PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "Rain100L"
+PHOTOS = DATA / "Rain100L"
 FRAMES = 14
 SEVERITIES = (0.2, 0.5, 0.8)
 
@@ -126,9 +126,9 @@ def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows.append({
                 "model": described(restorer), "scene": name, "severity": severity,
                 "flicker_rainy": round(mean[0], 3), "flicker_single": round(mean[1], 3),
-                "flicker_deflicker": round(mean[2], 3), "flicker_truth": round(mean[3], 3),
+                "flicker_deflicker": round(mean[2], 3), "flicker_ground_truth": round(mean[3], 3),
                 "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_deflicker": round(mean[6], 2),
-                "worst_gain_dB": round(min(r[6] - r[5] for r in results), 3),
+                "worst_gain": round(min(r[6] - r[5] for r in results), 3),
             })  # fmt: skip
             print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
     return rows
@@ -152,8 +152,8 @@ def make_film(path: Path, height: int, seconds: float, rate: int = 25) -> int:
         audio: Any = out.add_stream("aac", 48000, layout="stereo")
         for t in range(frames):
             at, streaks = 2 * t % 64, rain[t % 5]
-            picture = np.clip(ground[:, at : at + width] + np.roll(streaks, 7 * t, axis=1)[:, :width], 0, 255)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.astype(np.uint8)), "rgb24")
+            image = np.clip(ground[:, at : at + width] + np.roll(streaks, 7 * t, axis=1)[:, :width], 0, 255)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image.astype(np.uint8)), "rgb24")
             frame.pts, frame.time_base = t, Fraction(1, rate)
             out.mux(video.encode(frame))
             samples = (rng.standard_normal((2, 48000 // rate)) * 0.1).astype(np.float32)
@@ -246,12 +246,7 @@ def main() -> None:
     options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
     rows = measure_deflicker(options) if options.what == "deflicker" else measure_speed(options)
     if options.csv:
-        there = options.csv.exists() and options.what == "speed"
-        with options.csv.open("a" if there else "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            if not there:
-                writer.writeheader()
-            writer.writerows(rows)
+        write_rows(options.csv, [*(read_rows(options.csv) if options.what == "speed" else []), *rows])
 
 
 if __name__ == "__main__":

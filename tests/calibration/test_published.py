@@ -1,6 +1,7 @@
-"""PReNet's published weights, through the whole of `evaluate`, against values committed by benchmarks/published.py.
+"""PReNet's published weights, through the whole of `evaluate`, against the committed values of published.csv.
 
-The benchmark measures all images, without `Restorer`; here it is five of each set.
+Those were measured on all images without `Restorer`: estimates of the network clipped, truncated to 8 bits, compared.
+Here it is five images of each set.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from statistics import fmean
 import pytest
 import torch
 
+from data_sets import DATA, needs
 from repix.data.pairs import find_pairs_in
 from repix.evaluate.run import evaluate
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models.prenet import load_published
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 PAPER = {
     ("Rain100L", "PReNet6"): (37.48, 0.979),
     ("Rain100L", "PReNet6_r"): (37.10, 0.977),
@@ -33,7 +33,7 @@ PAPER = {
 
 def committed(key: tuple[str, str]) -> list[dict[str, str]]:
     """The rows of a set and a weight."""
-    with (ROOT / "benchmarks" / "results" / "published.csv").open(encoding="utf-8", newline="") as file:
+    with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
         return [row for row in csv.DictReader(file) if (row["set"], row["weights"]) == key]
 
 
@@ -47,14 +47,14 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.skipif(not (DATA / "peers" / "PReNet").is_dir(), reason="../shared/data/peers/PReNet is absent")
+@needs("peers", "PReNet")
 @pytest.mark.parametrize("key", PAPER, ids="-".join)
 def test_five_images_have_the_committed_values(key: tuple[str, str]) -> None:
     name, weights = key
     pairs = find_pairs_in(DATA / name / "rainy", DATA / "Rain100L")[:5]
     restorer = Restorer(TorchBackend(load_published(DATA / "peers" / "PReNet" / name / f"{weights}.pth")))
     table = evaluate({weights: restorer}, pairs, metrics=["psnr_y", "ssim_y"], protocol="paper")
-    reference = {row["picture"]: row for row in committed(key)}
+    reference = {row["image"]: row for row in committed(key)}
     measured = {row.image: row.values for row in table.images if row.model == weights}
     assert len(measured) == 5
     for image, values in measured.items():
@@ -64,8 +64,8 @@ def test_five_images_have_the_committed_values(key: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("key", PAPER, ids="-".join)
 def test_committed_values_meet_the_paper(key: tuple[str, str]) -> None:
-    """All images, whole; the file is written by benchmarks/published.py."""
+    """All images, whole."""
     found = committed(key)
-    assert len({row["picture"] for row in found}) == len(found) == 100
+    assert len({row["image"] for row in found}) == len(found) == 100
     assert fmean(float(row["psnr_y"]) for row in found) == pytest.approx(PAPER[key][0], abs=0.05)
     assert fmean(float(row["ssim_y"]) for row in found) == pytest.approx(PAPER[key][1], abs=0.001)

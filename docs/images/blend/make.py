@@ -1,8 +1,8 @@
 """Makes the images of docs/blend.md beside this file: python docs/images/blend/make.py
 
 The images are scikit-image's Hubble deep field (NASA), rocket (SpaceX), coffee, chelsea and gravel, all public domain
-or CC0. faces.webp and course.webp need the course's pairs in ../shared/data/poisson, the latter torch and OpenCV too;
-they are left alone without.
+or CC0. faces.webp and comparison.webp need the pairs in `poisson` of REPIX_DATA, the latter torch and OpenCV too; they
+are left alone without.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from skimage import data
 from skimage.transform import resize
 
 import repix
+from repix._environment import data_folder
 from repix.io.image import read_image
 from repix.poisson.mask import cut
 
 HERE = Path(__file__).parent
-COURSE = HERE.parents[3] / "shared" / "data" / "poisson"
+POISSON = (data_folder(HERE.parents[2]) or Path("REPIX_DATA-is-not-set")) / "poisson"
 Pixels = NDArray[np.uint8]
 
 PAIRS = {
@@ -120,7 +121,7 @@ def modes() -> None:
 
 
 def pair(name: str) -> tuple[Pixels, Pixels]:
-    source, target = (read_image(COURSE / name / file).pixels for file in PAIRS[name]["files"])
+    source, target = (read_image(POISSON / name / file).pixels for file in PAIRS[name]["files"])
     return source, target
 
 
@@ -132,7 +133,7 @@ def faces() -> None:
     save("faces", row(*(small(p[shown], 260) for p in (source, target, *results))))
 
 
-def course() -> None:
+def comparison() -> None:
     import cv2
     import torch
 
@@ -155,7 +156,7 @@ def course() -> None:
         flag = cv2.MIXED_CLONE if mode == "mixed" else cv2.NORMAL_CLONE
         opencv = cv2.seamlessClone(moved, target, placed * np.uint8(255), centre, flag)
         outside = np.abs(opencv.astype(int) - target)[~placed].max()
-        print(f"{name}: ours {report}; course {adam_report}; OpenCV changes the outside by {outside}")
+        print(f"{name}: repix {report}; Adam {adam_report}; OpenCV changes the outside by {outside}")
         shown = options["shown"]
         rows.append(row(*(small(p[shown], 190) for p in (naive, ours, theirs, opencv))))
     width = max(r.shape[1] for r in rows)
@@ -164,16 +165,16 @@ def course() -> None:
         np.pad(r, ((0, 6), (k, width - r.shape[1] - k), (0, 0)), constant_values=255)
         for r, k in zip(rows, left, strict=True)
     ]
-    save("course", np.concatenate(rows))
+    save("comparison", np.concatenate(rows))
 
 
 if __name__ == "__main__":
     modes()
-    if COURSE.is_dir():
+    if POISSON.is_dir():
         faces()
         try:
-            course()
+            comparison()
         except ModuleNotFoundError as missing:
-            print(f"{missing.name} is not installed: course.webp left alone")
+            print(f"{missing.name} is not installed: comparison.webp left alone")
     else:
-        print(f"{COURSE} is not there: faces.webp and course.webp left alone")
+        print(f"{POISSON} is not there: faces.webp and comparison.webp left alone")
