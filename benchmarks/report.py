@@ -95,7 +95,7 @@ SECTIONS = [
     ),
     Section(
         "strength",
-        "`--strength auto`",
+        "Strength auto",
         "`psnr_y` at strength 1 and at auto. `hard_negatives` are drawn thin structures without rain. An unchanged "
         "clean image counts as 60 dB.",
         "python benchmarks/uncertainty.py --test",
@@ -109,7 +109,7 @@ SECTIONS = [
     ),
     Section(
         "deflicker",
-        "Video: `--deflicker`",
+        "Video: deflicker",
         "Mean change between consecutive frames in grey levels (flicker) of the rainy video, frame by frame "
         "(`single`), and with `--deflicker`; PSNR against the clean video. `still` is a photo with other rain in "
         "every frame; in the others the camera or things move.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import repix._environment  # noqa: F401  (before any dependency)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Restorer": "repix.infer.restorer",

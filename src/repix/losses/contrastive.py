@@ -22,8 +22,8 @@ _DEFAULT_LAYERS: dict[str, tuple[int, ...]] = {"cosine": (34,), "cosine-layers":
 class Contrastive(nn.Module):
     """Contrastive loss in one of three forms, on features φ of the estimate p, the clean g and the rainy l.
 
-    - `cosine` (the course's): 1 - cos(φ(p), φ(g)) + cos(φ(p), φ(l)), features averaged over the image;
-    - `cosine-layers` (the course's other one): the same on five layers averaged and joined into one vector, the second
+    - `cosine`: 1 - cos(φ(p), φ(g)) + cos(φ(p), φ(l)), features averaged over the image;
+    - `cosine-layers`: the same on five layers averaged and joined into one vector, the second
       cosine counted from 0 on;
     - `ratio`: Σ w·|φ(p) - φ(g)| / |φ(p) - φ(l)|, contrastive regularisation (Wu et al. 2021, AECR-Net, eq. 4), the
       weights halving from the deepest layer up.

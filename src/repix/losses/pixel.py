@@ -13,7 +13,7 @@ from repix.models import Prediction
 
 
 class L1(nn.Module):
-    """Mean absolute error, the course's loss (Zhao et al. 2017, "Loss functions for image restoration", eq. 5)."""
+    """Mean absolute error (Zhao et al. 2017, "Loss functions for image restoration", eq. 5)."""
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
         """Scalar ≥ 0; 0 at pred = gt."""

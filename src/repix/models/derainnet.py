@@ -1,4 +1,4 @@
-"""Three scales side by side, as in the course."""
+"""Three scales side by side."""
 
 from __future__ import annotations
 

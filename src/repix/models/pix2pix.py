@@ -1,4 +1,4 @@
-"""Networks that turn one kind of image into another: the course's, pix2pix's generator and its discriminator.
+"""Networks that turn one kind of image into another: one without skips, pix2pix's generator and its discriminator.
 
 All three work on [-1, 1] inside, where tanh lives; images are in [0, 1] on both sides of their borders.
 """
@@ -20,7 +20,7 @@ Norm = Literal["batch", "instance"]
 
 
 class FCN(Network):
-    """The course's fully convolutional encoder and decoder, without skips (Long et al. 2015, fig. 1, in idea).
+    """A fully convolutional encoder and decoder, without skips (Long et al. 2015, fig. 1, in idea).
 
     A stride-2 4×4 convolution for each width and as many transposed ones back, batch norm and ReLU after each, tanh at
     the end.

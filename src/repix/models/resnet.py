@@ -1,4 +1,4 @@
-"""The course's baseline: a short residual network at full resolution."""
+"""A baseline: a short residual network at full resolution."""
 
 from __future__ import annotations
 

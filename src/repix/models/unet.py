@@ -1,4 +1,4 @@
-"""A plain U-Net with instance norm, as in the course."""
+"""A plain U-Net with instance norm."""
 
 from __future__ import annotations
 

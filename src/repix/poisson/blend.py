@@ -161,7 +161,8 @@ def edit_selection(
             "flatten", those of the image at its edges, 0 elsewhere (eq. 15): washes out texture;
             "tile", those of the whole image, with opposite borders made equal (their mean), so that copies of the
             result fit beside one another. Takes neither mask nor polygon, and changes the borders themselves.
-        mask, polygon: the selection, as in `blend`.
+        mask: the selection, as in `blend`.
+        polygon: the selection, as in `blend`.
         gain: for "colour": factors of red, green and blue; the first is used for grey images.
         alpha: for "illumination": sizes of gradients above alpha * m shrink, those below grow; positive.
         beta: for "illumination": how much, from 0 (not at all) to below 1.

@@ -73,7 +73,10 @@ def blend_images(
         rotate: degrees, counter-clockwise.
         mode: "import", "mixed", "monochrome", "average" as in `repix.blend`; "colour", "illumination", "flatten",
             "tile" as in `repix.edit_selection`.
-        gain, alpha, beta, threshold: as in `repix.edit_selection`.
+        gain: as in `repix.edit_selection`.
+        alpha: as in `repix.edit_selection`.
+        beta: as in `repix.edit_selection`.
+        threshold: as in `repix.edit_selection`.
         tolerance: largest error of a pixel that is allowed, in grey levels of 255.
         descent: so many steps of gradient descent instead of the exact solve, to compare; needs torch.
         on_step: with `descent`, called now and then with the step, the loss and the error in grey levels.

@@ -1,9 +1,8 @@
-"""The exact solve as a torch layer, and blending by gradient descent, as an image-processing course sets it.
+"""The exact solve as a torch layer, and blending by gradient descent, for comparison.
 
-The course (Assignment 2 of "Digital Image Processing" with PyTorch) minimises the squared difference of the Laplacians
-of the pasted and the blended image with Adam. That loss squares the condition number of the equation, so thousands of
-steps leave errors of tens of grey levels; `descend` says how many. Given the solver's V-cycle as a preconditioner the
-very same loss is done in a few steps.
+Gradient descent minimises the squared difference of the Laplacians of the pasted and the blended image with Adam. That
+loss squares the condition number of the equation, so thousands of steps leave errors of tens of grey levels; `descend`
+says how many. Given the solver's V-cycle as a preconditioner the very same loss is done in a few steps.
 
 The base install has no torch, so it is imported inside functions: the first call names the extra that brings it,
 `pip install 'repix[train]'`.
@@ -62,7 +61,7 @@ def laplacian(x: Tensor) -> Tensor:
 
 
 def cal_laplacian_loss(foreground: Tensor, foreground_mask: Tensor, blended: Tensor, background_mask: Tensor) -> Tensor:
-    """The course's loss: how far the Laplacians of the two images differ inside their masks.
+    """How far the Laplacians of the two images differ inside their masks.
 
     Args:
         foreground: the image that is pasted, `(N, C, H, W)`.
@@ -100,10 +99,10 @@ def descend(
 
     Args:
         source: `(C, H, W)` in [0, 1], already moved by its offset.
-        target: `(C, H, W)` in [0, 1]; the descent starts from nine parts of it and one of the source, as in the course.
+        target: `(C, H, W)` in [0, 1]; the descent starts from nine parts of it and one of the source.
         mask: `(H, W)`, True where the source is pasted; it must leave some pixel out. Work is on its bounding box.
         steps: number of steps.
-        learning_rate: of Adam, a tenth of it in the second half, as in the course; not used when preconditioned.
+        learning_rate: of Adam, a tenth of it in the second half; not used when preconditioned.
         preconditioned: instead of Adam, plain descent with the solver's V-cycle applied to the gradient once for each
             of the two Laplacians in it.
         on_step: called with the step, the loss and the error in grey levels after every hundredth of the steps.
@@ -165,7 +164,7 @@ def blend_by_descent(
     steps: int,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> tuple[NDArray[Any], BlendReport]:
-    """The course's loop on arrays, for comparison with `repix.blend`, whose form it has.
+    """Gradient descent on arrays, for comparison with `repix.blend`, whose form it has.
 
     Args:
         source, target: `(H, W, C)` of one type, uint8 or uint16.
