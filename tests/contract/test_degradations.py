@@ -18,11 +18,17 @@ from repix.errors import RecipeError
 # Which side of a sample differs from the clean image that was given; every degradation must be here.
 CHANGES: dict[str, set[str]] = {
     "clean": set(),
+    "crisp_streaks": {"degraded", "clean"},
+    "curtain": {"degraded", "clean"},
+    "grounds": {"degraded", "clean"},
     "hard_negatives": {"degraded", "clean"},
     "haze": {"degraded"},
+    "lens_drops": {"degraded"},
     "rain": {"degraded"},
     "rain_transfer": {"degraded"},
     "sharp_streaks": {"degraded"},
+    "specks": {"degraded", "clean"},
+    "splash": {"degraded", "clean"},
     "streak_masks": {"degraded"},
 }
 SIZES = [(1, 1), (1, 40), (7, 3), (33, 57), (96, 96)]

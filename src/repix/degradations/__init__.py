@@ -25,11 +25,17 @@ Levels = npt.NDArray[np.uint8]
 
 DEGRADATIONS: dict[str, str] = {
     "clean": "repix.degradations.clean:Clean",
+    "crisp_streaks": "repix.degradations.crisp:CrispStreaks",
+    "curtain": "repix.degradations.curtain:Curtain",
+    "grounds": "repix.degradations.grounds:Grounds",
     "hard_negatives": "repix.degradations.hard_negatives:HardNegatives",
     "haze": "repix.degradations.haze:Haze",
+    "lens_drops": "repix.degradations.lens:LensDrops",
     "rain": "repix.degradations.rain:Rain",
     "rain_transfer": "repix.degradations.transfer:RainTransfer",
     "sharp_streaks": "repix.degradations.streaks:SharpStreaks",
+    "specks": "repix.degradations.specks:Specks",
+    "splash": "repix.degradations.specks:Splash",
     "streak_masks": "repix.degradations.masks:StreakMasks",
 }
 
