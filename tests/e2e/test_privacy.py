@@ -124,7 +124,7 @@ def test_blend(photo_file: Path, tmp_path: Path) -> None:
 
 def test_python_without_the_command_line(photo_file: Path, tmp_path: Path) -> None:
     script = "import repix; r = repix.Restorer.from_pretrained('repixnet'); r(repix.read_image('photo.jpg').pixels)"
-    assert_private(watch([sys.executable, "-c", script], tmp_path))
+    assert_private(watch([sys.executable, "-c", script], tmp_path), cache=".cache/repix/")
 
 
 def test_web_ui(photo_file: Path, tmp_path: Path) -> None:

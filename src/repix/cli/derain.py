@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from repix.cli.files import check_model, run_over_files
-from repix.cli.options import Run, file_options, ray_address, renamed_option, seconds, strength_or_auto
+from repix.cli.options import Run, file_options, levels_or_auto, ray_address, renamed_option, seconds, strength_or_auto
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,10 +31,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--quality",
-    type=click.Choice(["fast", "best"]),
+    type=click.Choice(["draft", "fast", "best"]),
     default="fast",
     show_default=True,
-    help="best: the mean of four results, of mirrored and shifted copies of the image, in four times the time.",
+    help="draft: without the full resolution of large images. best: the mean of four results, of mirrored and shifted "
+    "copies of the image, in four times the time.",
+)
+@click.option(
+    "--levels",
+    default="auto",
+    show_default=True,
+    callback=levels_or_auto,
+    metavar="auto|1|1,2,4",
+    help="How many times images are reduced for the network, in the order in which it is done; auto finds it.",
 )
 @click.option("--start", callback=seconds, metavar="TIME", help="Videos: start there; seconds, or H:M:S.")
 @click.option("--end", callback=seconds, metavar="TIME", help="Videos: stop there.")
@@ -64,6 +73,7 @@ def derain(
     max_pixels: int,
     overwrite: bool,
     quality: Quality,
+    levels: tuple[int, ...] | Literal["auto"],
     start: float | None,
     end: float | None,
     codec: str | None,
@@ -100,6 +110,7 @@ def derain(
         device=device,
         threads=threads,
         quality=quality,
+        levels=levels,
         strength=strength,
         compare=compare,
         format=format,

@@ -9,8 +9,14 @@ from repix.cli.output import say
 
 @click.command()
 @click.argument("name", required=False)
-def models(name: str | None) -> None:
+@click.option("--clear-cache", is_flag=True, help="Empty the cache folder (compiled networks); see REPIX_CACHE.")
+def models(name: str | None, clear_cache: bool) -> None:
     """List the models that come with repix, or describe one (NAME, or the path of a model's folder)."""
+    if clear_cache:
+        from repix.infer.backends import cache
+
+        click.echo(f"the cache is empty; {cache.clear() / 1e6:.1f} MB were freed")
+        return
     from repix.weights import find_card, list_cards, verify
 
     if name is None:

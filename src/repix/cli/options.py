@@ -44,6 +44,21 @@ def strength_or_auto(context: click.Context, parameter: click.Parameter, text: s
     return value
 
 
+def levels_or_auto(
+    context: click.Context, parameter: click.Parameter, text: str
+) -> tuple[int, ...] | Literal["auto"]:
+    """Powers of two with commas between them, or auto."""
+    if text == "auto":
+        return "auto"
+    try:
+        levels = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels:
+        raise click.BadParameter(f"{text!r} is neither auto nor levels, such as 1 or 1,2,4")
+    return levels
+
+
 def ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """None without --ray, empty for this machine; a path that stands where an address may is no address."""
     if text and text != "auto" and not re.fullmatch(r"[^/\\:]+:\d+", text):
@@ -114,7 +129,12 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),
         chosen,
         click.option("--compare", is_flag=True, help="Also write NAME_compare.EXT, before | after."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml."),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, openvino, cuda (cuda:1 the second), coreml or directml.",
+        ),
         click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]"),
         click.option("--format", metavar="EXT", help=formats),
         click.option(

@@ -44,7 +44,10 @@ def say_result(result: Result, *, verbose: bool) -> None:
     elif verbose and result.status == "skipped":
         _above_bar(f"skipped: {result.message}")
     elif verbose:
-        _above_bar(f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s")
+        levels = ""
+        if result.levels is not None:
+            levels = f", levels {','.join(map(str, result.levels))}" if result.levels else ", no rain found"
+        _above_bar(f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s{levels}")
         for note in result.notes:
             _above_bar(f"    note: {note}")
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
+from repix._types import Floats
 from repix.infer.deflicker import deflicker as calmed
+from repix.infer.pyramid import Levels
 from repix.infer.restorer import Restorer
 from repix.io.video import Frame
+
+_log = logging.getLogger("repix")
+_THUMBNAIL = 64  # pixels on the shorter side of what is compared to find cuts
+_EVERY = 30  # frames: about a second
+_CUT = 0.12  # mean difference of neighbouring frames, of the full range, from which on it is another scene
 
 
 def restore_frames(
@@ -48,18 +58,56 @@ def _one_by_one(
     calls = 1
     if not live:
         restorer, calls = restorer.parallel()
+    scene = _Scene(restorer)
 
-    def restore(frame: Frame) -> Frame:
-        return replace(frame, pixels=restorer(frame.pixels, strength=strength))
+    def restore(frame: Frame, levels: Levels) -> Frame:
+        return replace(frame, pixels=restorer.restore(frame.pixels, strength=strength, levels=levels).image)
 
     working: deque[Future[Frame]] = deque()
     with ThreadPoolExecutor(calls, "repix-network") as pool:
         try:
             for frame in frames:
-                working.append(pool.submit(restore, frame))
+                levels = scene.levels(frame) if strength > 0 else ()
+                working.append(pool.submit(restore, frame, levels))
                 if live or len(working) > calls:
                     yield working.popleft().result()
             while working:
                 yield working.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)  # what nobody waits for any more is not begun
+
+
+class _Scene:
+    """Which levels of the pyramid a video's frames run: found once a scene, and looked at again about every second.
+
+    Frame by frame they would change with every gust, which shows. Within a scene they change when two looks in a row
+    find the same new ones.
+    """
+
+    def __init__(self, restorer: Restorer) -> None:
+        self._restorer = restorer
+        self._found: tuple[int, ...] | None = None
+        self._other: tuple[int, ...] | None = None  # what the last look found, where that was something else
+        self._since = 0  # frames since the last look
+        self._before: Floats | None = None
+
+    def levels(self, frame: Frame) -> Levels:
+        """For the next frame."""
+        if self._restorer.levels != "auto" or self._restorer.scales is None:
+            return self._restorer.levels
+        step = max(min(frame.pixels.shape[:2]) // _THUMBNAIL, 1)
+        thumbnail = frame.pixels[step // 2 :: step, step // 2 :: step].astype(np.float32)
+        scale = np.iinfo(frame.pixels.dtype).max
+        is_cut = self._before is not None and float(np.abs(thumbnail - self._before).mean()) > _CUT * scale
+        self._before = thumbnail
+        self._since += 1
+        if self._found is None or is_cut or self._since >= _EVERY:
+            found = self._restorer.restore(frame.pixels).levels
+            if self._found is None or is_cut or found == self._other:
+                if found != self._found:
+                    _log.info("levels from pts %d on: %s", frame.pts, ",".join(map(str, found)) or "none")
+                self._found, self._other = found, None
+            else:
+                self._other = found if found != self._found else None
+            self._since = 0
+        return self._found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from repix.errors import InputError
+from repix.infer.pyramid import Levels, check_levels
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
 from repix.io.files import check_regular, check_writable
 from repix.io.formats import (
@@ -75,10 +76,11 @@ class BatchOptions:
     """What a run over files is asked for.
 
     Attributes:
-        model: name of a shipped model, a model's folder, or a `Restorer`; the next four are for loading the first two.
-        device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
+        model: name of a shipped model, a model's folder, or a `Restorer`; the next five are for loading the first two.
+        device: `auto`, `cpu`, `openvino`, `cuda`, `coreml` or `directml`.
         threads: threads on the CPU; None takes what the process may use.
-        quality: `fast`, or `best` for four times the time.
+        quality: `draft`, `fast`, or `best` for four times the time; see `repix.infer.restorer.Quality`.
+        levels: of the pyramid: `auto`, or which run in which order.
         size: shorter side at which the network works; None takes the model's, 0 every image as it is.
         strength: 0 (as it was) to 1; `auto`, for images only, does less where what was found may not be rain.
         compare: write `NAME_compare.EXT`, before | after in one image or video, beside each result too.
@@ -91,13 +93,14 @@ class BatchOptions:
         video: what is asked for videos.
 
     Raises:
-        InputError: a strength that is neither within [0, 1] nor `auto`.
+        InputError: a strength that is neither within [0, 1] nor `auto`, or levels that are no powers of two.
     """
 
     model: str | os.PathLike[str] | Restorer = DEFAULT_MODEL
     device: str = "auto"
     threads: int | None = None
     quality: Quality = "fast"
+    levels: Levels = "auto"
     size: int | None = None
     strength: Strength = 1.0
     compare: bool = False
@@ -110,6 +113,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
+        check_levels(self.levels)
 
     def load(self) -> Restorer:
         """The restorer that `model` names.
@@ -120,7 +124,12 @@ class BatchOptions:
         if not isinstance(self.model, str | os.PathLike):
             return self.model
         return Restorer.from_pretrained(
-            self.model, self.device, threads=self.threads, size=self.size, quality=self.quality
+            self.model,
+            self.device,
+            threads=self.threads,
+            size=self.size,
+            quality=self.quality,
+            levels=self.levels,
         )
 
 
@@ -581,6 +590,7 @@ class Result:
         notes: what could not be kept as it was, one sentence each.
         lost: the same of images, thing by thing.
         seconds: how long it took, reading and writing included.
+        levels: the levels of the pyramid that an image ran, in their order; empty for videos, whose levels change.
     """
 
     src: Path
@@ -590,6 +600,7 @@ class Result:
     notes: tuple[str, ...] = ()
     lost: tuple[Difference, ...] = ()
     seconds: float = 0.0
+    levels: tuple[int, ...] = ()
 
 
 @dataclass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.infer.backends import Backend, open_backend
 from repix.infer.ensemble import self_ensemble
-from repix.infer.tiling import Rounding, apply_tiled
+from repix.infer.pyramid import Levels, check_levels, find_first, reduce, restore_levels
+from repix.infer.tiling import Rounding
 from repix.infer.uncertainty import find_strength
 from repix.io.image import resize
 from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card
@@ -21,9 +23,26 @@ from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card
 Strength = float | Literal["auto"]
 """0 (the image as it was) to 1; `auto` does less where what was found may not be rain."""
 
-Quality = Literal["fast", "best"]
-"""`fast` runs the network once; `best` four times, mirrored and shifted, and takes the mean (self-ensemble)."""
+Quality = Literal["draft", "fast", "best"]
+"""`fast` runs the network once; `best` four times, mirrored and shifted, and takes the mean (self-ensemble). `draft`
+leaves out the full resolution of images that have coarser levels."""
 
+
+class Restored(NamedTuple):
+    """A result and how it was made.
+
+    Attributes:
+        image: the restored image.
+        strength: how strongly; what was found, for `auto`.
+        levels: the levels of the pyramid that ran, in their order; see `repix.infer.pyramid`.
+    """
+
+    image: Image
+    strength: float
+    levels: tuple[int, ...]
+
+
+_log = logging.getLogger("repix")
 _MAX_ASPECT = 8  # times the shorter side: what the network is given at most
 
 
@@ -46,11 +65,15 @@ class Restorer:
         tiling: how to tile; None runs every image in one piece.
         size: images are scaled to this shorter side for the network, and its results back; None takes them as they
             are. Label maps, where the card has a palette, are scaled back without mixing their colours.
-        quality: `fast`, or `best` for four times the time, and no more memory; see `repix.infer.ensemble`.
+        quality: `fast`, `draft` for a quarter of the time where images are large, or `best` for four times the time,
+            and no more memory; see `Quality`.
+        levels: levels of the pyramid, for a network whose card has `scales`: `auto`, or which run in which order.
+        scales: the finest and the coarsest level of the pyramid; None keeps to each image's own size.
         card: what the network is, where it came with a card.
 
     Raises:
-        InputError: another quality, or `best` of a network whose task has no use for it (`Task.self_ensemble`).
+        InputError: another quality, `best` of a network whose task has no use for it (`Task.self_ensemble`), `draft` or
+            levels of one that keeps to each image's own size.
     """
 
     def __init__(
@@ -61,10 +84,17 @@ class Restorer:
         tiling: Tiling | None = None,
         size: int | None = None,
         quality: Quality = "fast",
+        levels: Levels = "auto",
+        scales: tuple[int, int] | None = None,
         card: ModelCard | None = None,
     ) -> None:
         if quality not in get_args(Quality):
-            raise InputError(f"quality must be 'fast' or 'best', got {quality!r}")
+            raise InputError(f"quality must be 'draft', 'fast' or 'best', got {quality!r}")
+        check_levels(levels)
+        if scales is None and (quality == "draft" or (levels != "auto" and tuple(levels) != (1,))):
+            what = "quality draft" if quality == "draft" else f"levels {levels}"
+            name = card.name if card is not None else "this network"
+            raise InputError(f"{what} is for networks that work on reduced images too; {name} does not")
         if quality == "best" and card is not None and not card.task.self_ensemble:
             raise InputError(f"quality best is not for networks that {card.task.verb}, such as {card.name}; use fast")
         self.backend = backend
@@ -72,6 +102,8 @@ class Restorer:
         self.tiling = tiling
         self.size = size
         self.quality = quality
+        self.levels = levels
+        self.scales = scales
         self.card = card
 
     @classmethod
@@ -83,15 +115,17 @@ class Restorer:
         threads: int | None = None,
         size: int | None = None,
         quality: Quality = "fast",
+        levels: Levels = "auto",
     ) -> Restorer:
         """Load a model, after checking its sha256.
 
         Args:
             name_or_path: name of a shipped model (`repix models` lists them), or the path of a model's folder.
-            device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
+            device: `auto`, `cpu`, `openvino`, `cuda`, `coreml` or `directml`.
             threads: threads on the CPU; None takes what the process may use.
             size: shorter side at which the network works; None takes the card's, 0 every image as it is.
-            quality: `fast`, or `best` for four times the time.
+            quality: `draft`, `fast` or `best`; see `Quality`.
+            levels: `auto`, or levels of the pyramid in the order in which they run.
 
         Raises:
             WeightsError: no such model, or damaged.
@@ -100,9 +134,16 @@ class Restorer:
         """
         card, folder = find_card(name_or_path)
         backend = open_backend(card, folder, device=device, threads=threads)
-        worked_at = card.size if size is None else size or None
+        _log.info("%s runs on %s in the form %s", card.name, backend.device, backend.form)
         return cls(
-            backend, multiple_of=card.multiple_of, tiling=card.tiling, size=worked_at, quality=quality, card=card
+            backend,
+            multiple_of=card.multiple_of,
+            tiling=card.tiling,
+            size=card.size if size is None else size or None,
+            quality=quality,
+            levels=levels,
+            scales=card.scales,
+            card=card,
         )
 
     def parallel(self) -> tuple[Restorer, int]:
@@ -121,18 +162,32 @@ class Restorer:
         out: Image | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Image:
-        """Restore one image.
+        """Restore one image: the image alone of `restore`, whose arguments and errors these are."""
+        return self.restore(image, strength=strength, rounding=rounding, out=out, progress=progress).image
+
+    def restore(
+        self,
+        image: Image,
+        *,
+        strength: Strength = 1.0,
+        levels: Levels | None = None,
+        rounding: Rounding = "nearest",
+        out: Image | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Restored:
+        """Restore one image, and say how.
 
         Args:
             image: (H, W, 3), uint8 or uint16, RGB, upright.
             strength: 0 (the input) to 1 (the network's output); between, the two are blended. `auto`: what
                 `find_strength` finds.
+            levels: in place of the restorer's own, such as those found for another frame of the same scene.
             rounding: `nearest`, or `down` for the protocol of papers whose scripts truncated.
             out: where to write, of the same shape and type; may be `image` itself, which saves memory.
             progress: called with fractions of the work that add up to 1.
 
         Returns:
-            (H, W, 3) of the same type; `out` where that was given.
+            `image`: (H, W, 3) of the same type, `out` where that was given; strength and levels.
 
         Raises:
             InputError: another shape or type, or a strength outside [0, 1], or below 1 where images are scaled.
@@ -149,16 +204,17 @@ class Restorer:
         scaled = self._working_size(*image.shape[:2])
         if scaled == image.shape[:2]:
             amount = self.find_strength(image) if strength == "auto" else strength
-            return self._run(image, amount, rounding, out, progress)
+            levels = self.levels if levels is None else levels
+            return self._run(image, amount, levels if amount > 0 else (), rounding, out, progress)
         if strength != 1:
             raise InputError(f"strength {strength} needs a network that works at the image's own size; use size=0")
-        worked = self._run(resize(image, scaled), 1.0, rounding, None, progress)
+        worked = self._run(resize(image, scaled), 1.0, (1,), rounding, None, progress)
         labels = self.card is not None and self.card.palette is not None
-        result = resize(worked, image.shape[:2], "nearest" if labels else "cubic")
+        result = resize(worked.image, image.shape[:2], "nearest" if labels else "cubic")
         if out is None:
-            return result
+            return worked._replace(image=result)
         out[...] = result
-        return out
+        return worked._replace(image=out)
 
     def run(self, x: Floats) -> Floats:
         """The network alone, once: (1, 3, H, W) in [0, 1] of sides that it takes -> the same shape, not clamped."""
@@ -169,10 +225,28 @@ class Restorer:
         """What `strength="auto"` takes for an image: 1 where it is surely rain that is taken away, down to 0 where it
         can't be; see `repix.infer.uncertainty.find_strength`. Costs up to four runs over a megapixel.
 
+        Of a large image the level is judged with which restoration begins: others may not see its streaks.
+
         Args:
             image: (H, W, 3), uint8 or uint16.
         """
+        level: int | None = 1
+        if self.scales is not None:
+            level = self.levels[0] if self.levels and self.levels != "auto" else self._first_level(image)
+        if level is None:
+            return 0.0
+        if level > 1:
+            reduced = np.rint(reduce(image, level))
+            image = reduced.astype(np.uint8) if image.dtype == np.uint8 else reduced.astype(np.uint16)
         return find_strength(self.run, image, multiple_of=self.multiple_of)
+
+    def _first_level(self, image: Image) -> int | None:
+        return find_first(self.run, image, scales=self._scales, multiple_of=self.multiple_of)
+
+    @property
+    def _scales(self) -> tuple[int, int]:
+        finest, coarsest = self.scales or (1, 1)
+        return max(finest, 2) if self.quality == "draft" else finest, coarsest
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network sees an image; a narrow strip is not blown up without end."""
@@ -185,14 +259,17 @@ class Restorer:
         self,
         image: Image,
         strength: float,
+        levels: Levels,
         rounding: Rounding,
         out: Image | None,
         progress: Callable[[float], None] | None,
-    ) -> Image:
+    ) -> Restored:
         best = self.quality == "best"
-        return apply_tiled(
+        made, ran = restore_levels(
             self_ensemble(self.run, multiple_of=self.multiple_of) if best else self.run,
             image,
+            levels,
+            scales=self._scales,
             multiple_of=self.multiple_of,
             tile=self.tiling.tile if self.tiling is not None else None,
             overlap=self.tiling.overlap if self.tiling is not None else 0,
@@ -201,3 +278,4 @@ class Restorer:
             out=out,
             progress=progress,
         )
+        return Restored(made, strength, ran)

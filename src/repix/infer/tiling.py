@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from repix._types import Floats, Image
 from repix.errors import BackendError
@@ -26,13 +27,9 @@ def apply_tiled(
     out: Image | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Image:
-    """Run a network over an image, in memory that grows with the image's shorter side only.
+    """Run a network over an image, in memory that grows with the image's shorter side only; see `run_tiles`.
 
-    The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
-    tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
-    a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
-    the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96). Finished rows are blended
-    with the input by `strength`, rounded and clipped.
+    Finished rows are blended with the input by `strength`, rounded and clipped.
 
     Args:
         run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
@@ -51,26 +48,87 @@ def apply_tiled(
     Raises:
         BackendError: the network's output has another shape or is not finite.
     """
-    if out is None:
-        out = np.empty_like(image)
+    out = np.empty_like(image) if out is None else out
+    run_tiles(
+        run,
+        reader(image),
+        writer(image, out, strength=strength, rounding=rounding),
+        image.shape[:2],
+        multiple_of=multiple_of,
+        tile=tile,
+        overlap=overlap,
+        progress=progress,
+    )
+    return out
+
+
+def reader(image: Image) -> Callable[[slice, slice], Floats]:
+    """What `run_tiles` reads from: a window of an image, as (h, w, 3) float32 in [0, 1]."""
+    scale = np.float32(np.iinfo(image.dtype).max)
+    return lambda rows, columns: image[rows, columns] / scale
+
+
+def writer(
+    image: Image, out: Image, *, strength: float = 1.0, rounding: Rounding = "nearest"
+) -> Callable[[slice, slice, Floats], None]:
+    """What `run_tiles` writes to: a band, blended with the same band of `image`, rounded and clipped, in `out`."""
+    scale = np.float32(np.iinfo(image.dtype).max)
+
+    def write(rows: slice, columns: slice, made: Floats) -> None:
+        made *= scale * np.float32(strength)
+        if strength != 1.0:
+            made += image[rows, columns] * np.float32(1 - strength)
+        (np.rint if rounding == "nearest" else np.floor)(made, out=made)
+        np.clip(made, 0, scale, out=made)
+        out[rows, columns] = made
+
+    return write
+
+
+def run_tiles(
+    run: Callable[[Floats], Floats],
+    read: Callable[[slice, slice], Floats],
+    write: Callable[[slice, slice, Floats], None],
+    size: tuple[int, ...],
+    *,
+    multiple_of: int = 1,
+    tile: int | None = None,
+    overlap: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Run a network over what `read` gives and hand each finished band to `write`.
+
+    The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
+    tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
+    a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
+    the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96).
+
+    Args:
+        run, multiple_of, tile, overlap, progress: as for `apply_tiled`.
+        read: (rows, columns) -> (h, w, 3) float32 in [0, 1].
+        write: (rows, columns, (h, w, 3) float32, not clamped, which it may overwrite): a finished band across the
+            image's shorter side. No later `read` reaches into it.
+        size: (H, W).
+
+    Raises:
+        BackendError: the network's output has another shape or is not finite.
+    """
     if tile is not None:
         tile = max(tile // multiple_of, 1) * multiple_of
         overlap = min(-(-overlap // multiple_of), tile // multiple_of // 2) * multiple_of
     # bands run across the shorter side, so that what is held does not grow with the longer one
-    turned = image.shape[1] > image.shape[0]
-    source, result = (image.swapaxes(0, 1), out.swapaxes(0, 1)) if turned else (image, out)
-    scale = np.float32(np.iinfo(image.dtype).max)
-    size = source.shape[:2]
-    (rows, height), (columns, width) = (_cut(n, multiple_of, tile, overlap) for n in size)
+    turned = size[1] > size[0]
+    length, breadth = (size[1], size[0]) if turned else size
+    (rows, height), (columns, width) = (_cut(n, multiple_of, tile, overlap) for n in (length, breadth))
     down, across = _weights(rows, height, overlap), _weights(columns, width, overlap)
     padded = columns[-1] + width
     held = np.zeros((height, padded, 3), np.float32)
     for i, row in enumerate(rows):
-        ys = mirrored(row, height, size[0])
+        ys, y_index = _within(row, height, length)
         for j, column in enumerate(columns):
-            piece = source[ys][:, mirrored(column, width, size[1])]
+            xs, x_index = _within(column, width, breadth)
+            piece = (read(xs, ys).swapaxes(0, 1) if turned else read(ys, xs))[y_index][:, x_index]
             given = np.ascontiguousarray(piece.transpose(2, 1, 0) if turned else piece.transpose(2, 0, 1), np.float32)
-            given /= scale
             got = run(given[None])
             if got.shape != (1, *given.shape):
                 raise BackendError(f"the network made {got.shape} from {(1, *given.shape)}; it must keep the shape")
@@ -78,21 +136,27 @@ def apply_tiled(
             held[:, column : column + width] += got * (down[i][:, None, None] * across[j][None, :, None])
             if progress is not None:
                 progress(1 / (len(rows) * len(columns)))
-        # rows above the next band are finished, and no later band reads them: `out` may be `image`
-        done = (rows[i + 1] if i + 1 < len(rows) else size[0]) - row
-        ready = held[:done, : size[1]]
+        # rows above the next band are finished, and no later band reads them
+        done = (rows[i + 1] if i + 1 < len(rows) else length) - row
+        ready = held[:done, :breadth]
         if not np.isfinite(ready).all():
             raise BackendError("the network's output is not finite; run it on another --device, or train it again")
-        ready *= scale * np.float32(strength)
-        if strength != 1.0:
-            ready += source[row : row + done] * np.float32(1 - strength)
-        (np.rint if rounding == "nearest" else np.floor)(ready, out=ready)
-        np.clip(ready, 0, scale, out=ready)
-        result[row : row + done] = ready
+        if turned:
+            write(slice(0, breadth), slice(row, row + done), ready.swapaxes(0, 1))
+        else:
+            write(slice(row, row + done), slice(0, breadth), ready)
         if i + 1 < len(rows):
             held[: height - done] = held[done:].copy()
             held[height - done :] = 0
-    return out
+
+
+def _within(start: int, length: int, size: int) -> tuple[slice, slice | NDArray[np.intp]]:
+    """What a piece that reaches beyond the image reads of it, and where in that its pixels lie."""
+    index = mirrored(start, length, size)
+    if isinstance(index, slice):
+        return index, slice(None)
+    first = int(index.min())
+    return slice(first, int(index.max()) + 1), index - first
 
 
 def _cut(length: int, multiple_of: int, tile: int | None, overlap: int) -> tuple[list[int], int]:

@@ -23,6 +23,7 @@ from repix._types import one_line
 from repix.errors import WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
+from repix.infer.pyramid import COARSEST
 from repix.metrics import METRICS, PROTOCOLS
 from repix.models import create_model, model_class
 from repix.models.adapter import Adapter
@@ -103,6 +104,32 @@ def _forget_traces(graph: Any) -> None:
                 _forget_traces(inner)
 
 
+def to_half(model: bytes) -> bytes:
+    """A network's ONNX with its weights stored in half precision: half the size, the same arithmetic.
+
+    Each tensor of fp32 weights becomes one of fp16 and a `Cast` to fp32, which engines do once, when they load it.
+    Single numbers stay: they take no room, and some (an epsilon) do not exist in half precision.
+    """
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    kept, casts = [], []
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < 8:
+            kept.append(tensor)
+            continue
+        half = f"{tensor.name}_half"
+        kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), half))
+        casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], f"{tensor.name}_cast", to=onnx.TensorProto.FLOAT))
+    nodes = list(graph.node)
+    graph.ClearField("initializer")
+    graph.ClearField("node")
+    graph.initializer.extend(kept)
+    graph.node.extend([*casts, *nodes])
+    made: bytes = proto.SerializeToString()
+    return made
+
+
 def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[str, float]:
     """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
 
@@ -120,15 +147,21 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
 
 
 def save_model(
-    net: nn.Module, card: ModelCard, out: Path, *, batches: Iterable[NDArray[np.float32]] | None = None
+    net: nn.Module,
+    card: ModelCard,
+    out: Path,
+    *,
+    half: bool = False,
+    batches: Iterable[NDArray[np.float32]] | None = None,
 ) -> ModelCard:
     """Write a model's folder, all of it or nothing.
 
     Args:
         net: the trained network.
-        card: what it is; parity and sha256 are filled in here.
+        card: what it is; parity, forms and sha256 are filled in here.
         out: folder, replaced if it holds a model already.
-        batches: rainy images, (N, 3, H, W) in [0, 1], for a model.onnx in int8; see `to_int8`.
+        half: store weights in half precision; arithmetic stays in fp32.
+        batches: rainy images, (N, 3, H, W) in [0, 1], for another form of the network in int8; see `to_int8`.
 
     Returns:
         The card as written.
@@ -147,24 +180,27 @@ def save_model(
         )
     card = card.model_copy(update={"onnx_parity": parity})
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
-    precisions = ("fp32", "fp32") if batches is None else ("int8", "fp16")
+    networks = {"onnx-fp16" if half else "onnx-fp32": to_half(model) if half else model}
     if batches is not None:
-        model = to_int8(net, model, batches)
-        # half the size, and still finer than what runs
+        networks["onnx-int8"] = to_int8(net, model, batches)
+    if half:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     # the card travels inside the files too; without the sha256 of the files, which would change them
     inside = card.model_copy(update={"forms": {}}).model_dump_json()
-    proto = onnx.load_from_string(model)
-    onnx.helper.set_model_props(proto, {"card": inside})
+    files = {form: f"model.{form.removeprefix('onnx-')}.onnx" for form in networks}
+    if len(files) == 1:
+        files = dict.fromkeys(files, "model.onnx")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         made = Path(temporary) / "model"
         made.mkdir()
-        files = ("model.onnx", "model.safetensors")
-        (made / files[0]).write_bytes(proto.SerializeToString())
-        (made / files[1]).write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
-        names = (f"onnx-{precisions[0]}", f"safetensors-{precisions[1]}")
-        card = save_card(card, made, forms=dict(zip(names, files, strict=True)))
+        for form, network in networks.items():
+            proto = onnx.load_from_string(network)
+            onnx.helper.set_model_props(proto, {"card": inside})
+            (made / files[form]).write_bytes(proto.SerializeToString())
+        files["safetensors-fp16" if half else "safetensors-fp32"] = "model.safetensors"
+        (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
+        card = save_card(card, made, forms=files)
         if out.exists():
             shutil.rmtree(out)
         made.replace(out)
@@ -228,6 +264,7 @@ def export(
     metrics: Sequence[Measured] = (),
     limits: Sequence[str] = (),
     licence: str = "Apache-2.0",
+    half: bool = False,
     int8: bool = False,
 ) -> ModelCard:
     """Turn a run into a model.
@@ -240,7 +277,9 @@ def export(
         metrics: what it reaches, for the card.
         limits: what it cannot do, for the card.
         licence: SPDX name.
-        int8: let model.onnx compute in int8, for CPUs, with ranges from samples of the run's own data.
+        half: store weights in half precision.
+        int8: write a form that computes in int8, for CPUs, too, with ranges from samples of the run's own data; and
+            `half`.
 
     Raises:
         InputError: int8, and the run's data is missing.
@@ -265,6 +304,7 @@ def export(
         **_translation(recipe),
         multiple_of=known.multiple_of,
         tiling=known.tiling,
+        scales=(1, COARSEST) if recipe.task.local and known.tiling is not None else None,
         training={
             "recipe": dump_recipe(recipe),
             "checkpoint": checkpoint.name,
@@ -277,7 +317,7 @@ def export(
         licence=licence,
     )
     if not int8:
-        return save_model(net, card, Path(out))
+        return save_model(net, card, Path(out), half=half)
     from repix.train.loop import last_batches  # Lightning takes two seconds to import
 
-    return save_model(net, card, Path(out), batches=last_batches(recipe))
+    return save_model(net, card, Path(out), half=True, batches=last_batches(recipe))

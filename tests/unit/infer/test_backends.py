@@ -19,6 +19,12 @@ from repix.infer.backends.torch import TorchBackend
 from repix.weights import FORMS, find_card, save_card
 
 
+@pytest.fixture(autouse=True)
+def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is installed and faster depends on the machine; test_openvino.py is about it."""
+    monkeypatch.setattr("repix.infer.backends.openvino.absent", lambda device: "not in this test")
+
+
 def add_form(folder: Path, *forms: str) -> None:
     """Give the model in a folder the same file in other forms, and no more."""
     card, _ = find_card(folder)

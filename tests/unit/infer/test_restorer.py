@@ -164,7 +164,7 @@ def test_quality_is_kept_and_checked(darkening_weight: Path, make_weight: Callab
     best = Restorer.from_pretrained(darkening_weight, device="cpu", threads=2, quality="best")
     assert best.parallel()[0].quality == "best"
     assert best.parallel()[0].backend is not best.backend
-    with pytest.raises(InputError, match="quality must be 'fast' or 'best', got 'worst'"):
+    with pytest.raises(InputError, match="quality must be 'draft', 'fast' or 'best', got 'worst'"):
         Restorer(Seen(), quality="worst")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="quality best is not for networks that translate, such as sized"):
         Restorer.from_pretrained(make_weight("sized", task="translate"), quality="best")

@@ -6,7 +6,8 @@ A new engine is one module with a class of this protocol, and a line in `DEVICES
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -54,10 +55,13 @@ class Device(NamedTuple):
         engine: module in `repix.infer.backends`; it has `absent(device) -> str`, why it can't be had (empty: it may),
             and `load(model, *, form, device, threads) -> Backend`, which raises BackendError.
         forms: the forms of a model that it takes, best first.
+        chooses: the engine has `choose(card, folder, forms) -> (form, faster)` too: which of the model's forms is best
+            on this very machine, and whether that is faster than what comes after it here.
     """
 
     engine: str
     forms: tuple[str, ...]
+    chooses: bool = False
 
 
 _ANY_FLOAT = ("onnx-fp32", "onnx-fp16")
@@ -66,11 +70,15 @@ DEVICES: Mapping[str, Device] = {
     "cuda": Device("onnxruntime", (*_ANY_FLOAT, "onnx-int8")),
     "coreml": Device("onnxruntime", _ANY_FLOAT),  # int8 it would hand back to the CPU, layer by layer
     "directml": Device("onnxruntime", (*_ANY_FLOAT, "onnx-int8")),
+    "openvino": Device("openvino", ("onnx-int8", *_ANY_FLOAT), chooses=True),
     "cpu": Device("onnxruntime", ("onnx-int8", *_ANY_FLOAT)),
 }
 """Where networks run, best first."""
 
 DEVICE_NAMES = ("auto", *DEVICES)
+
+_NUMBERED = ("cuda", "directml")  # of which a machine may have several
+_log = logging.getLogger("repix")
 
 
 def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads: int | None = None) -> Backend:
@@ -79,15 +87,19 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
     Args:
         card: the card found in `folder`.
         folder: where card and weights lie.
-        device: one of `DEVICE_NAMES`; `auto` takes the best that is there, has a form of the model, and works.
+        device: one of `DEVICE_NAMES`; `auto` takes the best that is there, has a form of the model, and works. A number
+            after a colon, as in `cuda:1`, says which of several.
         threads: threads on the CPU; None takes OMP_NUM_THREADS where it is set, else what the process may use.
 
     Raises:
         BackendError: an unknown device, one that is not there, or weights that the engine cannot load.
         WeightsError: damaged weights, or no form of them that the device takes.
     """
-    if device not in DEVICE_NAMES:
+    kind, _, number = device.partition(":")
+    if kind not in DEVICE_NAMES:
         raise BackendError(f"unknown device {device!r}; choose one of {', '.join(DEVICE_NAMES)}")
+    if ":" in device and (kind not in _NUMBERED or not number.isdecimal()):
+        raise BackendError(f"unknown device {device!r}; a number is for {' and '.join(_NUMBERED)}, as in cuda:1")
     if device != "auto":
         return _load(card, folder, device, threads)
     failed = []
@@ -95,27 +107,41 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
         if _engine(name).absent(name) or not set(one.forms) & set(card.forms):
             continue
         try:
-            return _load(card, folder, name, threads)
+            return _load(card, folder, name, threads, unasked=True)
+        except _NotFaster:
+            continue
         except BackendError as error:  # such as missing libraries of CUDA: the next may work
             failed.append(str(error))
+            if one.chooses:  # it is installed, and should have worked
+                _log.warning("%s", error)
     if not failed:
         card.form(*DEVICES["cpu"].forms)  # says what is missing
     raise BackendError("; ".join(failed))
 
 
-def _load(card: ModelCard, folder: Path, device: str, threads: int | None) -> Backend:
-    engine = _engine(device)
-    if reason := engine.absent(device):
+class _NotFaster(BackendError):
+    """The device would do, but another is faster."""
+
+
+def _load(card: ModelCard, folder: Path, device: str, threads: int | None, *, unasked: bool = False) -> Backend:
+    kind = device.partition(":")[0]
+    engine = _engine(kind)
+    if reason := engine.absent(kind):
         raise BackendError(reason)
     try:
-        form = card.form(*DEVICES[device].forms)
+        form = card.form(*DEVICES[kind].forms)
     except WeightsError as error:
         raise WeightsError(f"{error}; {device} takes no other, try --device cpu") from None
+    if DEVICES[kind].chooses:
+        form, faster = engine.choose(card, folder, [one for one in DEVICES[kind].forms if one in card.forms])
+        if unasked and not faster:
+            raise _NotFaster(device)
     return engine.load(read_weights(card, folder, form), form=form, device=device, threads=threads)
 
 
 class _Engine(Protocol):
     absent: Callable[[str], str]
+    choose: Callable[[ModelCard, Path, Sequence[str]], tuple[str, bool]]  # where `Device.chooses`
 
     def load(self, model: bytes, *, form: str, device: str, threads: int | None) -> Backend: ...
 

@@ -40,7 +40,7 @@ class OnnxBackend:
         model: the ONNX file's bytes. Its first input is the image and its first output the estimate; the others are the
             state, in the same order.
         form: which form of the model that is, for messages.
-        device: one that is not `absent`.
+        device: one that is not `absent`; `cuda:1` is the second of several.
         threads: threads on the CPU; None takes what `repix.infer.backends.threads` says.
 
     Raises:
@@ -53,14 +53,16 @@ class OnnxBackend:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)  # what matters comes as an exception; the rest is noise on stderr
-        options = _options(onnxruntime, device, threads)
+        kind, _, number = device.partition(":")
+        options = _options(onnxruntime, kind, threads)
+        provider: Any = (_PROVIDERS[kind], {"device_id": number}) if number else _PROVIDERS[kind]
         try:
-            session = onnxruntime.InferenceSession(model, options, [_PROVIDERS[device]])
-            reason = f"its libraries (such as CUDA and cuDNN for {device}) cannot be loaded"
+            session = onnxruntime.InferenceSession(model, options, [provider])
+            reason = f"its libraries (such as CUDA and cuDNN for {kind}) cannot be loaded"
         except Exception as error:
             session, reason = None, one_line(error)
         # a provider whose libraries are missing gives way to the CPU without an exception
-        if session is None or session.get_providers()[0] != _PROVIDERS[device]:
+        if session is None or session.get_providers()[0] != _PROVIDERS[kind]:
             raise BackendError(f"ONNX Runtime cannot run the network on {device}: {reason}; try --device cpu")
         self.form = form
         self.device = device

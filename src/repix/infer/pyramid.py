@@ -1,0 +1,513 @@
+"""Restoration over scales: wide streaks are taken away where they are narrow, in the reduced image. NumPy only.
+
+A network knows streaks of a few pixels. In a photograph of 12 megapixels near streaks are fifteen pixels wide, so the
+image is reduced until they are narrow, the network finds its rain layer there, and only that layer is enlarged and
+subtracted: the image's own detail never leaves the full resolution.
+
+A level is a power of two. Level s of the current image is the mean of its blocks of s×s pixels; what the network takes
+away from that is enlarged s times (bicubic, Keys 1981, a = -1/2) and subtracted from the current image. Levels
+follow each other; nothing is clipped between them but what the network is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repix._types import Floats, Image
+from repix.errors import InputError
+from repix.infer.padding import padded
+from repix.infer.tiling import Rounding, reader, run_tiles, writer
+
+Levels = Literal["auto"] | tuple[int, ...]
+"""Levels in the order in which they run, or `auto`: those that find rain."""
+
+Run = Callable[[Floats], Floats]
+
+SHORTEST = 240
+"""A level whose shorter side would have fewer pixels than this is not tried: what networks have learnt is hardly
+smaller."""
+COARSEST = 16
+
+_BAND = 128  # rows that are enlarged or reduced at once
+_BLOCK = 32  # columns in one block of a matrix product
+_GRID = 6  # cells along each side of the image, each of which is looked at
+_TILE = 128  # pixels along each side of what is looked at in a cell, where a level is not looked at as a whole
+_WHOLE = 1_200_000  # pixels of a level up to which it is looked at as a whole
+_PRECISE = 48_000_000  # pixels up to which what level 1 has made waits in 16 bits
+# What a level takes away from a cell is rain as far as the mirrored image agrees: none of it where disagreement over
+# rain reaches the first figure. The level has found rain where that leaves more than the second in one cell, in grey
+# levels of 255 (mean over pixels). Photographs have more that looks like rain when they are small; what level 1 takes
+# for rain it takes for rain without levels too.
+_FINE, _COARSE = (0.40, 0.25), (0.25, 0.70)
+# The part of its rain layer that no coarser level can hold, over the most that any level finds (root mean squares):
+# 0.22 to 0.28 where streaks have the width that networks know, 0.07 to 0.10 where they are twice as wide, 0.15 and more
+# where there are thin ones among wide ones.
+_OWN = 0.13
+
+
+def list_levels(height: int, width: int) -> tuple[int, ...]:
+    """The levels that an image has, finest first."""
+    levels = [1]
+    while levels[-1] < COARSEST and min(height, width) // (2 * levels[-1]) >= SHORTEST:
+        levels.append(2 * levels[-1])
+    return tuple(levels)
+
+
+def check_levels(levels: Levels) -> None:
+    """Refuse what is neither `auto` nor a tuple of distinct powers of two.
+
+    Raises:
+        InputError: such levels.
+    """
+    if levels == "auto":
+        return
+    powers = [2**k for k in range(COARSEST.bit_length())]
+    if len(set(levels)) < len(levels) or any(level not in powers for level in levels):
+        raise InputError(f"levels must be 'auto' or distinct powers of two up to {COARSEST}, got {levels!r}")
+
+
+# --- resampling: matrix products over blocks, which a processor does at its full rate ---------------------------------
+
+
+@cache
+def _shrinking(factor: int, count: int) -> Floats:
+    """(count, count·factor): block means along rows."""
+    matrix: Floats = np.kron(np.eye(count, dtype=np.float32), np.full((1, factor), 1 / factor, np.float32))
+    return matrix
+
+
+def reduce(pixels: NDArray[np.floating] | Image, factor: int) -> Floats:
+    """Means of blocks of factor×factor pixels: (H, W, 3) -> (⌈H/factor⌉, ⌈W/factor⌉, 3) float32.
+
+    The last pixel stands in for those that incomplete blocks at the lower and right border lack.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = -(-height // factor), -(-width // factor)
+    block = max(_BLOCK // factor, 1)  # results in one block
+    wide = -(-columns // block) * block * factor
+    across = np.kron(_shrinking(factor, block).T, np.eye(3, dtype=np.float32))
+    out = np.empty((rows, columns, 3), np.float32)
+    step = max(_BAND // factor, 1)
+    for first in range(0, rows, step):
+        count = min(step, rows - first)
+        band = pixels[first * factor : (first + count) * factor]
+        given = np.empty((count * factor, wide, 3), np.float32)
+        given[: len(band), :width] = band
+        given[: len(band), width:] = band[:, -1:]
+        given[len(band) :] = given[len(band) - 1]
+        down = _shrinking(factor, count) @ given.reshape(count * factor, wide * 3)
+        made = down.reshape(-1, block * factor * 3) @ across
+        out[first : first + count] = made.reshape(count, -1, 3)[:, :columns]
+    return out
+
+
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' kernel with a = -1/2 at distances from 0 to 2."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance <= 1, near, far)
+
+
+@cache
+def _enlarging(factor: int, start: int, count: int) -> tuple[int, Floats]:
+    """First pixel of the small image, and (count, n) weights, for pixels `start` … of the large one."""
+    centres = (np.arange(start, start + count) + 0.5) / factor - 0.5
+    first = int(np.floor(centres[0])) - 1
+    last = int(np.floor(centres[-1])) + 2
+    distance = np.abs(centres[:, None] - np.arange(first, last + 1))
+    return first, np.where(distance < 2, _cubic(distance), 0).astype(np.float32)
+
+
+@cache
+def _enlarging_columns(factor: int) -> tuple[int, Floats]:
+    """The same for a block of `_BLOCK` columns of interleaved channels: offset of its first pixel, and the matrix."""
+    block = max(_BLOCK, factor)
+    first, weights = _enlarging(factor, 0, block)
+    return first, np.kron(weights.T, np.eye(3, dtype=np.float32))
+
+
+def enlarge(layer: NDArray[np.floating], factor: int, rows: slice, columns: slice) -> Floats:
+    """A window of a layer enlarged `factor` times by bicubic interpolation; its border pixels go on outside.
+
+    Args:
+        layer: (h, w, 3).
+        factor: a power of two.
+        rows, columns: the window, in pixels of the enlarged layer; with start and stop.
+
+    Returns:
+        (rows, columns, 3) float32, the same wherever the window's borders lie.
+    """
+    height, width = layer.shape[:2]
+    top, down = _enlarging(factor, rows.start % factor, rows.stop - rows.start)
+    top += rows.start // factor
+    block = max(_BLOCK, factor)
+    first_block, last_block = columns.start // block, -(-columns.stop // block)
+    offset, across = _enlarging_columns(factor)
+    taps = len(across) // 3
+    ys = np.clip(np.arange(top, top + down.shape[1]), 0, height - 1)
+    xs = np.arange(first_block, last_block)[:, None] * (block // factor) + offset + np.arange(taps)
+    given = layer[ys].astype(np.float32)[:, np.clip(xs, 0, width - 1)]  # (n, blocks, taps, 3)
+    wide = (given.reshape(-1, taps * 3) @ across).reshape(len(ys), -1)
+    skip = columns.start - first_block * block
+    made = down @ wide[:, skip * 3 : (skip + columns.stop - columns.start) * 3]
+    return made.reshape(len(down), -1, 3)
+
+
+# --- the image while levels run -----------------------------------------------------------------------------------
+
+
+class _Current:
+    """The image as the levels so far have left it, never held at full resolution in floating point.
+
+    Attributes:
+        base: (H, W, 3) integers: the image, or what level 1 has made of it.
+        layers: (level, its rain layer) that are still to be subtracted from `base`.
+        reduced: level -> the current image at that level, (h, w, 3) float16.
+    """
+
+    def __init__(self, image: Image, levels: Sequence[int]) -> None:
+        self.size = image.shape[:2]
+        self.levels = [level for level in levels if level > 1]
+        self.layers: list[tuple[int, NDArray[np.float16]]] = []
+        self.reduced: dict[int, NDArray[np.float16]] = {}
+        self.rebase(image)
+
+    def rebase(self, base: Image) -> None:
+        self.base = base
+        self.scale = np.float32(np.iinfo(base.dtype).max)
+        self.layers.clear()
+        finer, at = None, 1
+        for level in self.levels:
+            finer = reduce(base if finer is None else finer, level // at)
+            if at == 1:
+                finer /= self.scale
+            at = level
+            self.reduced[level] = finer.astype(np.float16)
+
+    def window(self, rows: slice, columns: slice) -> Floats:
+        """(h, w, 3) float32 of the full resolution, in [0, 1]."""
+        x = self.base[rows, columns].astype(np.float32)
+        x /= self.scale
+        for level, layer in self.layers:
+            x -= enlarge(layer, level, rows, columns)
+        if self.layers:
+            np.clip(x, 0, 1, out=x)
+        return x
+
+    def subtract(self, level: int, layer: NDArray[np.floating]) -> None:
+        """Take a level's rain layer away, from every level."""
+        kept = layer.astype(np.float16)
+        self.layers.append((level, kept))
+        for other, x in self.reduced.items():
+            if other < level:
+                height = len(x)
+                for first in range(0, height, _BAND):
+                    rows = slice(first, min(first + _BAND, height))
+                    x[rows] -= enlarge(kept, level // other, rows, slice(0, x.shape[1])).astype(np.float16)
+            else:
+                x -= (reduce(kept, other // level) if other > level else layer).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a level finds in the cells that an image is divided into.
+
+    Attributes:
+        amount: mean of |rain layer| in each cell, in [0, 1].
+        differs: mean disagreement with the mirrored image in each cell, in the same unit.
+        energy: mean square of the rain layer where all levels were looked at.
+        own: the part of it that no coarser level can hold.
+        layer: the rain layer, (h, w, 3), where the level was looked at as a whole.
+    """
+
+    amount: Floats
+    differs: Floats
+    energy: float
+    own: float
+    layer: Floats | None = None
+
+
+class _Looking:
+    """Tries levels on an image: coarse ones as a whole, fine ones on one tile in each cell."""
+
+    def __init__(self, run: Run, current: _Current, multiple_of: int) -> None:
+        self.run = run
+        self.current = current
+        self.multiple_of = multiple_of
+        height, width = current.size
+        self.tops = np.linspace(0, height, _GRID + 1).astype(int)
+        self.lefts = np.linspace(0, width, _GRID + 1).astype(int)
+        # of the tiles at full resolution, one in each cell; where nothing is known yet, in its middle
+        self.corners: list[tuple[int, int]] | None = None
+
+    def __call__(self, level: int) -> Look:
+        height, width = (-(-side // level) for side in self.current.size)
+        if level > 1 and height * width <= _WHOLE:
+            return self._whole(level)
+        return self._tiles(level)
+
+    def order(self, levels: Sequence[int]) -> tuple[list[int], dict[int, Look]]:
+        """Those levels that find rain, in the order in which they should run, and what each finds."""
+        looks = {level: self(level) for level in sorted(levels, reverse=True)}  # coarse ones say where fine ones look
+        looks = {level: look for level, look in looks.items() if found_rain(look, _FINE if level == 1 else _COARSE)}
+        first = [first_level(looks)] if looks else []
+        return first + sorted(looks.keys() - first), looks
+
+    def choose_tiles(self, level: int, layer: Floats) -> None:
+        """Lay the tiles where a coarser level has found most in each cell, so that a little rain is not missed."""
+        found = np.abs(layer).mean(axis=2)
+        size = max(_TILE // level, 1)
+        height, width = self.current.size
+        self.corners = []
+        for top, bottom in zip(self.tops, self.tops[1:], strict=False):
+            for left, right in zip(self.lefts, self.lefts[1:], strict=False):
+                cell = found[top // level : max(bottom // level, top // level + 1), left // level : right // level]
+                sums = np.pad(cell.cumsum(0, np.float64).cumsum(1), ((1, 0), (1, 0)))
+                n, m = min(size, cell.shape[0]), min(size, cell.shape[1])
+                windows = sums[n:, m:] - sums[:-n, m:] - sums[n:, :-m] + sums[:-n, :-m]
+                y, x = np.unravel_index(int(windows.argmax()), windows.shape)
+                if windows[y, x] <= 0:
+                    y, x = windows.shape[0] // 2, windows.shape[1] // 2
+                self.corners.append(
+                    (
+                        int(np.clip(top + int(y) * level, 0, max(height - _TILE, 0))),
+                        int(np.clip(left + int(x) * level, 0, max(width - _TILE, 0))),
+                    )
+                )
+
+    def _whole(self, level: int) -> Look:
+        x = np.clip(self.current.reduced[level].astype(np.float32), 0, 1)
+        made = _run_whole(self.run, x, self.multiple_of)
+        layer = x - made
+        x = np.pad(x, ((1, 0), (1, 0), (0, 0)), mode="reflect")[:, ::-1]
+        mirrored = _run_whole(self.run, x, self.multiple_of)[1:, ::-1][:, 1:]
+        differs = np.abs(np.clip(made, 0, 1) - np.clip(mirrored, 0, 1)).mean(axis=2) / 2
+        found = np.abs(layer).mean(axis=2)
+        if self.corners is None:
+            self.choose_tiles(level, layer)
+        assert self.corners is not None
+        size = max(_TILE // level, 1)
+        pieces = [layer[y // level : y // level + size, x // level : x // level + size] for y, x in self.corners]
+        energy, own = np.mean([_energies(piece) for piece in pieces], axis=0).tolist()
+        return Look(self._cells(found, level), self._cells(differs, level), energy, own, layer)
+
+    def _cells(self, values: Floats, level: int) -> Floats:
+        """Means over cells."""
+        tops, lefts = self.tops[:-1] // level, self.lefts[:-1] // level
+        sums = np.add.reduceat(np.add.reduceat(values, tops, axis=0), lefts, axis=1)
+        counts = np.outer(np.diff([*tops, len(values)]), np.diff([*lefts, values.shape[1]]))
+        return np.asarray(sums / counts, np.float32).ravel()
+
+    def _tiles(self, level: int) -> Look:
+        if self.corners is None:
+            self.choose_tiles(level, np.zeros((*(-(-n // level) for n in self.current.size), 1), np.float32))
+        assert self.corners is not None
+        height, width = self.current.size
+        # room for the mirrored image, moved by a pixel
+        side = min(_TILE + 1, -(-height // level), -(-width // level))
+        given = np.empty((len(self.corners), 3, side, side), np.float32)
+        for i, (y, x) in enumerate(self.corners):
+            if level == 1:
+                top, left = min(y, height - side), min(x, width - side)
+                piece = self.current.window(slice(top, top + side), slice(left, left + side))
+            else:
+                whole = self.current.reduced[level]
+                middle_y, middle_x = (y + _TILE // 2) // level, (x + _TILE // 2) // level
+                top = int(np.clip(middle_y - side // 2, 0, whole.shape[0] - side))
+                left = int(np.clip(middle_x - side // 2, 0, whole.shape[1] - side))
+                piece = np.clip(whole[top : top + side, left : left + side].astype(np.float32), 0, 1)
+            given[i] = piece.transpose(2, 0, 1)
+        side = (side - 1) // self.multiple_of * self.multiple_of
+        plain = np.ascontiguousarray(given[:, :, :side, :side])
+        moved = np.ascontiguousarray(given[:, :, 1 : side + 1, 1 : side + 1][..., ::-1])
+        made = np.concatenate([self.run(plain[i : i + 1]) for i in range(len(plain))])
+        mirrored = np.concatenate([self.run(moved[i : i + 1]) for i in range(len(moved))])[..., ::-1]
+        layer = plain - made
+        a, b = np.clip(made, 0, 1)[:, :, 1:, 1:], np.clip(mirrored, 0, 1)[:, :, :-1, :-1]
+        inner = min(_TILE // level, side)
+        first = (side - inner) // 2
+        middles = layer[:, :, first : first + inner, first : first + inner].transpose(0, 2, 3, 1)
+        energy, own = np.mean([_energies(middle) for middle in middles], axis=0).tolist()
+        return Look(np.abs(layer).mean(axis=(1, 2, 3)), np.abs(a - b).mean(axis=(1, 2, 3)) / 2, energy, own)
+
+
+def _energies(layer: Floats) -> tuple[float, float]:
+    """Mean square of (h, w, 3), and of what is left of it when what half the resolution can hold is taken away."""
+    height, width = layer.shape[:2]
+    coarse = enlarge(reduce(layer, 2), 2, slice(0, height), slice(0, width))
+    return float(np.square(layer).mean()), float(np.square(layer - coarse).mean())
+
+
+def _run_whole(run: Run, x: Floats, multiple_of: int) -> Floats:
+    """(h, w, 3) of any size, reflected below and on the right -> the same."""
+    height, width = x.shape[:2]
+    given = padded(x.transpose(2, 0, 1)[None], multiple_of)
+    return run(np.ascontiguousarray(given))[0].transpose(1, 2, 0)[:height, :width]
+
+
+def found_rain(look: Look, thresholds: tuple[float, float]) -> bool:
+    """Whether what a level takes away is rain, in one cell at least."""
+    none, least = thresholds
+    return bool((look.amount - look.differs / none).max() * 255 > least)
+
+
+def first_level(looks: Mapping[int, Look]) -> int:
+    """The level to begin with: the finest that finds a good deal of what no coarser level can."""
+    most = max(look.energy for look in looks.values())
+    own = [level for level in sorted(looks) if looks[level].own >= _OWN**2 * most]
+    return own[0] if own else max(looks)
+
+
+# --- the whole of it ------------------------------------------------------------------------------------------------
+
+
+def restore_levels(
+    run: Run,
+    image: Image,
+    levels: Levels = "auto",
+    *,
+    scales: tuple[int, int] = (1, COARSEST),
+    multiple_of: int = 1,
+    tile: int | None = None,
+    overlap: int = 0,
+    strength: float = 1.0,
+    rounding: Rounding = "nearest",
+    out: Image | None = None,
+    progress: Callable[[float], None] | None = None,
+    on_layer: Callable[[int, Floats], None] | None = None,
+) -> tuple[Image, tuple[int, ...]]:
+    """Restore an image over scales.
+
+    With `auto` each level is tried: coarse ones as a whole, fine ones on one tile in each cell of a 6×6 grid, where
+    a coarser level found most. Where what it takes away is not rain in any cell, a level is left out, so that an image
+    with wide streaks alone never pays for its full resolution. The first of those that are left is the finest one at
+    which streaks have their usual width; the others follow from fine to coarse, each tried again on what is left by
+    then. Coarser levels first would halve thin streaks, and half-removed streaks are worse than whole ones; finer ones
+    first would do the same to wide streaks.
+
+    Args:
+        run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `repix.infer.tiling.apply_tiled`.
+        image: (H, W, 3), uint8 or uint16.
+        levels: `auto`, or levels in the order in which they run; none leaves the image as it is.
+        scales: the finest and the coarsest level there may be. Where an image is too small for any of those asked for,
+            its coarsest runs.
+        on_layer: called with each level and the rain layer that it takes away, (h, w, 3) at that level; for level 1
+            only where another follows.
+
+    Returns:
+        The result, (H, W, 3) of `image`'s type, and the levels that ran, in their order.
+
+    Raises:
+        BackendError: as `apply_tiled`.
+    """
+    out = np.empty_like(image) if out is None else out
+    size = image.shape[:2]
+    there, wanted = _wanted(size, levels, scales)
+    tiling = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
+    write = writer(image, out, strength=strength, rounding=rounding)
+    if wanted == [1] and on_layer is None:
+        run_tiles(run, reader(image), write, size, progress=progress, **tiling)
+        return out, (1,)
+    current = _Current(image, there if wanted else ())
+    report = _Progress(progress, sum(level**-2 for level in wanted))
+    ran: list[int] = []
+
+    def apply(level: int, look: Look | None = None) -> None:
+        ran.append(level)
+        if level > 1:
+            layer = look.layer if look is not None else None
+            if layer is None:
+                layer = _layer(run, current.reduced[level], progress=report.level(level), **tiling)
+            if on_layer is not None:
+                on_layer(level, layer.astype(np.float32))
+            current.subtract(level, layer)
+            return
+        kept = np.empty(image.shape, np.uint16 if size[0] * size[1] <= _PRECISE else image.dtype)
+        run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **tiling)
+        if on_layer is not None:
+            whole = (slice(0, size[0]), slice(0, size[1]))
+            on_layer(1, current.window(*whole) - reader(kept)(*whole))
+        current.rebase(kept)
+
+    if levels == "auto":
+        looking = _Looking(run, current, multiple_of)
+        wanted, looks = looking.order(wanted)
+    for place, level in enumerate(wanted):
+        look = None
+        if levels == "auto":
+            look = looking(level) if place else looks[level]  # after the first, another look at what is left
+            if place and not found_rain(look, _FINE):
+                continue
+        if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image
+            run_tiles(run, current.window, write, size, progress=report.level(1), **tiling)
+            report.end()
+            return out, (*ran, 1)
+        apply(level, look)
+    if not ran:
+        out[...] = image
+        report.end()
+        return out, ()
+    for first_row in range(0, size[0], _BAND):
+        rows, columns = slice(first_row, min(first_row + _BAND, size[0])), slice(0, size[1])
+        write(rows, columns, current.window(rows, columns))
+    report.end()
+    return out, tuple(ran)
+
+
+def find_first(
+    run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1
+) -> int | None:
+    """The level with which `restore_levels` would begin; None where none finds rain."""
+    there, wanted = _wanted(image.shape[:2], "auto", scales)
+    if wanted == [1]:
+        return 1
+    order, _ = _Looking(run, _Current(image, there), multiple_of).order(wanted)
+    return order[0] if order else None
+
+
+def _wanted(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """The levels that an image has, and those of them that are asked for."""
+    there = [level for level in list_levels(*size) if level <= scales[1]]
+    wanted = [level for level in (there if levels == "auto" else levels) if scales[0] <= level <= there[-1]]
+    return there, wanted or (there[-1:] if levels else [])
+
+
+def _layer(run: Run, x: NDArray[np.float16], **tiling: Any) -> NDArray[np.float16]:
+    """(h, w, 3) of one level -> its rain layer."""
+    layer = np.empty_like(x)
+
+    def read(rows: slice, columns: slice) -> Floats:
+        return np.clip(x[rows, columns].astype(np.float32), 0, 1)
+
+    def write(rows: slice, columns: slice, made: Floats) -> None:
+        layer[rows, columns] = read(rows, columns) - made
+
+    run_tiles(run, read, write, x.shape[:2], **tiling)
+    return layer
+
+
+class _Progress:
+    """Fractions that add up to 1 over levels of which some may be left out."""
+
+    def __init__(self, report: Callable[[float], None] | None, total: float) -> None:
+        self.report = report
+        self.total = total
+        self.done = 0.0
+
+    def level(self, level: int) -> Callable[[float], None]:
+        return lambda fraction: self._add(fraction * level**-2 / self.total)
+
+    def _add(self, fraction: float) -> None:
+        step = min(fraction, 1 - self.done)
+        self.done += step
+        if self.report is not None and step > 0:
+            self.report(step)
+
+    def end(self) -> None:
+        self._add(1.0)

@@ -1,0 +1,238 @@
+"""Levels: resampling, which level is chosen for which rain, corners, seams, memory, both depths."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, grey_opening
+
+from repix.errors import InputError
+from repix.infer import pyramid
+from repix.infer.pyramid import check_levels, enlarge, list_levels, reduce, restore_levels
+
+Floats = NDArray[np.float32]
+
+
+def thin_lines(x: Floats) -> Floats:
+    """A network that takes away what is brighter than its surroundings and at most three pixels wide."""
+    plain = grey_opening(x, size=(1, 1, 1, 4), mode="nearest")
+    rain = np.maximum(x - plain, 0)
+    return x - np.where(rain > 0.04, rain, 0)
+
+
+def scene(height: int, width: int, seed: int = 0) -> Floats:
+    """(H, W, 3) in [0.2, 0.6]: smooth."""
+    noise = np.random.default_rng(seed).standard_normal((height // 16, width // 16, 3))
+    smooth = gaussian_filter(noise, (2, 2, 0)).repeat(16, 0).repeat(16, 1)
+    smooth = gaussian_filter(smooth, (16, 16, 0))
+    smooth = np.pad(smooth, ((0, height - len(smooth)), (0, width - smooth.shape[1]), (0, 0)), mode="edge")
+    return (0.4 + 0.2 * np.clip(smooth / np.abs(smooth).max(), -1, 1)).astype(np.float32)
+
+
+def streaks(height: int, width: int, wide: int, seed: int = 1) -> Floats:
+    """(H, W, 1): upright streaks `wide` pixels wide."""
+    rng = np.random.default_rng(seed)
+    rain = np.zeros((height, width, 1), np.float32)
+    for _ in range(height * width // (600 * wide**2)):
+        y, x = rng.integers(0, height), rng.integers(0, width - wide)
+        rain[y : y + 20 * wide, x : x + wide] = 0.25
+    return gaussian_filter(rain, (0, wide / 5, 0))
+
+
+def levels_of(values: Floats, dtype: type = np.uint8) -> NDArray[np.uint8]:
+    return np.rint(np.clip(values, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    scale = np.iinfo(a.dtype).max
+    return float(-10 * np.log10(np.mean((a / scale - b / scale) ** 2) + 1e-12))
+
+
+def restore(image: NDArray[np.uint8], levels: pyramid.Levels = "auto") -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    return restore_levels(thin_lines, image, levels, multiple_of=8, tile=512, overlap=64)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (64, 96, 3), (131, 203, 3)])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_reduction_is_the_mean_of_blocks(shape: tuple[int, int, int], factor: int) -> None:
+    image = np.random.default_rng(0).random(shape, np.float32)
+    padded = np.pad(image, ((0, -shape[0] % factor), (0, -shape[1] % factor), (0, 0)), mode="edge")
+    rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
+    expected = padded.reshape(rows, factor, columns, factor, 3).mean((1, 3))
+    np.testing.assert_allclose(reduce(image, factor), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 16])
+def test_enlargement_is_bicubic_wherever_the_window_lies(factor: int) -> None:
+    torch = pytest.importorskip("torch")
+    layer = np.random.default_rng(0).random((21, 17, 3), np.float32)
+    height, width = 21 * factor, 17 * factor
+    given = torch.from_numpy(layer.transpose(2, 0, 1)[None])
+    # with antialias torch takes Keys' a = -1/2, as we do; it weighs borders in another way
+    expected = torch.nn.functional.interpolate(given, size=(height, width), mode="bicubic", antialias=True)
+    whole = enlarge(layer, factor, slice(0, height), slice(0, width))
+    inner = slice(2 * factor, -2 * factor)
+    np.testing.assert_allclose(whole[inner, inner], expected[0].numpy().transpose(1, 2, 0)[inner, inner], atol=2e-6)
+    rows, columns = slice(factor + 1, height - 3), slice(5, width - 7)
+    np.testing.assert_allclose(enlarge(layer, factor, rows, columns), whole[rows, columns], atol=1e-6)
+    np.testing.assert_allclose(enlarge(np.ones_like(layer), factor, slice(0, height), slice(0, width)), 1, atol=1e-6)
+
+
+def test_levels_of_an_image_end_where_it_gets_small() -> None:
+    assert list_levels(321, 481) == (1,)
+    assert list_levels(720, 1280) == (1, 2)
+    assert list_levels(1080, 1920) == (1, 2, 4)
+    assert list_levels(3024, 4032) == (1, 2, 4, 8)
+    assert list_levels(60_000, 50_000) == (1, 2, 4, 8, 16)
+    assert list_levels(100, 4000) == (1,)
+
+
+@pytest.mark.parametrize("wrong", [(3,), (1, 1), (0,), (-2,), (1, 32)])
+def test_wrong_levels_are_refused(wrong: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="powers of two"):
+        check_levels(wrong)
+    check_levels((4, 1, 2))
+    check_levels("auto")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("wide", [2, 4, 8])
+def test_each_width_is_found_where_it_is_narrow(wide: int, dtype: type) -> None:
+    clean = levels_of(scene(960, 1000), dtype)
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, wide), dtype)
+    result, ran = restore(rainy)
+    assert result.dtype == dtype
+    assert ran[0] in (wide // 2, max(wide // 4, 1))
+    assert psnr(result, clean) > psnr(rainy, clean) + 8
+    if wide > 2:  # a single pass does not see them
+        assert psnr(restore(rainy, (1,))[0], clean) < psnr(rainy, clean) + 4
+
+
+def test_wide_streaks_alone_never_run_the_full_resolution() -> None:
+    largest = 0
+    rainy = levels_of(scene(1920, 2000) + streaks(1920, 2000, 8))
+
+    def run(x: Floats) -> Floats:
+        nonlocal largest
+        largest = max(largest, x.shape[2] * x.shape[3])
+        return thin_lines(x)
+
+    _, ran = restore_levels(run, rainy, multiple_of=8, tile=1024, overlap=64)
+    assert 1 not in ran
+    assert 4 in ran
+    assert largest <= (1920 // 4 + 8) * (2000 // 4 + 8) * 4  # level 2 at most
+
+
+def test_thin_and_wide_streaks_together_begin_with_the_thin_ones() -> None:
+    clean = levels_of(scene(960, 1000))
+    both = np.maximum(streaks(960, 1000, 2), streaks(960, 1000, 8, seed=5))
+    rainy = levels_of(scene(960, 1000) + both)
+    result, ran = restore(rainy)
+    assert ran[0] == 1
+    assert len(ran) > 1
+    assert psnr(result, clean) > psnr(restore(rainy, (1,))[0], clean) + 3
+
+
+@pytest.mark.parametrize("wide", [2, 8])
+@pytest.mark.parametrize("bottom", [False, True])
+def test_rain_in_one_corner_only_is_found(wide: int, bottom: bool) -> None:
+    clean = scene(1200, 1600)
+    rainy = clean.copy()
+    rain = streaks(200, 200, wide)
+    where = (slice(1000, 1200), slice(1400, 1600)) if bottom else (slice(0, 200), slice(0, 200))
+    rainy[where] += rain
+    result, _ = restore(levels_of(rainy))
+    assert psnr(result, levels_of(clean)) > psnr(levels_of(rainy), levels_of(clean)) + 6
+
+
+def test_a_clean_image_comes_back_as_it_was() -> None:
+    clean = levels_of(scene(960, 1000))
+    result, ran = restore(clean)
+    assert ran == ()
+    np.testing.assert_array_equal(result, clean)
+
+
+def test_no_levels_change_nothing() -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
+    result, ran = restore(rainy, ())
+    assert ran == ()
+    np.testing.assert_array_equal(result, rainy)
+
+
+def test_scales_limit_the_levels() -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
+    assert restore_levels(thin_lines, rainy, multiple_of=8, scales=(1, 1))[1] == (1,)
+    assert 1 not in restore_levels(thin_lines, rainy, multiple_of=8, scales=(2, 16))[1]
+    small = levels_of(scene(321, 481) + streaks(321, 481, 2))
+    assert restore_levels(thin_lines, small, multiple_of=8, scales=(2, 16))[1] == (1,)
+
+
+def test_layers_are_what_was_taken_away() -> None:
+    rainy = levels_of(scene(500, 600) + streaks(500, 600, 2))
+    layers: dict[int, NDArray[np.float32]] = {}
+    result, ran = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8, on_layer=layers.__setitem__)
+    assert tuple(layers) == ran == (2, 1)
+    expected = rainy / 255 - enlarge(layers[2], 2, slice(0, 500), slice(0, 600)) - layers[1]
+    np.testing.assert_allclose(result / 255, expected, atol=2 / 255)
+
+
+def test_a_small_image_runs_as_without_levels() -> None:
+    from repix.infer.tiling import apply_tiled
+
+    rainy = levels_of(scene(321, 481) + streaks(321, 481, 2))
+    result, ran = restore(rainy)
+    assert ran == (1,)
+    np.testing.assert_array_equal(result, apply_tiled(thin_lines, rainy, multiple_of=8, tile=512, overlap=64))
+
+
+@pytest.mark.parametrize("levels", [(2,), (4, 1), (1, 2, 4)])
+def test_tiles_leave_no_seams(levels: tuple[int, ...]) -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
+    whole, ran = restore_levels(thin_lines, rainy, levels, multiple_of=8)
+    assert ran == levels
+    tiled, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=160, overlap=48)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_levels_that_an_image_does_not_have_are_left_out() -> None:
+    rainy = levels_of(scene(500, 600) + streaks(500, 600, 2))
+    assert restore(rainy, (8, 2, 1))[1] == (2, 1)
+    assert restore(rainy, (8,))[1] == (2,)
+
+
+@pytest.mark.parametrize("levels", ["auto", (2, 4), (4, 1, 2)])
+def test_strength_blends_with_the_input(levels: pyramid.Levels) -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
+    full, _ = restore(rainy, levels)
+    half, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=512, overlap=64, strength=0.5)
+    assert np.abs((full.astype(float) + rainy) / 2 - half).max() <= 1
+
+
+def test_the_result_may_be_written_into_the_image_itself() -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
+    for levels in ("auto", (4, 1, 2), (4, 2), (2, 1)):
+        expected, _ = restore(rainy, levels)  # type: ignore[arg-type]
+        image = rainy.copy()
+        restore_levels(thin_lines, image, levels, multiple_of=8, tile=512, overlap=64, out=image)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_progress_adds_up() -> None:
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
+    for levels in ("auto", (1, 2, 4)):
+        steps: list[float] = []
+        restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=512, overlap=64, progress=steps.append)  # type: ignore[arg-type]
+        assert sum(steps) == pytest.approx(1)
+        assert min(steps) > 0
+
+
+def test_memory_is_a_few_times_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8)
+    tracemalloc.start()
+    restore_levels(lambda x: x * np.float32(0.9), image, (1, 2, 4), multiple_of=8, tile=256, overlap=32, out=image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4.5 * image.nbytes  # in floating point the image alone would be four times as large
