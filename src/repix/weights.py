@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from repix._types import one_line
 from repix.errors import WeightsError, did_you_mean
 from repix.tasks import TaskField
 
+_log = logging.getLogger("repix")
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
 DEFAULT_MODEL = "repixnet"
@@ -39,6 +41,8 @@ FORMS: Mapping[str, str] = {
     "safetensors-fp16": "for training and evaluation in torch, in half precision",
 }
 """Every form that weights may be stored in, and what it is for: its container, a dash, its precision."""
+
+_ALIASES = {"repixnet-large": "repixnet"}  # two names of version 0.1 for one network
 
 TORCH_FORMS = ("safetensors-fp32", "safetensors-fp16")
 """The forms that torch loads, best first."""
@@ -247,6 +251,10 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
         WeightsError: no such name or folder, or a card that does not validate.
     """
     shipped = sorted(path.parent.name for path in _ASSETS.glob(f"*/{CARD_NAME}"))
+    if name_or_path in _ALIASES and name_or_path not in shipped:
+        renamed = _ALIASES[str(name_or_path)]
+        _log.warning("%s is the same network as %s, whose name it goes by now", name_or_path, renamed)
+        name_or_path = renamed
     path = _ASSETS / name_or_path if name_or_path in shipped else Path(name_or_path)
     try:
         if path.is_dir():

@@ -157,9 +157,28 @@ def test_cards_of_0_1_load(tmp_path: Path, path: Path) -> None:
     # and the file that is shipped today says the same of the same bytes
     if path.stem in {card.name for card in list_cards()}:
         shipped, _ = find_card(path.stem)
-        assert shipped.model_dump(exclude={"metrics", "limits", "forms", "scales"}) == card.model_dump(
-            exclude={"metrics", "limits", "forms", "scales"}
-        )
+        other = {"metrics", "limits", "forms", "scales", "description"}
+        assert shipped.model_dump(exclude=other) == card.model_dump(exclude=other)
+
+
+def test_a_name_of_0_1_for_the_same_network(caplog: pytest.LogCaptureFixture) -> None:
+    card, folder = find_card("repixnet-large")
+    assert card == find_card("repixnet")[0]
+    verify(card, folder)
+    assert [record.getMessage() for record in caplog.records] == [
+        "repixnet-large is the same network as repixnet, whose name it goes by now"
+    ]
+
+
+def test_no_file_is_shipped_twice_and_all_are_small() -> None:
+    sums = [form.sha256 for card in list_cards() for form in card.forms.values()]
+    assert len(set(sums)) == len(sums)
+    assets = Path(weights.__file__).parent / "assets"
+    files = [path for path in assets.rglob("*") if path.is_file()]
+    listed = sum(len(card.forms) + 1 for card in list_cards())
+    assert len(files) == listed
+    assert max(path.stat().st_size for path in files) < 20e6
+    assert sum(path.stat().st_size for path in files) < 48e6
 
 
 def test_a_folder_that_0_1_exported_runs(tmp_path: Path, darkening_weight: Path, photo: NDArray[np.uint8]) -> None:

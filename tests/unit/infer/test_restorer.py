@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import grey_opening
 
 from fake_backend import FakeBackend
 from repix._types import Floats
@@ -189,3 +190,82 @@ def test_a_network_that_fails_says_so(tmp_path: Path, photo: NDArray[np.uint8]) 
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
     with pytest.raises(BackendError, match=r"failed on cpu at \(1, 3, 61, 83\)"):
         Restorer(OnnxBackend(model.SerializeToString()))(photo)
+
+
+class LinesBackend:
+    """Takes away what is brighter than its surroundings and at most three pixels wide."""
+
+    device = form = "none"
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, ...]] = []
+
+    def run(self, x: NDArray[np.float32], state: tuple[()] = ()) -> tuple[NDArray[np.float32], tuple[()]]:
+        self.sizes.append(x.shape[2:])
+        rain = x - grey_opening(x, size=(1, 1, 1, 4), mode="nearest")
+        return x - np.where(rain > 0.04, rain, 0), ()
+
+    def parallel(self) -> tuple[LinesBackend, int]:
+        return self, 1
+
+
+def striped(wide: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(1000, 1200, 3) with upright streaks, and without."""
+    clean = np.full((1000, 1200, 3), 90, np.uint8)
+    rainy = clean.copy()
+    rng = np.random.default_rng(0)
+    for _ in range(2000 // wide**2):
+        y, x = rng.integers(0, 1000), rng.integers(0, 1190)
+        rainy[y : y + 15 * wide, x : x + wide] = 160
+    return rainy, clean
+
+
+def test_wide_streaks_go_where_the_card_has_scales() -> None:
+    rainy, clean = striped(6)
+    backend = LinesBackend()
+    assert np.abs(Restorer(backend, multiple_of=8)(rainy).astype(int) - rainy).max() == 0
+    restored = Restorer(backend, multiple_of=8, scales=(1, 16)).restore(rainy)
+    assert restored.levels
+    assert restored.strength == 1
+    assert 1 not in restored.levels
+    assert np.square(restored.image.astype(float) - clean).mean() < 0.2 * np.square(rainy.astype(float) - clean).mean()
+
+
+def test_nothing_is_computed_for_strength_0() -> None:
+    rainy, _ = striped(2)
+    backend = LinesBackend()
+    for scales in (None, (1, 16)):
+        restored = Restorer(backend, multiple_of=8, scales=scales).restore(rainy, strength=0)
+        np.testing.assert_array_equal(restored.image, rainy)
+        assert restored.levels == ()
+    assert backend.sizes == []
+
+
+def test_draft_leaves_the_full_resolution_out() -> None:
+    rainy, _ = striped(2)
+    backend = LinesBackend()
+    draft = Restorer(backend, multiple_of=8, quality="draft", scales=(1, 16))
+    assert draft.restore(rainy).levels in ((2,), (2, 4))
+    assert max(height * width for height, width in backend.sizes) <= 512 * 608
+    assert draft.restore(rainy[:300, :300]).levels == (1,)  # has no other
+
+
+def test_levels_are_for_cards_with_scales(darkening_weight: Path, make_weight: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"levels \(2, 1\) is for networks that work on reduced images too; darken does"):
+        Restorer.from_pretrained(darkening_weight, "cpu", levels=(2, 1))
+    with pytest.raises(InputError, match="quality draft is for networks that work on reduced images"):
+        Restorer.from_pretrained(darkening_weight, "cpu", quality="draft")
+    with pytest.raises(InputError, match="powers of two"):
+        Restorer.from_pretrained(darkening_weight, "cpu", levels=(3,))
+    Restorer.from_pretrained(darkening_weight, "cpu", levels=(1,))
+    scaled = Restorer.from_pretrained(make_weight("scaled", scales=(1, 4)), "cpu", levels=(4, 1))
+    assert scaled.restore(np.zeros((1000, 1000, 3), np.uint8)).levels == (4, 1)
+    assert scaled.restore(np.zeros((1000, 1000, 3), np.uint8), levels=(2,)).levels == (2,)
+
+
+def test_strength_auto_judges_the_level_that_sees_the_rain() -> None:
+    rainy, clean = striped(6)
+    restorer = Restorer(LinesBackend(), multiple_of=8, scales=(1, 16))
+    assert restorer.find_strength(rainy) > 0.8
+    assert restorer.find_strength(clean) == 0
+    assert restorer.restore(clean, strength="auto").levels == ()

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from repix.evaluate.inspect import load_network
+from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.palettes import FACADES
 from repix.tasks import TRANSLATE
-from repix.train.export import export
+from repix.train.export import export, save_model, to_half, to_onnx
+from repix.weights import ModelCard
 
 
 def test_arguments_that_stages_changed(tmp_path: Path) -> None:
@@ -62,3 +65,29 @@ def test_a_card_says_what_a_translation_needs(tmp_path: Path, palette: str | Non
     assert [rgb for _, rgb in card.palette or ()] == (wanted or [])
     image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
     assert Restorer.from_pretrained(tmp_path / "model", "cpu")(image).shape == image.shape
+
+
+def test_half_precision_is_storage_alone(tmp_path: Path) -> None:
+    net = create_model("repixnet", channels=[8, 16], encoder=[1], middle=1, decoder=[1])
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.1)
+    model = to_onnx(net, multiple_of=4)
+    half = to_half(model)
+    assert len(half) < 0.75 * len(model)
+    types = {tensor.data_type for tensor in onnx.load_from_string(half).graph.initializer if np.prod(tensor.dims) >= 8}
+    assert types == {onnx.TensorProto.FLOAT16}
+    x = np.random.default_rng(0).random((1, 3, 24, 32), dtype=np.float32)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.half().float())
+        expected = net(torch.from_numpy(x)).numpy()
+    (got, _), (before, _) = OnnxBackend(half).run(x), OnnxBackend(model).run(x)
+    np.testing.assert_allclose(got, expected, atol=1e-5)  # weights are rounded, nothing else
+    assert np.abs(got - before).max() > 1e-5
+
+    card = ModelCard(name="h", task="derain", arch="repixnet", multiple_of=4, tiling=None, licence="MIT")
+    written = save_model(net, card, tmp_path / "h", half=True)
+    assert set(written.forms) == {"onnx-fp16", "safetensors-fp16"}
+    image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
+    assert Restorer.from_pretrained(tmp_path / "h", "cpu")(image).shape == image.shape
