@@ -203,6 +203,25 @@ def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> Non
         assert f"{wrong!r} is neither a number from 0 to 1 nor auto" in err
 
 
+def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> None:
+    save(work / "a.png", np.full((1000, 1000, 3), 100, np.uint8))
+    scaled = make_weight("scaled", scales=[1, 16], multiple_of=8, tiling={"tile": 512, "overlap": 64})
+    for number, (asked, said) in enumerate({"1": "1", "2,1": "2,1", "4": "4", "8,2": "2"}.items()):
+        arguments = ("a.png", "-o", f"{number}.png", "--levels", asked, "-v")
+        code, _, err = derain(*arguments, model=scaled)
+        assert code == 0
+        assert f", levels {said}\n" in err
+        assert "model scaled (onnx-fp32) on " in err
+    assert (load(work / "0.png") == 40).all()
+    for wrong, said in (("x", "neither auto nor levels"), ("", "neither auto nor"), ("3", "powers of two")):
+        code, _, err = derain("a.png", "--levels", wrong, model=scaled)
+        assert code == 2
+        assert said in err
+    assert derain("a.png", "--levels", "2")[0] == 2  # a card without scales
+    assert derain("a.png", "--quality", "draft")[0] == 2
+    assert derain("a.png", "-o", "draft.png", "--quality", "draft", model=scaled)[0] == 0
+
+
 def test_quality(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     save(work / "a.png", photo)
     qualities: tuple[Quality, ...] = ("fast", "best")
@@ -214,7 +233,7 @@ def test_quality(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     assert (load(work / "fast.png") != load(work / "best.png")).any()
     code, _, err = derain("a.png", "--quality", "22")
     assert code == 2
-    assert "'22' is not one of 'fast', 'best'" in err
+    assert "'22' is not one of 'draft', 'fast', 'best'" in err
 
 
 def test_format_changes_the_extension(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:

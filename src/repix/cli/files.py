@@ -96,7 +96,10 @@ def _loaded(options: BatchOptions) -> BatchOptions:
     begun = time.perf_counter()
     restorer = options.load()
     name = restorer.card.name if restorer.card is not None else "a network"
-    say(f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {time.perf_counter() - begun:.1f} s", err=True)
+    say(
+        f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {time.perf_counter() - begun:.1f} s",
+        err=True,
+    )
     return dataclasses.replace(options, model=restorer)
 
 

@@ -44,9 +44,7 @@ def strength_or_auto(context: click.Context, parameter: click.Parameter, text: s
     return value
 
 
-def levels_or_auto(
-    context: click.Context, parameter: click.Parameter, text: str
-) -> tuple[int, ...] | Literal["auto"]:
+def levels_or_auto(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...] | Literal["auto"]:
     """Powers of two with commas between them, or auto."""
     if text == "auto":
         return "auto"

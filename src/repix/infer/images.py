@@ -6,7 +6,6 @@ Images are done here; videos, which need PyAV, in `infer.video`. What there is t
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from collections import deque
@@ -26,7 +25,6 @@ from repix.io.image import Picture, read_image, write_image
 from repix.io.inventory import Difference
 from repix.tasks import DERAIN
 
-_log = logging.getLogger("repix")
 _BYTES_WAITING = 256 * 2**20  # results that may wait for the disk before the network does
 _WORKERS = 4
 
@@ -112,7 +110,9 @@ def restore_jobs(
                     bar.advance(1)
                     continue
                 size = restored.pixels.nbytes * (2 if keep else 1)
-                writing.append((pool.submit(_write, job, image, restored, levels, begun=begun, times=options.times), size))
+                writing.append(
+                    (pool.submit(_write, job, image, restored, levels, begun=begun, times=options.times), size)
+                )
                 del image, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
                     yield writing.popleft()[0].result()
@@ -172,8 +172,9 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
 
 def _restore(
     restorer: Restorer, image: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
-) -> tuple[Picture, tuple[int, ...]]:
-    """The restored image, in the same memory, unless the rainy one is to be kept; and the levels that ran."""
+) -> tuple[Picture, tuple[int, ...] | None]:
+    """The restored image, in the same memory, unless the rainy one is to be kept; and the levels that ran, of
+    a model that has any."""
     out = image.pixels if image.pixels.flags.writeable and not keep else None
     if strength == "auto":
         found = round(restorer.find_strength(image.pixels), 1)  # so that a folder's notes are few
@@ -182,13 +183,14 @@ def _restore(
             note = f"strength {found:.1f}: what the network found may not be rain"
             image = replace(image, notes=(*image.notes, note))
     made, _, levels = restorer.restore(image.pixels, strength=strength, out=out, progress=progress)
-    if restorer.scales is not None:
-        _log.info("levels: %s", ",".join(map(str, levels)) or "none, no rain was found")
     task = restorer.card.task if restorer.card is not None else DERAIN
-    return image.with_pixels(made) if task.keeps_icc else image.repainted(made), levels
+    painted = image.with_pixels(made) if task.keeps_icc else image.repainted(made)
+    return painted, levels if restorer.scales is not None else None
 
 
-def _write(job: Job, rainy: Picture, restored: Picture, levels: tuple[int, ...], *, begun: float, times: bool) -> Result:
+def _write(
+    job: Job, rainy: Picture, restored: Picture, levels: tuple[int, ...] | None, *, begun: float, times: bool
+) -> Result:
     taken = _times(job.src) if times else None
     lost: list[Difference] = []
     written: list[Path] = []

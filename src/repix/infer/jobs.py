@@ -590,7 +590,8 @@ class Result:
         notes: what could not be kept as it was, one sentence each.
         lost: the same of images, thing by thing.
         seconds: how long it took, reading and writing included.
-        levels: the levels of the pyramid that an image ran, in their order; empty for videos, whose levels change.
+        levels: the levels of the pyramid that an image ran, in their order; None where a model has none, and for
+            videos, whose levels change.
     """
 
     src: Path
@@ -600,7 +601,7 @@ class Result:
     notes: tuple[str, ...] = ()
     lost: tuple[Difference, ...] = ()
     seconds: float = 0.0
-    levels: tuple[int, ...] = ()
+    levels: tuple[int, ...] | None = None
 
 
 @dataclass

@@ -78,8 +78,7 @@ def check_levels(levels: Levels) -> None:
 @cache
 def _shrinking(factor: int, count: int) -> Floats:
     """(count, count·factor): block means along rows."""
-    matrix: Floats = np.kron(np.eye(count, dtype=np.float32), np.full((1, factor), 1 / factor, np.float32))
-    return matrix
+    return np.asarray(np.kron(np.eye(count), np.full((1, factor), 1 / factor)), np.float32)
 
 
 def reduce(pixels: NDArray[np.floating] | Image, factor: int) -> Floats:
@@ -156,7 +155,7 @@ def enlarge(layer: NDArray[np.floating], factor: int, rows: slice, columns: slic
     wide = (given.reshape(-1, taps * 3) @ across).reshape(len(ys), -1)
     skip = columns.start - first_block * block
     made = down @ wide[:, skip * 3 : (skip + columns.stop - columns.start) * 3]
-    return made.reshape(len(down), -1, 3)
+    return np.asarray(made.reshape(len(down), -1, 3))
 
 
 # --- the image while levels run -----------------------------------------------------------------------------------
@@ -409,7 +408,7 @@ def restore_levels(
     out = np.empty_like(image) if out is None else out
     size = image.shape[:2]
     there, wanted = _wanted(size, levels, scales)
-    tiling = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
+    tiling: dict[str, Any] = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
     write = writer(image, out, strength=strength, rounding=rounding)
     if wanted == [1] and on_layer is None:
         run_tiles(run, reader(image), write, size, progress=progress, **tiling)
@@ -421,7 +420,7 @@ def restore_levels(
     def apply(level: int, look: Look | None = None) -> None:
         ran.append(level)
         if level > 1:
-            layer = look.layer if look is not None else None
+            layer: NDArray[np.floating] | None = look.layer if look is not None else None
             if layer is None:
                 layer = _layer(run, current.reduced[level], progress=report.level(level), **tiling)
             if on_layer is not None:
@@ -460,9 +459,7 @@ def restore_levels(
     return out, tuple(ran)
 
 
-def find_first(
-    run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1
-) -> int | None:
+def find_first(run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1) -> int | None:
     """The level with which `restore_levels` would begin; None where none finds rain."""
     there, wanted = _wanted(image.shape[:2], "auto", scales)
     if wanted == [1]:

@@ -65,7 +65,13 @@ def apply_tiled(
 def reader(image: Image) -> Callable[[slice, slice], Floats]:
     """What `run_tiles` reads from: a window of an image, as (h, w, 3) float32 in [0, 1]."""
     scale = np.float32(np.iinfo(image.dtype).max)
-    return lambda rows, columns: image[rows, columns] / scale
+
+    def read(rows: slice, columns: slice) -> Floats:
+        window = image[rows, columns].astype(np.float32)
+        window /= scale
+        return window
+
+    return read
 
 
 def writer(

@@ -120,7 +120,9 @@ def to_half(model: bytes) -> bytes:
             continue
         half = f"{tensor.name}_half"
         kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), half))
-        casts.append(onnx.helper.make_node("Cast", [half], [tensor.name], f"{tensor.name}_cast", to=onnx.TensorProto.FLOAT))
+        casts.append(
+            onnx.helper.make_node("Cast", [half], [tensor.name], f"{tensor.name}_cast", to=onnx.TensorProto.FLOAT)
+        )
     nodes = list(graph.node)
     graph.ClearField("initializer")
     graph.ClearField("node")

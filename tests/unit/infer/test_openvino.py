@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from test_backends import accumulator
 
 from repix.errors import BackendError
 from repix.infer import backends
@@ -20,7 +21,6 @@ from repix.infer.backends import cache, open_backend, openvino
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.openvino import OpenVinoBackend
 from repix.weights import find_card, read_weights
-from test_backends import accumulator
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 

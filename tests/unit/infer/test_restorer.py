@@ -251,7 +251,9 @@ def test_draft_leaves_the_full_resolution_out() -> None:
 
 
 def test_levels_are_for_cards_with_scales(darkening_weight: Path, make_weight: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"levels \(2, 1\) is for networks that work on reduced images too; darken does"):
+    with pytest.raises(
+        InputError, match=r"levels \(2, 1\) is for networks that work on reduced images too; darken does"
+    ):
         Restorer.from_pretrained(darkening_weight, "cpu", levels=(2, 1))
     with pytest.raises(InputError, match="quality draft is for networks that work on reduced images"):
         Restorer.from_pretrained(darkening_weight, "cpu", quality="draft")

@@ -83,7 +83,9 @@ def test_quota(tmp_path: Path, files: dict[str, str], expected: float | None) ->
     assert threads.quota(tree(tmp_path, files)) == expected
 
 
-@pytest.mark.parametrize(("limit", "cores", "expected"), [(None, 8, 8), (2.0, 8, 2), (1.5, 8, 2), (0.5, 8, 1), (9, 8, 8)])
+@pytest.mark.parametrize(
+    ("limit", "cores", "expected"), [(None, 8, 8), (2.0, 8, 2), (1.5, 8, 2), (0.5, 8, 1), (9, 8, 8)]
+)
 def test_a_quota_counts_as_cores(
     monkeypatch: pytest.MonkeyPatch, limit: float | None, cores: int, expected: int
 ) -> None:

@@ -118,11 +118,15 @@ def test_a_model_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -
     checkpoint = train(parse_recipe(values), tmp_path / "run", progress=False)
     assert set(export(checkpoint, tmp_path / "fp32").forms) == {"onnx-fp32", "safetensors-fp32"}
     card = export(checkpoint, tmp_path / "int8", int8=True)
-    assert set(card.forms) == set(find_card(tmp_path / "int8")[0].forms) == {
-        "onnx-fp16",
-        "onnx-int8",
-        "safetensors-fp16",
-    }
+    assert (
+        set(card.forms)
+        == set(find_card(tmp_path / "int8")[0].forms)
+        == {
+            "onnx-fp16",
+            "onnx-int8",
+            "safetensors-fp16",
+        }
+    )
     assert max(card.onnx_parity.values()) <= 1e-4  # before rounding
     state = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}

@@ -108,7 +108,7 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
             continue
         try:
             return _load(card, folder, name, threads, unasked=True)
-        except _NotFaster:
+        except _NotFasterError:
             continue
         except BackendError as error:  # such as missing libraries of CUDA: the next may work
             failed.append(str(error))
@@ -119,7 +119,7 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
     raise BackendError("; ".join(failed))
 
 
-class _NotFaster(BackendError):
+class _NotFasterError(BackendError):
     """The device would do, but another is faster."""
 
 
@@ -135,7 +135,7 @@ def _load(card: ModelCard, folder: Path, device: str, threads: int | None, *, un
     if DEVICES[kind].chooses:
         form, faster = engine.choose(card, folder, [one for one in DEVICES[kind].forms if one in card.forms])
         if unasked and not faster:
-            raise _NotFaster(device)
+            raise _NotFasterError(device)
     return engine.load(read_weights(card, folder, form), form=form, device=device, threads=threads)
 
 

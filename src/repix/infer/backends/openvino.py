@@ -147,7 +147,9 @@ load = OpenVinoBackend
 
 
 def _compiled(model: bytes, settings: dict[str, Any]) -> Any:
-    name = "openvino-" + _key([hashlib.sha256(model).hexdigest()], [f"{key}={value}" for key, value in settings.items()])
+    name = "openvino-" + _key(
+        [hashlib.sha256(model).hexdigest()], [f"{key}={value}" for key, value in settings.items()]
+    )
     blob = kept.load(name)
     if blob is not None:
         try:
