@@ -96,10 +96,8 @@ def _loaded(options: BatchOptions) -> BatchOptions:
     begun = time.perf_counter()
     restorer = options.load()
     name = restorer.card.name if restorer.card is not None else "a network"
-    say(
-        f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {time.perf_counter() - begun:.1f} s",
-        err=True,
-    )
+    seconds = time.perf_counter() - begun
+    say(f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {seconds:.1f} s", err=True)
     return dataclasses.replace(options, model=restorer)
 
 
