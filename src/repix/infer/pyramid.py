@@ -347,7 +347,7 @@ def _run_whole(run: Run, x: Floats, multiple_of: int) -> Floats:
     """(h, w, 3) of any size, reflected below and on the right -> the same."""
     height, width = x.shape[:2]
     given = padded(x.transpose(2, 0, 1)[None], multiple_of)
-    return np.asarray(run(np.ascontiguousarray(given))[0].transpose(1, 2, 0)[:height, :width]
+    return np.asarray(run(np.ascontiguousarray(given))[0].transpose(1, 2, 0)[:height, :width])
 
 
 def found_rain(look: Look, thresholds: tuple[float, float]) -> bool:
