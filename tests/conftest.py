@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 # Tests run side by side; before anything imports NumPy or torch, keep each to one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# and what repix keeps between runs out of the home folder
+os.environ.setdefault("REPIX_CACHE", os.path.join(tempfile.gettempdir(), "repix-tests"))
 
 import functools
 from collections.abc import Callable

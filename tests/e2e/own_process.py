@@ -27,12 +27,12 @@ def stopped_at(call: int, signal: str) -> str:
     return f"""
 import os, signal, repix.infer.restorer as restorer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
-real = restorer.apply_tiled
+real = restorer.restore_levels
 calls = []
 def stopping(*args, **kwargs):
     calls.append(1)
     if len(calls) == {call}:
         os.kill(os.getpid(), signal.{signal})
     return real(*args, **kwargs)
-restorer.apply_tiled = stopping
+restorer.restore_levels = stopping
 """

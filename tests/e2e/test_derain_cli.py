@@ -453,12 +453,15 @@ def test_folder_without_rights(work: Path, photo: NDArray[np.uint8], darkening_w
 import os
 from repix.cli import main
 try:
-    main(["derain", "in", "no such file", "-o", {str(work.parent / "warm")!r}, "--model", {str(darkening_weight)!r}])
+    main(["derain", "in", "no such file", "-o", {str(work.parent / "warm")!r}, "--model",
+          {str(darkening_weight)!r}, "--device", "cpu"])
 except SystemExit:
     os.setgid(65534)
     os.setuid(65534)
 """
-    done = process(["derain", "in", "-o", "locked/out", "--model", str(darkening_weight)], work, prelude)
+    done = process(
+        ["derain", "in", "-o", "locked/out", "--model", str(darkening_weight), "--device", "cpu"], work, prelude
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert "cannot write to locked: Permission denied" in done.stderr
@@ -469,7 +472,7 @@ except SystemExit:
     (work / "out").mkdir()
     if os.geteuid() == 0:
         os.chown(work / "out", 65534, 65534)
-    done = process(["derain", "in", "-o", "out", "--model", str(darkening_weight)], work, prelude)
+    done = process(["derain", "in", "-o", "out", "--model", str(darkening_weight), "--device", "cpu"], work, prelude)
     (work / "in" / "private").chmod(0o755)
     assert done.returncode == 1, done.stderr
     assert sorted(done.stderr.splitlines()) == [
