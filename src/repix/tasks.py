@@ -71,7 +71,7 @@ DERAIN = Task(
     local=True,
     adversarial=False,
     needs_pairs=False,
-    data_keys=("photos", "masks", "mixture", "validation_degradations"),
+    data_keys=("photos", "masks", "mixture", "validation_degradations", "camera"),
     metrics=("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"),
     validate="psnr_y",
 )

@@ -94,6 +94,12 @@ class Data(Augment):
     mixture: Mixture = Field(
         {}, description=f"weight of each kind of sample: {', '.join(SAMPLES)}, or my_fog.py:Fog of one's own"
     )
+    camera: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of samples that are changed as cameras and users do: tone, blur, noise, JPEG, orientation",
+    )
     direction: Literal["AtoB", "BtoA"] = Field(
         "AtoB", description="BtoA learns the first image of a pair from the second"
     )

@@ -195,6 +195,7 @@ class RestorationData(lightning.LightningDataModule):
                 stages=stages,
                 seed=seed,
                 max_side=data.max_side,
+                camera=data.camera,
             )
         else:
             self._train = PairedDataset(kept_pairs, stages=stages, seed=seed, augment=data if augment else None)

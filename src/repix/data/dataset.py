@@ -23,7 +23,7 @@ from repix._types import Floats
 from repix.data.config import PAIRS, Augment, Samples
 from repix.data.pairs import Pair
 from repix.degradations import Context, Degradation, Levels, create_degradation
-from repix.degradations.camera import vary_exposure
+from repix.degradations.camera import as_cameras_do, vary_exposure
 from repix.degradations.crop import check_equal, paired_crop, random_window
 from repix.errors import InputError
 from repix.io.image import read_image, resize, shrink, to_8_bits
@@ -228,6 +228,7 @@ class MixtureDataset(Dataset[Sample]):
         stages: of the run; each may have a mixture of its own.
         seed: of everything.
         max_side: larger photos are shrunk to this longer side, which also hides their noise and blur.
+        camera: share of samples that are changed as other cameras and users do, `as_cameras_do`.
 
     `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0.
 
@@ -246,7 +247,9 @@ class MixtureDataset(Dataset[Sample]):
         stages: Sequence[Samples],
         seed: int = 0,
         max_side: int = 1280,
+        camera: float = 0.0,
     ) -> None:
+        self._camera = camera
         self._photos = list(photos)
         self._pairs = list(pairs)
         self._masks = list(masks)
@@ -282,6 +285,8 @@ class MixtureDataset(Dataset[Sample]):
         stage = self._stages.stage_of(index)
         kind = _draw_kind(stage.mixture or self._mixture, rng)
         lq, gt, name = self.make(kind, stage, rng)
+        if self._camera and rng.random() < self._camera:
+            lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
     def make(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, zoom
 
 from repix._types import Floats
 from repix.degradations import Context
@@ -82,3 +83,59 @@ def vary_exposure(image: Floats, rng: np.random.Generator) -> Floats:
     if rng.random() < 0.1:
         image = compress_jpeg(image, int(rng.integers(70, 96)))
     return np.ascontiguousarray(image, np.float32)
+
+
+def as_cameras_do(
+    degraded: Floats, clean: Floats, rng: np.random.Generator, *, untouched: bool
+) -> tuple[Floats, Floats]:
+    """Both images as another camera or a user would have made them: tone, grey, blur, sharpening, size, orientation.
+
+    Noise and JPEG then spoil the degraded image alone, unless there is nothing to take away from it: a clean image
+    must come back with the grain and the blocks that it has.
+
+    Args:
+        degraded, clean: (H, W, 3) float32 in [0, 1].
+        rng: source of all randomness.
+        untouched: the two are the same image.
+
+    Returns:
+        Both, changed alike but for noise and JPEG; their sides exchanged where they were turned and H = W.
+    """
+    both = np.stack([degraded, clean])
+    if rng.random() < 0.34:
+        both = np.maximum(both, 1e-4) ** np.float32(np.exp(rng.uniform(np.log(0.5), np.log(2.2))))
+    if rng.random() < 0.2:
+        both = both * np.float32(rng.uniform(0.3, 1))
+    if rng.random() < 0.08:
+        both = np.repeat(both @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=3)
+    if rng.random() < 0.16:
+        both = _blurred(both, float(rng.uniform(0.4, 1.8)))
+    if rng.random() < 0.2:
+        both = both + np.float32(rng.uniform(0.3, 1.8)) * (both - _blurred(both, float(rng.uniform(0.6, 2.2))))
+    if rng.random() < 0.1:
+        both = _smaller_and_back(np.clip(both, 0, 1), float(rng.uniform(0.5, 0.85)))
+    both = np.clip(both, 0, 1)
+    lq, gt = np.asarray(both[0], np.float32), np.asarray(both[1], np.float32)
+    if rng.random() < 0.22:
+        sigma = float(np.exp(rng.uniform(np.log(2), np.log(17)))) / 255
+        noise = np.float32(sigma) * rng.standard_normal(lq.shape, np.float32)
+        lq, gt = np.clip(lq + noise, 0, 1), np.clip(gt + noise, 0, 1) if untouched else gt
+    if rng.random() < 0.26:
+        quality = int(rng.integers(42, 97))
+        lq, gt = compress_jpeg(lq, quality), compress_jpeg(gt, quality) if untouched else gt
+    if rng.random() < 0.28 and lq.shape[0] == lq.shape[1]:
+        lq, gt = lq.transpose(1, 0, 2), gt.transpose(1, 0, 2)
+    return np.ascontiguousarray(lq), np.ascontiguousarray(gt)
+
+
+def _blurred(images: Floats, sigma: float) -> Floats:
+    return np.asarray(gaussian_filter(images, (0, sigma, sigma, 0), mode="nearest"), np.float32)
+
+
+def _smaller_and_back(images: Floats, factor: float) -> Floats:
+    """(N, H, W, 3) reduced to a share of its sides and enlarged again, cubic."""
+    size = images.shape[1:3]
+    small = [max(1, round(side * factor)) for side in size]
+    reduced = zoom(_blurred(images, 0.4 / factor), (1, *(a / b for a, b in zip(small, size, strict=True)), 1), order=1)
+    back = zoom(reduced, (1, *(b / a for a, b in zip(reduced.shape[1:3], size, strict=True)), 1), order=3)
+    return np.asarray(back, np.float32)

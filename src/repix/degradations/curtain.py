@@ -87,7 +87,7 @@ def draw_curtain(shape: tuple[int, int], params: CurtainParams, rng: np.random.G
     rain *= np.float32(params.strength / max(float(np.quantile(rain[::3, ::3], 0.995)), 1e-6))
     if params.uneven:
         rain *= 1 - np.float32(params.uneven) * soft_field(shape, rng, cells=3)
-    return np.minimum(rain, np.float32(1.5 * params.strength))
+    return np.asarray(np.minimum(rain, np.float32(1.5 * params.strength)), np.float32)
 
 
 def soft_field(shape: tuple[int, int], rng: np.random.Generator, *, cells: int) -> Floats:

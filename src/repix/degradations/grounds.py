@@ -6,7 +6,10 @@ smooth ground are scenery, nor that they are rain: the same grounds occur with r
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from repix._types import Floats
@@ -35,6 +38,7 @@ def draw_ground(clean: Floats, rng: np.random.Generator, *, thin_structures: flo
         (H, W, 3) float32 in [0, 1].
     """
     height, width = clean.shape[:2]
+    made: npt.NDArray[np.floating[Any]]
     kind = rng.random()
     if kind < thin_structures:
         background = clean if rng.random() < 0.5 else None

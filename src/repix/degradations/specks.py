@@ -82,8 +82,8 @@ def draw_splash(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
                 long, max(0.8, scale * 0.12), lean, softness=1.0, fade=0.6, offset=tuple(rng.uniform(-0.5, 0.5, 2))
             )
             middle = (y - math.cos(math.radians(lean)) * long / 2, x - math.sin(math.radians(lean)) * long / 2)
-            at = [np.array([round(value)]) for value in middle]
-            lay_strokes(layer, [jet], np.array([0]), *at, np.array([gain * float(rng.uniform(0.5, 1))]))
+            down, right = (np.array([round(value)]) for value in middle)
+            lay_strokes(layer, [jet], np.array([0]), down, right, np.array([gain * float(rng.uniform(0.5, 1))]))
     return layer
 
 

@@ -60,6 +60,16 @@ class Stage(Samples):
     optimizer: Optimizer | None = Field(
         None, description="in place of the recipe's, from this stage's first step to its last, without earlier moments"
     )
+    levels: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of samples that the network itself first works on at coarser or finer levels, so that it "
+        "learns what another level of the pyramid leaves",
+    )
+    teacher_weight: float = Field(
+        0.0, ge=0, le=1, description="share of the loss that is taken towards the recipe's teacher, not the target"
+    )
     network: dict[str, Any] = Field(
         {}, description="attributes of the network to set, of those that it lists as `stage_attributes`: {stages: 3}"
     )
@@ -77,6 +87,9 @@ class Recipe(Strict):
         None,
         description="start from this model, a name or a folder, and not from nothing: the same network, or the same "
         "with more residual blocks, by default with its args; or a classifier's file, for vgg_unet's encoder",
+    )
+    teacher: str | None = Field(
+        None, description="a model, by name or folder, whose output is a second target (stages.teacher_weight)"
     )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
     data: Data
@@ -122,6 +135,8 @@ class Recipe(Strict):
             raise ValueError("an adversarial loss takes precision: bf16-mixed or 32-true, not 16-mixed")
         if self.precision == "16-mixed" and any(self.optimizer_of(stage).name == "muon" for stage in self.stages):
             raise ValueError("optimizer.name muon takes precision: bf16-mixed or 32-true, not 16-mixed")
+        if any(stage.teacher_weight for stage in self.stages) and self.teacher is None:
+            raise ValueError("stages.teacher_weight needs a teacher: give the name or folder of a model")
         if self.task.needs_pairs and not self.data.pairs:
             raise ValueError(f"nothing to {self.task.verb}: give data.pairs, a folder of pairs")
         return self

@@ -9,6 +9,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
+from repix.models import create_model
 from repix.models.layers import ResidualBlock
 from repix.weights import TORCH_FORMS, find_card, read_weights
 
@@ -55,6 +56,21 @@ def start_from(net: nn.Module, model: str) -> None:
         nn.init.zeros_(last.weight)
         if last.bias is not None:
             nn.init.zeros_(last.bias)
+
+
+def load_frozen(model: str) -> nn.Module:
+    """A model's network for evaluation alone, without gradients.
+
+    Args:
+        model: a shipped model's name, or a model's folder.
+
+    Raises:
+        WeightsError: no such model, a damaged one, or one without a form for torch.
+    """
+    card, _ = find_card(model)
+    net = create_model(card.arch, **card.args)
+    start_from(net, model)
+    return net.requires_grad_(False).eval()
 
 
 def _is_new(block: str, state: Mapping[str, Tensor]) -> bool:

@@ -24,9 +24,10 @@ from repix.metrics import METRICS
 from repix.models import Prediction, create_model
 from repix.models.adapter import Adapter
 from repix.train.experimental.dead_units import keep_alive, reinitialise
+from repix.train.levels import left_by_levels
 from repix.train.optim import Muon
 from repix.train.recipe import Optimizer, Recipe, Stage
-from repix.train.start import start_from
+from repix.train.start import load_frozen, start_from
 
 # An image that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
@@ -62,6 +63,8 @@ class RestorationTask(lightning.LightningModule):
         self.net = create_model(recipe.model, **recipe.args)
         if recipe.init is not None:
             start_from(self.net, recipe.init)
+        # in a list, so that checkpoints, averages and the optimizer leave it alone
+        self._teacher = [] if recipe.teacher is None else [load_frozen(recipe.teacher)]
         if recipe.reinit_dead_units:
             keep_alive(self.net)
         # Twice as fast on CPUs, and what tensor cores want; here and not later, since what averages gradients over
@@ -103,10 +106,23 @@ class RestorationTask(lightning.LightningModule):
         """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1]."""
         lq, gt = batch["lq"], batch["gt"]
         stage = self._begin(lq)
-        total, parts = self._loss_of(stage)(self._predict(lq), gt, lq)
+        if stage.levels:
+            place = (self.recipe.seed, 6, self.global_step, self.global_rank)
+            multiple_of = Adapter(self.net).multiple_of
+            run = self._output
+            lq = left_by_levels(run, lq, stage.levels, np.random.default_rng(place), multiple_of=multiple_of)
+        losses, prediction = self._loss_of(stage), self._predict(lq)
+        total, parts = losses(prediction, gt, lq)
+        if self._teacher and stage.teacher_weight:
+            with torch.no_grad():
+                taught = Adapter(self._teacher[0].to(lq.device)).predict(lq).pred.float()
+            total = (1 - stage.teacher_weight) * total + stage.teacher_weight * losses(prediction, taught, lq)[0]
         self._log_loss(total, parts)
         loss: Tensor = total
         return loss
+
+    def _output(self, images: Tensor) -> Tensor:
+        return self._predict(images).pred.float()
 
     def _begin(self, lq: Tensor) -> Stage:
         """This step's stage, with the network as it asks for it and random numbers (dropout) of the step alone, so that

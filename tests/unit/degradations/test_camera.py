@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from repix.degradations import Context, camera
-from repix.degradations.camera import add_mist, add_noise, blend_rain, compress_jpeg, recompressed, vary_exposure
+from repix.degradations.camera import (
+    add_mist,
+    add_noise,
+    as_cameras_do,
+    blend_rain,
+    compress_jpeg,
+    recompressed,
+    vary_exposure,
+)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -78,3 +86,28 @@ def test_noise_grows_with_the_light() -> None:
     dark, light = (float(add_noise(image, 0.02, rng()).std()) for image in flat)
     assert dark == pytest.approx(0.02 * np.sqrt(0.3 + 0.7 * 0.2), rel=0.02)
     assert light == pytest.approx(0.02 * np.sqrt(0.3 + 0.7 * 0.8), rel=0.02)
+
+
+def test_both_sides_change_alike_but_for_noise_and_jpeg() -> None:
+    """Where the two are one image they stay one; where they differ, the clean one is never noisier."""
+    smooth = np.linspace(0.2, 0.7, 48, dtype=np.float32)[None, :, None].repeat(48, 0).repeat(3, 2)
+    changed = 0
+    for seed in range(60):
+        lq, gt = as_cameras_do(smooth, smooth, np.random.default_rng(seed), untouched=True)
+        np.testing.assert_array_equal(lq, gt)
+        assert lq.shape == (48, 48, 3)
+        assert lq.dtype == gt.dtype == np.float32
+        assert 0 <= lq.min() <= lq.max() <= 1
+        rough, still = as_cameras_do(smooth, smooth, np.random.default_rng(seed), untouched=False)
+        assert np.abs(np.diff(still, n=2, axis=1)).mean() <= np.abs(np.diff(rough, n=2, axis=1)).mean() + 1e-3
+        changed += not np.array_equal(lq, smooth)
+    assert changed >= 45
+
+
+def test_images_that_are_not_square_are_not_turned() -> None:
+    image = np.random.default_rng(0).random((20, 31, 3), np.float32)
+    assert all(
+        side.shape == image.shape
+        for seed in range(40)
+        for side in as_cameras_do(image, image, np.random.default_rng(seed), untouched=False)
+    )
