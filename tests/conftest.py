@@ -27,7 +27,8 @@ def photo() -> NDArray[np.uint8]:
     y, x = np.mgrid[0:61, 0:83]
     ground = np.stack([x * 2.5, y * 3.5, 200 - x - y], axis=2)
     ground[20:40, 30:60] = (250, 40, 90)
-    return np.clip(ground, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(ground, 0, 255).astype(np.uint8)
+    return levels
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def imports(module: str, *, inside_functions: bool) -> frozenset[str]:
 
 def loaded(module: str) -> dict[str, tuple[str, ...]]:
     """Everything that importing a module loads, by imports at the top of files alone -> the way there, of ours."""
-    ways = {module: (module,)}
+    ways: dict[str, tuple[str, ...]] = {module: (module,)}
     queue = [module]
     while queue:
         name = queue.pop()

@@ -11,7 +11,7 @@ def write_weight(folder: Path, name: str, *, factor: float = 0.4, **card: object
     """A model folder (card.json, model.onnx) in `folder` whose network multiplies every value by `factor`."""
     import onnx
 
-    shape = ["n", 3, "h", "w"]
+    shape: list[str | int | None] = ["n", 3, "h", "w"]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Mul", ["x", "factor"], ["y"])],
         name,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from repix.errors import InputError, MissingExtraError
 from repix.poisson.blend import blend
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
 from repix.poisson.torch import (  # noqa: E402
     PoissonBlend,
