@@ -47,8 +47,8 @@ def imports(module: str, *, inside_functions: bool) -> frozenset[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in PATHS else node.module)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
+        for below in ast.iter_child_nodes(node):
+            visit(below)
 
     visit(ast.parse(PATHS[module].read_text(encoding="utf-8")))
     return frozenset(name if name in PATHS else name.split(".")[0] for name in found) - {module}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     torch = pytest.importorskip("torch")
 
-from repix.poisson.torch import (  # noqa: E402
+from repix.poisson.torch import (
     PoissonBlend,
     blend_by_descent,
     cal_laplacian_loss,
