@@ -20,7 +20,7 @@ class LensDrops(Degradation):
         cover, down, right = draw_drops((clean.shape[0], clean.shape[1]), rng)
         height, width = clean.shape[:2]
         y, x = np.mgrid[:height, :width].astype(np.float32)
-        smooth = gaussian_filter(clean, (*2 * (float(rng.uniform(0.5, 3)),), 0), mode="nearest")
+        smooth = gaussian_filter(clean, (*2 * (float(rng.uniform(1.5, 4)),), 0), mode="nearest")
         seen = np.stack(
             [map_coordinates(smooth[..., k], [y + down, x + right], order=1, mode="mirror") for k in range(3)], axis=2
         )
@@ -43,7 +43,7 @@ def draw_drops(shape: tuple[int, int], rng: np.random.Generator) -> tuple[Floats
     height, width = shape
     cover, down, right = (np.zeros(shape, np.float32) for _ in range(3))
     largest = max(2.0, 0.12 * max(shape)) * float(rng.uniform(0.3, 1))
-    strength = float(rng.uniform(1.5, 6))
+    strength = float(rng.uniform(1.2, 3))
     for _ in range(1 + int(rng.poisson(14 * float(rng.uniform(0.2, 1))))):
         radius = largest * float(rng.uniform(0.15, 1)) ** 1.5 + 0.7
         tall = float(rng.uniform(0.9, 1.7))
