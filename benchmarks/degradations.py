@@ -22,10 +22,6 @@ SIDE, ACROSS = 240, 5
 PHOTO, CORNER = "100098", (60, 120)
 # Least mean change of a sample that shows what it is, where it is not 0.03.
 LEAST = {"specks": 0.004, "splash": 0.002}
-    "specks": 0.004,
-    "splash": 0.002,
-    "lens_drops": 0.01,
-}  # change in the mean of a sample that shows what it is; else 0.03
 
 
 def main() -> None:
