@@ -350,7 +350,7 @@ def main() -> None:
                         print(f"{shape:10}{row.unknowns:>10,} {row.method:34}{row.seconds:10.4f} s {error} {row.note}")
                 except ModuleNotFoundError as missing:
                     print(f"{missing.name} is not installed: {method.__name__} left out")
-                write(rows, options.output)  # peers have crashed at two million unknowns; what is measured stays
+                write(rows, options.output)  # a run takes long; what is measured stays
     plot(rows, IMAGES / "blend" / "time.webp")
 
 
