@@ -67,14 +67,14 @@ SECTIONS = [
         f"comparison: PReNet trained for all rain (Rain13K, which has Rain100H's training rain) "
         f"{FOR_ALL_RAIN['Rain100L']} and {FOR_ALL_RAIN['Rain100H']}; trained for each set alone "
         "37.48 / 0.979 and 29.46 / 0.899.",
-        "repix evaluate --model repixnet --quality fast --quality best --data $REPIX_DATA/Rain100L "
+        "repix evaluate --device cpu --model repixnet --quality fast --quality best --data $REPIX_DATA/Rain100L "
         "--lq $REPIX_DATA/Rain100H/rainy --gt $REPIX_DATA/Rain100L --csv benchmarks/results/rain100.csv",
     ),
     Section(
         "clean",
         "Clean images to themselves",
         "Rain100L's 100 clean images, none trained on, at full strength: how much of an image without rain is changed.",
-        "repix evaluate --model repixnet --lq $REPIX_DATA/Rain100L --gt $REPIX_DATA/Rain100L "
+        "repix evaluate --device cpu --model repixnet --lq $REPIX_DATA/Rain100L --gt $REPIX_DATA/Rain100L "
         "--csv benchmarks/results/clean.csv",
     ),
     Section(
