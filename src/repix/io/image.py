@@ -11,6 +11,7 @@ import os
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,11 @@ MAX_PIXELS = 400_000_000
 _COLOURS = ("icc-profile-data", "nclx", "png-cICP", "png-gAMA", "png-cHRM", "png-sRGB", "png-mDCV", "png-cLLI")
 """Metadata that says how the numbers are to be read as colours."""
 _cache = threading.Lock()  # libvips' cache belongs to all threads
-_PILLOW_ERRORS = (OSError, ValueError, RuntimeError, EOFError, SyntaxError)
+_PILLOW_ERRORS = (
+    *(OSError, ValueError, RuntimeError, EOFError, SyntaxError, LookupError, TypeError, ArithmeticError),
+    *(AttributeError, AssertionError, struct.error, zlib.error),
+)
+"""What Pillow and its plugins raise on damaged files."""
 _SRGB = {(primaries, transfer) for primaries in (1, 2) for transfer in (1, 2, 6, 13)}  # H.273
 _DISPLAY_P3 = (12, 13)
 _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per millimetre
