@@ -4,6 +4,7 @@
     ├── InputError                      2   an image, video, folder, mask or option that cannot be used
     ├── RecipeError                     3   a recipe that does not validate
     ├── WeightsError                    4   weights that are missing, damaged or do not fit
+    │   └── UntrustedCodeError          4   code that a card or a run names, without --trust
     ├── BackendError                    5   the inference engine cannot run (device, provider, memory)
     └── MissingExtraError               6   an optional dependency is not installed
 
@@ -37,6 +38,10 @@ class WeightsError(RepixError):
     """Weights that are missing, damaged, or do not fit the network."""
 
     exit_code = 4
+
+
+class UntrustedCodeError(WeightsError):
+    """A card or a run's folder names Python code that the user has not said to trust."""
 
 
 class BackendError(RepixError):

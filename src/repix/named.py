@@ -2,18 +2,93 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repix.errors import RecipeError, did_you_mean
+from repix._environment import cache_folder
+from repix.errors import RecipeError, UntrustedCodeError, did_you_mean
 
 
 def is_own(name: str) -> bool:
     """Whether a name is a file's and a class's, `my_file.py:MyNet`."""
     return ".py:" in name
+
+
+def own_names(values: Any) -> list[str]:
+    """Every name of a file and a class in the keys and values of a recipe or a card, once each."""
+    if isinstance(values, str):
+        return [values] if is_own(values) else []
+    if isinstance(values, Mapping):
+        values = [part for pair in values.items() for part in pair]
+    found = [name for part in values for name in own_names(part)] if isinstance(values, list | tuple) else []
+    return list(dict.fromkeys(found))
+
+
+def digest(name: str) -> str:
+    """sha256 of the file that a name of the user's own stands for; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def remember_code(names: Iterable[str]) -> None:
+    """Note that the user has run these files by a recipe of theirs, so that `check_trusted` lets them run again.
+
+    The sha256 sums are kept in the cache folder, and not in the run's folder, which may come from elsewhere.
+    """
+    sums = {digest(name) for name in names} - _known_sums() - {""}
+    _session.update(sums)
+    folder = cache_folder()
+    if folder is None or not sums:
+        return
+    with contextlib.suppress(OSError):  # then it is remembered as long as this process lives
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _REMEMBERED).open("a", encoding="ascii") as file:
+            file.write("".join(f"{one}\n" for one in sorted(sums)))
+
+
+def check_trusted(names: Iterable[str], *, where: str, trust: bool) -> None:
+    """Refuse code that a card or a run's folder names, unless the user trusts it, or has run the same file by a recipe.
+
+    Args:
+        names: `"my_file.py:MyNet"`; others are passed over.
+        where: what names the code, for messages.
+        trust: run it in any case.
+
+    Raises:
+        UntrustedCodeError: there is such code; the message names file and class.
+    """
+    if trust:
+        return
+    known = _known_sums()
+    for name in names:
+        if is_own(name) and digest(name) not in known:
+            file, _, attribute = name.rpartition(":")
+            raise UntrustedCodeError(
+                f"{where} names Python code: {attribute} in {Path(file).absolute()}; read that file, and give --trust "
+                "(trust=True in Python) if it may run"
+            )
+
+
+_REMEMBERED = "trusted-code"
+_session: set[str] = set()
+
+
+def _known_sums() -> set[str]:
+    folder = cache_folder()
+    if folder is None:
+        return set(_session)
+    try:
+        with (folder / _REMEMBERED).open(encoding="ascii") as file:
+            return _session | set(file.read(2**24).split())
+    except (OSError, UnicodeDecodeError):
+        return set(_session)
 
 
 def find_named(name: str, known: Mapping[str, str], *, what: str, example: str) -> Any:

@@ -195,6 +195,14 @@ class ModelCard(_Strict):
             raise ValueError(f"got {scales[0]} to {scales[1]}, expected a range within 1 to 64")
         return scales
 
+    @field_validator("args")
+    @classmethod
+    def _bounded(cls, args: dict[str, Any]) -> dict[str, Any]:
+        count = _check_bounds(args, depth=0)
+        if count > 4096:
+            raise ValueError(f"{count} values; at most 4096 are read")
+        return args
+
     @field_validator("forms")
     @classmethod
     def _known_forms(cls, forms: dict[str, Form]) -> dict[str, Form]:
@@ -226,6 +234,25 @@ class ModelCard(_Strict):
                 return name
         stored = ", ".join(self.forms) or "none"
         raise WeightsError(f"model {self.name!r} is not stored as {' or '.join(names)} (its card lists: {stored})")
+
+
+def _check_bounds(values: Any, *, depth: int) -> int:
+    """How many values there are; a network is built by them, so none may make it huge.
+
+    Raises:
+        ValueError: a number beyond 65536, a text beyond 4096 characters, or more than 8 levels.
+    """
+    if depth > 8:
+        raise ValueError("nested more than 8 levels deep")
+    if isinstance(values, dict):
+        return sum(_check_bounds(part, depth=depth + 1) for pair in values.items() for part in pair)
+    if isinstance(values, list | tuple):
+        return sum(_check_bounds(part, depth=depth + 1) for part in values)
+    if isinstance(values, int | float) and abs(values) > 65536:
+        raise ValueError(f"got {values:g}, expected numbers up to 65536")
+    if isinstance(values, str) and len(values) > 4096:
+        raise ValueError(f"a text of {len(values)} characters, expected at most 4096")
+    return 1
 
 
 def list_cards() -> list[ModelCard]:

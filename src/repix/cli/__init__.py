@@ -14,7 +14,7 @@ from repix import __version__, _environment
 from repix.cli import app, blend, derain, evaluate, export, import_, inspect, models, rain, train, translate
 from repix.cli.output import flush, say
 from repix.cli.stop import watched_signals
-from repix.errors import RepixError
+from repix.errors import InputError, RepixError
 
 COMMANDS = (
     app.app,
@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(code)
 
 
+def _wants_traceback() -> bool:
+    return os.environ.get("REPIX_TRACEBACK", "0") not in ("", "0")
+
+
 def _run(argv: Sequence[str] | None) -> int:
     try:
         code = group.main(args=list(argv) if argv is not None else None, prog_name="repix", standalone_mode=False)
@@ -75,10 +79,16 @@ def _run(argv: Sequence[str] | None) -> int:
     except RepixError as error:
         say(f"repix: {error}", err=True)
         return error.exit_code
+    except OSError as error:
+        if _wants_traceback():
+            traceback.print_exc()
+        where = f": {error.filename}" if error.filename else ""
+        say(f"repix: {error.strerror or error}{where}", err=True)
+        return InputError.exit_code
     except Exception as error:
         from repix._types import one_line
 
-        if os.environ.get("REPIX_TRACEBACK", "0") not in ("", "0"):
+        if _wants_traceback():
             traceback.print_exc()
         what = "out of memory" if isinstance(error, MemoryError) else f"unexpected {type(error).__name__}"
         say(f"repix: {what}: {one_line(error)} (REPIX_TRACEBACK=1 in the environment shows where)", err=True)

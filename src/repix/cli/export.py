@@ -22,6 +22,7 @@ from repix.cli.output import say
 @click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
 @click.option("--half", is_flag=True, help="Store weights in half precision; arithmetic stays as it is.")
 @click.option("--int8", is_flag=True, help="Add a form in int8: half the time on many CPUs. With --half.")
+@click.option("--trust", is_flag=True, help="Run Python files that the run's recipe names.")
 def export(
     run: Path,
     output: Path,
@@ -31,6 +32,7 @@ def export(
     metrics: tuple[Path, ...],
     limits: tuple[str, ...],
     half: bool,
+    trust: bool,
     int8: bool,
 ) -> None:
     """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
@@ -50,6 +52,7 @@ def export(
         limits=limits,
         half=half,
         int8=int8,
+        trust=trust,
     )
     worst = max(card.onnx_parity.values())
     rounded = "; and one rounded to int8" if "onnx-int8" in card.forms else ""

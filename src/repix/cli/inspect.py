@@ -25,6 +25,7 @@ VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "
 @click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
 @click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
 @click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
+@click.option("--trust", is_flag=True, help="Run the Python file that the model's card names.")
 @click.option("--npz", type=PATH, help="Write the arrays there too.")
 def inspect(
     photo: Path,
@@ -35,6 +36,7 @@ def inspect(
     size: int,
     output: Path | None,
     npz: Path | None,
+    trust: bool,
 ) -> None:
     """Look into a network: one labelled figure.
 
@@ -48,6 +50,9 @@ def inspect(
     repix inspect photo.jpg --show recurrences --model prenet
     repix inspect photo.jpg --show features --model vgg16 --layer 3 --npz maps.npz
     """
+    from repix._types import require
+
+    require("train", "torch", "matplotlib")
     from repix.evaluate.inspect import inspect as look
     from repix.evaluate.inspect import save_arrays
     from repix.figures import save_figure
@@ -57,7 +62,7 @@ def inspect(
     pixels = read_image(photo).pixels
     top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
     part = pixels[top : top + size, left : left + size]
-    seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone)
+    seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone, trust=trust)
     output = output or Path(f"{photo.stem}.{show}.png")
     save_figure(seen, output)
     if npz is not None:

@@ -15,8 +15,11 @@ from repix.cli.output import say
 @click.option("-o", "--output", type=PATH, help="Folder of the run. [runs/NAME]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe; repeatable.")
 @click.option("--resume", is_flag=True, help="Continue the run in that folder where it was stopped.")
+@click.option("--trust", is_flag=True, help="With --resume: Python files of the recipe may have changed.")
 @click.option("--export/--no-export", "exports", default=True, show_default=True, help="Make a model at the end.")
-def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume: bool, exports: bool) -> None:
+def train(
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], resume: bool, trust: bool, exports: bool
+) -> None:
     """Train a network by a RECIPE. A run can be stopped at any moment; --resume continues it exactly.
 
     \b
@@ -35,7 +38,7 @@ def train(recipe: Path, output: Path | None, overrides: tuple[str, ...], resume:
     settings = load_recipe(recipe, overrides=overrides)
     folder = output if output is not None else Path("runs") / settings.name
     try:
-        checkpoint = run(settings, folder, resume=resume)
+        checkpoint = run(settings, folder, resume=resume, trust=trust)
     except KeyboardInterrupt:
         say(f"stopped; continue with: repix train {recipe} -o {folder} --resume", err=True)
         raise click.exceptions.Exit(130) from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -29,8 +31,10 @@ from repix.data.pairs import Pair, find_pairs
 from repix.degradations import Context, create_degradation
 from repix.errors import InputError
 from repix.io.formats import IMAGES, listed
+from repix.io.image import read_image, read_size
 
 T = TypeVar("T")
+_log = logging.getLogger("repix")
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 # Validation images are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
@@ -76,11 +80,43 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder.resolve()}: no such folder; expected a folder of images")
-        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
+        # hidden ones are what macOS ("._photo.jpg") and network storage ("@eaDir") put beside photos
+        here = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in IMAGES and path.is_file() and not _is_hidden(path.relative_to(folder))
+        )
         if not here:
             raise InputError(f"{folder.resolve()}: no images in it (known: {listed(IMAGES)})")
         found += here
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "@")) for part in path.parts)
+
+
+def _readable(items: Sequence[T], paths: Callable[[T], Sequence[Path]], *, whole: bool = False) -> list[T]:
+    """Those whose images can be read, by their headers or as a whole; a warning for each of the others."""
+
+    def problem(item: T) -> str | None:
+        for path in paths(item):
+            try:
+                read_image(path) if whole else read_size(path)
+            except InputError as error:
+                return str(error)
+        return None
+
+    with ThreadPoolExecutor(4, "repix-check") as pool:
+        problems = list(pool.map(problem, items))
+    for text in problems:
+        if text is not None:
+            _log.warning("%s; left out", text)
+    return [item for item, text in zip(items, problems, strict=True) if text is None]
+
+
+def _paths_of(item: Pair | Degraded) -> tuple[Path, ...]:
+    return (item.lq, item.gt) if isinstance(item, Pair) else (item.photo,)
 
 
 class ValidationDataset(Dataset[Sample]):
@@ -136,7 +172,8 @@ class RestorationData(lightning.LightningDataModule):
 
     `sets` are the validation sets: `train` (trained on as well), `pairs` (held out), one for each folder of
     `data.validation`, called as the folder, with the one above it where that name is taken, and one for each of
-    `data.validation_degradations` of held-out photos. Those without images are left out.
+    `data.validation_degradations` of held-out photos. Those without images are left out. `files` are all files of the
+    run. Images that cannot be read cost a warning, and are left out.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
@@ -152,8 +189,10 @@ class RestorationData(lightning.LightningDataModule):
             mixture = _DEFAULT_MIXTURE
         elif not mixture and any(stage.mixture for stage in stages):
             mixture = {PAIRS: 1.0}
-        all_photos = list_photos(data.photos)
+        all_photos = _readable(list_photos(data.photos), lambda path: (path,))
         all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
+        all_pairs = _readable(all_pairs, _paths_of)
+        masks = _readable(list_photos(data.masks), lambda path: (path,))
         hold_out_seed = seed if data.hold_out_seed is None else data.hold_out_seed
         rng = np.random.default_rng((hold_out_seed, 3))
         kept_photos, held_photos = _split(all_photos, data.hold_out, rng)
@@ -182,7 +221,12 @@ class RestorationData(lightning.LightningDataModule):
         ]
         subset = ValidationSet("train", metric, kept_pairs[: data.train_subset], "train")
         every = [subset, ValidationSet("pairs", metric, held_pairs, "held out"), *folders, *synthetic]
-        self.sets = [found._replace(pairs=found.pairs[: data.max_validation]) for found in every if found.pairs]
+        cut = [found._replace(pairs=found.pairs[: data.max_validation]) for found in every]
+        whole = [found._replace(pairs=_readable(found.pairs, _paths_of, whole=True)) for found in cut]
+        self.sets = [found for found in whole if found.pairs]
+        items = [*all_pairs, *(pair for found in folders for pair in found.pairs)]
+        named = {path for item in items for path in _paths_of(item)}.union(all_photos, masks)
+        self.files = sorted(path.as_posix() for path in named)
         self._validation = ValidationDataset(self.sets, seed=hold_out_seed)
         self._stages, self._workers = list(stages), data.workers
         self._train: PairedDataset | MixtureDataset
@@ -190,7 +234,7 @@ class RestorationData(lightning.LightningDataModule):
             self._train = MixtureDataset(
                 kept_photos,
                 pairs=kept_pairs,
-                masks=list_photos(data.masks),
+                masks=masks,
                 mixture=mixture,
                 stages=stages,
                 seed=seed,
@@ -245,6 +289,9 @@ def _free_name(wished: Sequence[str], taken: set[str]) -> str:
 
 def _split(items: Sequence[T], hold_out: int, rng: np.random.Generator) -> tuple[list[T], list[T]]:
     """Keep and hold out, drawn once; at least half always stays for training."""
+    if items and hold_out > len(items) // 2:
+        text = "%d of %d are held out, not %d: at least half stays for training"
+        _log.warning(text, len(items) // 2, len(items), hold_out)
     hold_out = min(hold_out, len(items) // 2)
     held = set(rng.permutation(len(items))[:hold_out].tolist())
     return [item for i, item in enumerate(items) if i not in held], [items[i] for i in sorted(held)]

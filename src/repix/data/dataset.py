@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,20 @@ Sample = dict[str, Tensor | str]
 T = TypeVar("T")
 
 
+class BrokenImageError(InputError):
+    """An image that was there when training began, with a header, and cannot be decoded."""
+
+
+def _with_luck(make: Callable[[int], T], tries: int = 32) -> T:
+    """What `make` gives at the first of its tries, 0, 1 …, that meets no broken image."""
+    for attempt in range(tries):
+        try:
+            return make(attempt)
+        except BrokenImageError as error:
+            last = error
+    raise InputError(f"{last}; {tries} images in a row are broken")
+
+
 @dataclass
 class ImageCache:
     """Decoded images by path, up to a number of bytes."""
@@ -43,12 +58,24 @@ class ImageCache:
 
     def __post_init__(self) -> None:
         self._held: dict[tuple[Path, int | None], Levels] = {}
+        self._broken: dict[Path, str] = {}
 
     def load(self, path: Path, *, max_side: int | None = None) -> Levels:
-        """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `max_side`."""
+        """(H, W, 3) uint8; shrunk while decoding if its longer side exceeds `max_side`.
+
+        Raises:
+            BrokenImageError: it cannot be decoded; the first time with a warning.
+        """
         key = (path, max_side)
+        if path in self._broken:
+            raise BrokenImageError(self._broken[path])
         if key not in self._held:
-            read = read_image(path).pixels
+            try:
+                read = read_image(path).pixels
+            except InputError as error:
+                self._broken[path] = str(error)
+                logging.getLogger("repix").warning("%s; another image takes its place", error)
+                raise BrokenImageError(str(error)) from error
             pixels = to_8_bits(read) if read.dtype == np.uint16 else read.astype(np.uint8)
             if max_side is not None and max(pixels.shape[:2]) > max_side:
                 pixels = shrink(pixels, max_side)
@@ -203,10 +230,13 @@ class PairedDataset(Dataset[Sample]):
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __getitem__(self, index: int) -> Sample:
+        return _with_luck(lambda attempt: self._sample(index, attempt))
+
+    def _sample(self, index: int, attempt: int) -> Sample:
         lap, number = divmod(index, len(self._pairs))
         if self._order[0] != lap:
             self._order = (lap, np.random.default_rng((self._seed, 1, lap)).permutation(len(self._pairs)))
-        pair = self._pairs[int(self._order[1][number])]
+        pair = self._pairs[int(self._order[1][(number + attempt) % len(self._pairs)])]
         rng = np.random.default_rng((self._seed, 0, index))
         patch = self._stages.stage_of(index).patch
         if self._augment is None:
@@ -281,7 +311,10 @@ class MixtureDataset(Dataset[Sample]):
         return self._degradations[name]
 
     def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng((self._seed, 0, index))
+        return _with_luck(lambda attempt: self._sample(index, attempt))
+
+    def _sample(self, index: int, attempt: int) -> Sample:
+        rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
         kind = _draw_kind(stage.mixture or self._mixture, rng)
         lq, gt, name = self.make(kind, stage, rng)

@@ -24,16 +24,22 @@ from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
 from repix.models import MODELS, create_model
 from repix.models.adapter import Adapter
-from repix.weights import TORCH_FORMS, find_card, read_weights
+from repix.named import check_trusted, own_names
+from repix.weights import CARD_NAME, TORCH_FORMS, find_card, read_weights
 
 _MOST_MAPS = 64
 
 
-def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
+def load_network(name_or_path: str | os.PathLike[str], *, trust: bool = False) -> nn.Module:
     """The torch network of a model (a shipped name or a folder), or, untrained and seeded, of a name in `MODELS` or
     `"my_file.py:MyNet"`.
 
+    Args:
+        name_or_path: which network.
+        trust: run Python code that the model's card names.
+
     Raises:
+        UntrustedCodeError: the card names code, and it is not trusted.
         WeightsError: no such model, or one without safetensors.
     """
     name = os.fspath(name_or_path)
@@ -46,6 +52,7 @@ def load_network(name_or_path: str | os.PathLike[str]) -> nn.Module:
         return create_model(name).eval()
     import safetensors.torch
 
+    check_trusted([card.arch, *own_names(card.args)], where=f"{folder / CARD_NAME}", trust=trust)
     net = create_model(card.arch, **card.args)
     try:
         net.load_state_dict(safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS))))
@@ -291,6 +298,7 @@ def inspect(
     model: str | os.PathLike[str],
     layer: str | None = None,
     backbone: str | Path | None = None,
+    trust: bool = False,
 ) -> Figure:
     """What `repix inspect --show` names.
 
@@ -300,8 +308,10 @@ def inspect(
         model: as in `load_network`; for `features` also `vgg16`, `vgg19` or `alexnet`.
         layer: for `features`: name of a module; for a backbone, a number in torchvision's `features`.
         backbone: for a backbone, the file of its weights.
+        trust: run Python code that the model's card names.
 
     Raises:
+        UntrustedCodeError: see `load_network`.
         InputError: an unknown name, or something that the network doesn't have.
     """
     if show == "signal":
@@ -314,10 +324,10 @@ def inspect(
                 raise InputError(f"{model}'s layers are numbers, as in torchvision's features[:{layer}]")
             stack = FeatureStack(str(model), layers=[int(layer)], weights=backbone)
             return features(stack, image, layer=f"features.{layer}")
-        return features(load_network(model), image, layer=layer)
+        return features(load_network(model, trust=trust), image, layer=layer)
     if show not in SHOWN:
         raise InputError(f"cannot show {show!r}; choose {', '.join((*SHOWN, 'features', 'signal'))}")
-    return SHOWN[show](load_network(model), image)
+    return SHOWN[show](load_network(model, trust=trust), image)
 
 
 def save_arrays(figure: Figure, path: str | Path) -> None:

@@ -115,6 +115,27 @@ def atomic(path: Path) -> Iterator[Path]:
             _open.discard(temporary)
 
 
+@contextlib.contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder beside what is being made; it may be renamed to its place in the block, and goes at the end otherwise.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    folder = parent / f".repix-{_mark}{_host()}-{os.getpid()}-{secrets.token_hex(6)}.tmp"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent)
+        folder.mkdir()
+        _open.add(folder)
+        yield folder
+    except OSError as error:
+        raise InputError(f"{parent}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _open.discard(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     """Let the new name be on the disk too, where the system has that."""
     if sys.platform != "win32":
@@ -155,7 +176,10 @@ def _sweep(folder: Path) -> None:
         for entry in entries:
             if entry.name.startswith(".repix-") and entry.name.endswith(".tmp") and _is_leftover(entry):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
 
 
 def _is_leftover(entry: os.DirEntry[str]) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,13 +23,15 @@ from repix.errors import WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.pyramid import COARSEST
+from repix.io.files import temporary_folder
 from repix.metrics import METRICS, PROTOCOLS
 from repix.models import create_model, model_class
 from repix.models.adapter import Adapter
+from repix.named import check_trusted, own_names
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
 from repix.train.recipe import Recipe, dump_recipe, load_recipe
-from repix.weights import CARD_NAME, Measured, ModelCard, save_card
+from repix.weights import CARD_NAME, Measured, ModelCard, find_card, save_card
 
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
@@ -53,6 +54,17 @@ def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
     for name, value in recipe.stages[-1].network.items():
         setattr(net, name, value)
     return net.eval(), step
+
+
+def _check_finite(net: nn.Module, checkpoint: Path) -> None:
+    """Nothing is exported that holds NaN or infinity.
+
+    Raises:
+        WeightsError: it does; the first such tensor is named.
+    """
+    for name, value in net.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"{checkpoint}: {name} holds values that are not finite; nothing was exported")
 
 
 def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
@@ -148,6 +160,16 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     return found
 
 
+def _replace_model(out: Path, made: Path, names: Sequence[str]) -> None:
+    """Put a model's files in the place of another's; what else lies in its folder is the user's, and stays."""
+    with contextlib.suppress(WeightsError):
+        for stored in find_card(out)[0].forms.values():
+            if stored.file not in names:
+                (out / stored.file).unlink(missing_ok=True)
+    for name in names:
+        (made / name).replace(out / name)
+
+
 def save_model(
     net: nn.Module,
     card: ModelCard,
@@ -161,7 +183,7 @@ def save_model(
     Args:
         net: the trained network.
         card: what it is; parity, forms and sha256 are filled in here.
-        out: folder, replaced if it holds a model already.
+        out: folder; of a model that is there already, its files are replaced and nothing else.
         half: store weights in half precision; arithmetic stays in fp32.
         batches: rainy images, (N, 3, H, W) in [0, 1], for another form of the network in int8; see `to_int8`.
 
@@ -192,10 +214,7 @@ def save_model(
     files = {form: f"model.{form.removeprefix('onnx-')}.onnx" for form in networks}
     if len(files) == 1:
         files = dict.fromkeys(files, "model.onnx")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        made = Path(temporary) / "model"
-        made.mkdir()
+    with temporary_folder(out.parent) as made:
         for form, network in networks.items():
             proto = onnx.load_from_string(network)
             onnx.helper.set_model_props(proto, {"card": inside})
@@ -204,8 +223,9 @@ def save_model(
         (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
         card = save_card(card, made, forms=files)
         if out.exists():
-            shutil.rmtree(out)
-        made.replace(out)
+            _replace_model(out, made, [*files.values(), CARD_NAME])
+        else:
+            made.replace(out)
     return card
 
 
@@ -268,6 +288,7 @@ def export(
     licence: str = "Apache-2.0",
     half: bool = False,
     int8: bool = False,
+    trust: bool = False,
 ) -> ModelCard:
     """Turn a run into a model.
 
@@ -282,8 +303,10 @@ def export(
         half: store weights in half precision.
         int8: write a form that computes in int8, for CPUs, too, with ranges from samples of the run's own data; and
             `half`.
+        trust: run Python files that the run's recipe names; not needed for those that this user has trained with.
 
     Raises:
+        UntrustedCodeError: the recipe names code that is not trusted.
         InputError: int8, and the run's data is missing.
         WeightsError: no checkpoint, or the export does not match.
         RecipeError: the run's recipe is missing or damaged.
@@ -295,7 +318,9 @@ def export(
     if not checkpoint.is_file():
         raise WeightsError(f"{checkpoint}: no such checkpoint; give the folder of a run (it has last.ckpt)")
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
+    check_trusted(own_names(recipe.model_dump()), where=str(checkpoint.parent / "recipe.yaml"), trust=trust)
     net, step = _load_checkpoint(checkpoint, recipe)
+    _check_finite(net, checkpoint)
     known = Adapter(net)
     card = ModelCard(
         name=name or recipe.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import warnings
@@ -13,21 +14,38 @@ from typing import Any
 
 import lightning
 import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from repix._types import one_line
 from repix.data.datamodule import RestorationData
-from repix.errors import RecipeError
+from repix.errors import RecipeError, did_you_mean
+from repix.train.checkpoints import (
+    SafeCheckpoints,
+    StopAtNonFinite,
+    check_checkpoint,
+    check_code,
+    check_files,
+    record_run,
+)
 from repix.train.curves import Curves
-from repix.train.recipe import Recipe, dump_recipe, is_of_old_format, load_recipe, read_yaml
+from repix.train.recipe import Recipe, is_of_old_format, load_recipe, read_yaml
 from repix.train.task import LOG_EVERY
 from repix.train.translation import create_task
 
 
-def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> Path:
+def train(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    trust: bool = False,
+) -> Path:
     """Train a network.
 
     Args:
@@ -37,13 +55,16 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             `images/` with grids of each validation.
         resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
         progress: show a progress bar.
+        trust: when resuming, Python files that the recipe names may have changed.
 
     Returns:
         The checkpoint to export: the best by validation, or the last where nothing was held out.
 
     Raises:
-        RecipeError: the folder holds another run, or there is nothing to resume.
+        RecipeError: the folder holds another run, or there is nothing to resume, or files of the data or code that it
+            was started with have changed, or the loss is not finite.
         InputError: data that is missing or does not fit.
+        WeightsError: a checkpoint to resume from that is damaged.
     """
     folder = Path(out) if out is not None else Path("runs") / recipe.name
     last = folder / "last.ckpt"
@@ -51,22 +72,27 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         if not last.is_file():
             raise RecipeError(f"{last}: nothing to resume; start without --resume")
         _check_same(recipe, folder)
+        check_code(recipe, folder, trust=trust)
+        check_checkpoint(last)
     elif last.exists():
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
 
     lightning.seed_everything(recipe.seed, verbose=False)
     data = make_data(recipe)
+    if resume:
+        check_files(data.files, folder)
     task = create_task(recipe, sets=data.sets, images=folder / "images")
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        record_run(folder, recipe, data.files)
     callbacks: list[Callback] = [
+        StopAtNonFinite(folder),
         (ModelCheckpoint if task.automatic_optimization else _EveryMinutes)(
             dirpath=folder,
             filename="last",
             train_time_interval=timedelta(minutes=recipe.save_every),
             enable_version_counter=False,
-        )
+        ),
     ]
     if task.chooses:
         best = ModelCheckpoint(
@@ -74,6 +100,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         )
         callbacks.append(best)
     callbacks += [Curves(folder, every=LOG_EVERY), _ValidateLast(), _SaveLast(last)]
+    plugins = [SafeCheckpoints()]
     if recipe.ema_decay:
         average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
@@ -81,7 +108,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         callbacks.append(_Bar(recipe.name))
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
     with _quiet():
-        trainer = lightning.Trainer(
+        trainer = _trainer(
             max_steps=recipe.steps,
             max_epochs=-1,
             precision=recipe.precision,
@@ -91,6 +118,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             limit_val_batches=1.0 if data.sets else 0,
             num_sanity_val_steps=0,
             callbacks=callbacks,
+            plugins=plugins,
             logger=TensorBoardLogger(save_dir=folder, name="", version="logs"),
             log_every_n_steps=LOG_EVERY,
             use_distributed_sampler=False,  # StreamBatches deals the samples out itself
@@ -106,6 +134,22 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
             raise
     found = folder / "best.ckpt"
     return found if found.is_file() else last
+
+
+def _trainer(**settings: Any) -> lightning.Trainer:
+    """Lightning's trainer.
+
+    Raises:
+        RecipeError: an unknown setting, or a device that is not there.
+    """
+    known = inspect.signature(lightning.Trainer.__init__).parameters
+    for key in settings:
+        if key not in known:
+            raise RecipeError(f"trainer: unknown key {key!r}{did_you_mean(key, known)}")
+    try:
+        return lightning.Trainer(**settings)
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"trainer: {one_line(error)}") from error
 
 
 def is_main_process() -> bool:
@@ -218,9 +262,10 @@ def _check_same(recipe: Recipe, folder: Path) -> None:
     now["stages"] = now["stages"][: len(before["stages"])]
     changed = [key for key in now if now[key] != before[key]]
     if changed:
+        longer = "; to train longer, add a stage at the end" if changed == ["stages"] else ""
         raise RecipeError(
             f"{folder}: the run was started with other settings for {', '.join(changed)}; "
-            "restore them, or start another run with -o"
+            f"restore them, or start another run with -o{longer}"
         )
 
 

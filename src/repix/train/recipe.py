@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationErr
 from repix._environment import data_folder
 from repix._types import one_line
 from repix.data.config import Data, Samples, Strict
-from repix.errors import RecipeError, WeightsError, did_you_mean
+from repix.errors import InputError, RecipeError, WeightsError, did_you_mean
+from repix.io.files import check_regular
 from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
 
@@ -106,7 +107,7 @@ class Recipe(Strict):
     channels_last: bool = True
     validate_every: PositiveInt = Field(2000, description="steps between validations; the last step has one too")
     save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
 
     @model_validator(mode="before")
@@ -229,6 +230,18 @@ def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
         raise RecipeError(f"{source}: {'; '.join(problems)}") from None
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """YAML in which a key that is given twice is an error, and not the last one's value."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """See yaml.SafeLoader."""
+        keys = [key.value for key, _ in node.value if isinstance(key.value, str)] if hasattr(node, "value") else []
+        for key in keys:
+            if keys.count(key) > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """What a recipe's file holds, not checked.
 
@@ -236,12 +249,15 @@ def read_yaml(path: Path) -> Any:
         RecipeError: not a file, or not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        check_regular(path, max_bytes=2**22)
+        return yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+    except InputError as error:
+        raise RecipeError(str(error)) from None
     except OSError as error:
         raise RecipeError(
             f"{path}: {error.strerror or error}; expected a recipe such as recipes/repixnet.yaml"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not YAML ({one_line(error)})") from None
 
 
