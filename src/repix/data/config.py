@@ -137,9 +137,9 @@ class Data(Augment):
 class Samples(Strict):
     """What a stage of training asks of its samples."""
 
-    steps: PositiveInt
-    batch: PositiveInt = Field(8, description="images in a step, over all processes")
-    patch: PositiveInt = Field(96, description="side of the crops in pixels")
+    steps: PositiveInt = Field(le=10**9)
+    batch: PositiveInt = Field(8, le=65536, description="images in a step, over all processes")
+    patch: PositiveInt = Field(96, le=8192, description="side of the crops in pixels")
     severity: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
         (0.0, 1.0), description="range of synthetic rain: 0 drizzle, 1 storm"
     )

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from repix._types import Floats, Image, one_line
+from repix._types import Floats, Image
 from repix.errors import InputError, WeightsError
 from repix.features import BACKBONES, FeatureStack
 from repix.figures import Figure, Panel
@@ -53,11 +53,13 @@ def load_network(name_or_path: str | os.PathLike[str], *, trust: bool = False) -
     import safetensors.torch
 
     check_trusted([card.arch, *own_names(card.args)], where=f"{folder / CARD_NAME}", trust=trust)
+    state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
+    with torch.device("meta"):  # nothing is allocated that the file does not hold
+        wanted = {key: value.shape for key, value in create_model(card.arch, **card.args).state_dict().items()}
+    if wanted != {key: value.shape for key, value in state.items()}:
+        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r}, by the names and shapes of tensors")
     net = create_model(card.arch, **card.args)
-    try:
-        net.load_state_dict(safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS))))
-    except RuntimeError as error:
-        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r} ({one_line(error)})") from error
+    net.load_state_dict(state)
     return net.eval()
 
 

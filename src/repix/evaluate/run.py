@@ -232,7 +232,8 @@ def _cost(restorer: object) -> Cost | None:
         return None
     if card is None or card.arch not in MODELS:
         return None
-    net = create_model(card.arch, **card.args).eval()
+    with torch.device("meta"):  # shapes alone, however large a card says that the network is
+        net = create_model(card.arch, **card.args).eval()
     parameters = sum(parameter.numel() for parameter in net.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.to("meta")(torch.empty(1, 3, 256, 256, device="meta"))  # shapes alone, no arithmetic
