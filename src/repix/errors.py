@@ -28,6 +28,13 @@ class InputError(RepixError):
     exit_code = 2
 
 
+class MissingFileError(InputError, FileNotFoundError):
+    """There is no such file; Python's own error too, for programs that expect that."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class RecipeError(RepixError):
     """A training recipe that does not validate."""
 

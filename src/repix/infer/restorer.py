@@ -6,12 +6,14 @@ import copy
 import logging
 import os
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from repix._types import Floats, Image
 from repix.errors import InputError
+from repix.infer import kinds
 from repix.infer.backends import Backend, open_backend
 from repix.infer.ensemble import self_ensemble
 from repix.infer.pyramid import Levels, check_levels, find_first, reduce, restore_levels
@@ -52,12 +54,15 @@ def check_strength(strength: Strength) -> None:
     Raises:
         InputError: such a strength.
     """
-    if strength != "auto" and not 0 <= strength <= 1:
+    if strength != "auto" and not (isinstance(strength, int | float | np.number) and 0 <= strength <= 1):
         raise InputError(f"strength must be between 0 and 1, or 'auto', got {strength!r}")
 
 
 class Restorer:
     """A network that takes images of any size, 8 or 16 bit, and gives back the same size and type.
+
+    The same image gives the same bits on one device with one number of threads. A restorer may be called from several
+    threads at once. It can be pickled if it was made by `from_pretrained`. It logs to `logging.getLogger("repix")`.
 
     Args:
         backend: what runs the network.
@@ -105,6 +110,7 @@ class Restorer:
         self.levels = levels
         self.scales = scales
         self.card = card
+        self._origin: tuple[str, str, int | None] | None = None
 
     @classmethod
     def from_pretrained(
@@ -135,7 +141,7 @@ class Restorer:
         card, folder = find_card(name_or_path)
         backend = open_backend(card, folder, device=device, threads=threads)
         _log.info("%s runs on %s in the form %s", card.name, backend.device, backend.form)
-        return cls(
+        restorer = cls(
             backend,
             multiple_of=card.multiple_of,
             tiling=card.tiling,
@@ -145,6 +151,9 @@ class Restorer:
             scales=card.scales,
             card=card,
         )
+        shipped = folder.name == str(name_or_path) and not Path(name_or_path).is_dir()
+        restorer._origin = (str(name_or_path) if shipped else str(folder.absolute()), device, threads)
+        return restorer
 
     def parallel(self) -> tuple[Restorer, int]:
         """A restorer for many images of moderate size, and how many calls at once make the best of the machine."""
@@ -153,17 +162,58 @@ class Restorer:
         again.backend = backend
         return again, calls
 
+    def __copy__(self) -> Restorer:
+        again = object.__new__(type(self))
+        again.__dict__.update(self.__dict__)
+        return again
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling: a network in native memory is loaded again where the restorer goes."""
+        if self._origin is None:
+            raise TypeError("only a Restorer made by from_pretrained can be pickled")
+        return {**self.__dict__, "backend": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        assert self._origin is not None
+        name, device, threads = self._origin
+        self.backend = open_backend(*find_card(name), device=device, threads=threads)
+
+    def __repr__(self) -> str:
+        name = self.card.name if self.card is not None else "a network"
+        size = f", size={self.size}" if self.size is not None else ""
+        return f"<Restorer {name} ({self.backend.form}) on {self.backend.device}, quality={self.quality}{size}>"
+
     def __call__(
         self,
-        image: Image,
+        image: Any,
         *,
         strength: Strength = 1.0,
         rounding: Rounding = "nearest",
         out: Image | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> Image:
-        """Restore one image: the image alone of `restore`, whose arguments and errors these are."""
-        return self.restore(image, strength=strength, rounding=rounding, out=out, progress=progress).image
+    ) -> Any:
+        """Restore one image of any kind, and give the same kind back: the image alone of `restore`.
+
+        Args:
+            image: see `repix.infer.kinds.through`: an array (uint8, uint16, floats in [0, 1]; grey, RGB, RGBA, a
+                batch), a PIL image, a `Picture`, or the path of a file, for which a `Picture` is given back.
+            strength: see `restore`.
+            rounding: see `restore`.
+            out: see `restore`; for (H, W, 3) arrays only.
+            progress: see `restore`.
+
+        Raises:
+            InputError: as `restore`, and of another kind, or of numbers outside [0, 1].
+            FileNotFoundError: no such file.
+        """
+
+        def one(pixels: Image, out: Image | None = None) -> Image:
+            return self.restore(pixels, strength=strength, rounding=rounding, out=out, progress=progress).image
+
+        if out is not None or kinds.is_plain(image):
+            return one(image, out)
+        return kinds.through(image, one)
 
     def restore(
         self,
@@ -199,8 +249,12 @@ class Restorer:
         if image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"an image must be uint8 or uint16, got {image.dtype}; scale it to 0…255 and cast it")
         check_strength(strength)
+        if rounding not in get_args(Rounding):
+            raise InputError(f"rounding must be {' or '.join(get_args(Rounding))}, got {rounding!r}")
         if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
             raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
+        if out is not None and not out.flags.writeable:
+            raise InputError("out is read-only; give an array that can be written")
         scaled = self._working_size(*image.shape[:2])
         if scaled == image.shape[:2]:
             amount = self.find_strength(image) if strength == "auto" else strength

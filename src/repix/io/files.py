@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from repix.errors import InputError
+from repix.errors import InputError, MissingFileError
 
 _mark = ""
 
@@ -37,6 +37,8 @@ def check_regular(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
     """
     try:
         status = path.stat()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: cannot be read: {error.strerror}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(status.st_mode):

@@ -106,7 +106,7 @@ def test_wrong_input_is_refused(darkening_weight: Path, photo: NDArray[np.uint8]
     restorer = Restorer.from_pretrained(darkening_weight)
     for bad in (photo[..., 0], photo.astype(np.float32), photo[:0], "photo.jpg"):
         with pytest.raises(InputError, match="an image must be"):
-            restorer(bad)
+            restorer.restore(bad)
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="between 0 and 1"):
             restorer(photo, strength=strength)
