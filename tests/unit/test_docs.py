@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import repix
+from repix.weights import list_cards
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,12 @@ def test_links_between_documents_lead_somewhere() -> None:
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
                 assert page.parent == ROOT or "../" not in link, f"{page.name}: {link} is not part of the site"
+
+
+def test_every_shipped_model_has_its_recipe_and_there_are_few() -> None:
+    recipes = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert {card.name for card in list_cards()} <= recipes
+    assert len(recipes) <= 13
 
 
 def test_generated_pages_are_up_to_date() -> None:
