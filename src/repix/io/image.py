@@ -34,6 +34,7 @@ MAX_PIXELS = 400_000_000
 _COLOURS = ("icc-profile-data", "nclx", "png-cICP", "png-gAMA", "png-cHRM", "png-sRGB", "png-mDCV", "png-cLLI")
 """Metadata that says how the numbers are to be read as colours."""
 _cache = threading.Lock()  # libvips' cache belongs to all threads
+_VIPS_ERRORS = (pyvips.Error, UnicodeDecodeError)
 _PILLOW_ERRORS = (
     *(OSError, ValueError, RuntimeError, EOFError, SyntaxError, LookupError, TypeError, ArithmeticError),
     *(AttributeError, AssertionError, struct.error, zlib.error),
@@ -122,7 +123,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     else:
         try:
             image = _read_vips(path, format, max_pixels, found)
-        except pyvips.Error as error:
+        except _VIPS_ERRORS as error:
             raise InputError(f"{path}: damaged or truncated {format.title}: {_reason(error)}") from error
         finally:
             _let_go_of_files()
@@ -153,8 +154,8 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             with PIL.Image.open(path) as opened:
                 return opened.size[::-1]
         header = getattr(pyvips.Image, format.load)(os.fsencode(path), access="sequential", revalidate=True)
-    except (pyvips.Error, *_PILLOW_ERRORS) as error:
-        reason = _reason(error) if isinstance(error, pyvips.Error) else error
+    except (*_VIPS_ERRORS, *_PILLOW_ERRORS) as error:
+        reason = _reason(error) if isinstance(error, _VIPS_ERRORS) else error
         raise InputError(f"{path}: damaged or truncated {format.title}: {reason}") from error
     finally:
         _let_go_of_files()
@@ -224,7 +225,7 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
                 with contextlib.suppress(InputError):  # the comparison tells that it is missing
                     tiff.add_exif(temporary, block)
             lost = _compare(image.inventory, temporary, format.name)
-    except pyvips.Error as error:
+    except _VIPS_ERRORS as error:
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
     written = Notes((*notes, *inventory.sentences(lost)))
     written.lost = tuple(lost)
@@ -560,6 +561,10 @@ def _let_go_of_files() -> None:
 
 
 def _reason(error: Any) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        # pyvips reads libvips' words as UTF-8; a file's own bytes may stand there, and stay for the next error
+        pyvips.vips_lib.vips_error_clear()
+        return "it holds text that is none"
     lines: list[str] = [line.strip() for line in error.detail.splitlines() if line.strip()]
     for line in lines:
         if line.startswith("system error: "):
