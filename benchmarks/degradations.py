@@ -2,7 +2,8 @@
 
     python benchmarks/degradations.py [--image docs/images/degradations.webp]
 
-Each is drawn over the same crop of a clean photo; left halves are clean. Needs REPIX_DATA, for the photo, the pairs and the masks.
+Each is drawn over the same crop of a clean photo; left halves are clean. Needs REPIX_DATA, for the photo, the pairs
+and the masks.
 """
 
 from __future__ import annotations
