@@ -9,7 +9,7 @@ import click
 from repix.cli.options import PATH, Choice
 from repix.cli.output import say
 
-VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "features", "signal")
+VIEWS = ("rain", "levels", "uncertainty", "recurrences", "attention", "receptive-field", "features", "signal")
 
 
 @click.command()
@@ -23,7 +23,7 @@ VIEWS = ("rain", "uncertainty", "recurrences", "attention", "receptive-field", "
 @click.option("--model", metavar="NAME", help="A model, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
-@click.option("--size", type=click.IntRange(1), default=512, show_default=True, help="Look at the middle N×N pixels.")
+@click.option("--size", type=click.IntRange(1), help="Look at the middle N×N pixels. [512; levels: all]")
 @click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
 @click.option("--trust", is_flag=True, help="Run the Python file that the model's card names.")
 @click.option("--npz", type=PATH, help="Write the arrays there too.")
@@ -33,16 +33,17 @@ def inspect(
     model: str | None,
     layer: str | None,
     backbone: Path | None,
-    size: int,
+    size: int | None,
     output: Path | None,
     npz: Path | None,
     trust: bool,
 ) -> None:
     """Look into a network: one labelled figure.
 
-    rain: what the network takes away. uncertainty: where its estimate is probably wrong. recurrences: its estimate
-    after each pass, of a progressive network. attention: where it sees rain. receptive-field: how far it sees.
-    features: what a layer makes of the image. signal: how depth weakens the signal in untrained networks.
+    rain: what the network takes away. levels: what each level of the pyramid takes away. uncertainty: where the
+    estimate is probably wrong. recurrences: the estimate after each pass, of a progressive network. attention: where it
+    sees rain. receptive-field: how far it sees. features: what a layer makes of the image. signal: how depth weakens
+    the signal in untrained networks.
 
     \b
     repix inspect photo.jpg --show rain
@@ -60,8 +61,11 @@ def inspect(
     from repix.weights import DEFAULT_MODEL
 
     pixels = read_image(photo).pixels
-    top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
-    part = pixels[top : top + size, left : left + size]
+    part = pixels
+    if size is not None or show != "levels":
+        size = size or 512
+        top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
+        part = pixels[top : top + size, left : left + size]
     seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone, trust=trust)
     output = output or Path(f"{photo.stem}.{show}.png")
     save_figure(seen, output)

@@ -1,4 +1,4 @@
-"""Look into a network: what it takes away, its recurrences, attention, features, uncertainty, receptive field, signal.
+"""Look into a network: what it takes away and at which level, its recurrences, attention, features, uncertainty, receptive field, signal.
 
 Each function gives a `Figure`: panels to draw, and the arrays behind them.
 """
@@ -20,12 +20,13 @@ from repix.errors import InputError, WeightsError
 from repix.features import BACKBONES, FeatureStack
 from repix.figures import Figure, Panel
 from repix.infer.padding import to_floats
+from repix.infer.pyramid import over_levels, restore_levels
 from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
 from repix.models import MODELS, create_model
 from repix.models.adapter import Adapter
 from repix.named import check_trusted, own_names
-from repix.weights import CARD_NAME, TORCH_FORMS, find_card, read_weights
+from repix.weights import CARD_NAME, TORCH_FORMS, Tiling, find_card, read_weights
 
 _MOST_MAPS = 64
 
@@ -170,7 +171,9 @@ def uncertainty(net: nn.Module, image: Image) -> Figure:
     """
     restorer = Adapter(net).restorer()
     x = to_floats(image)
-    found = estimates(restorer.run, x, multiple_of=restorer.multiple_of)
+    _, levels = restore_levels(restorer.run, image, multiple_of=restorer.multiple_of)
+    run = over_levels(restorer.run, levels, multiple_of=restorer.multiple_of)
+    found = estimates(run, x, multiple_of=restorer.multiple_of)
     error = expected_error(found) * np.float32(255)
     estimate = found[0].transpose(1, 2, 0)
     return Figure(
@@ -181,6 +184,36 @@ def uncertainty(net: nn.Module, image: Image) -> Figure:
             Panel(f"uncertainty in grey levels, {error.mean():.1f} on average", error),
         ],
         arrays={"uncertainty": error, "estimate": estimate},
+    )
+
+
+def levels(net: nn.Module, image: Image) -> Figure:
+    """What each level of the pyramid takes away, in the order in which they run (`repix.infer.pyramid`).
+
+    Args:
+        net: (N, 3, H, W) -> the same.
+        image: (H, W, 3), uint8 or uint16.
+    """
+    restorer, tiling = Adapter(net).restorer(), Adapter(net).tiling or Tiling()
+    layers: dict[int, Floats] = {}
+    made, ran = restore_levels(
+        restorer.run,
+        image,
+        multiple_of=restorer.multiple_of,
+        tile=tiling.tile,
+        overlap=tiling.overlap,
+        on_layer=layers.__setitem__,
+    )
+    most = max([float(np.abs(layer).max()) for layer in layers.values()], default=1e-6)
+    said = "reduced {0} times (grey is nothing, ±{1:.2f})"
+    return Figure(
+        f"levels {', '.join(map(str, ran))}" if ran else "no level finds rain",
+        [
+            Panel("input", _shown(_channels_last(to_floats(image)))),
+            *(Panel(said.format(level, most), _shown(0.5 + layers[level] / (2 * most))) for level in ran),
+            Panel("result", _shown(_channels_last(to_floats(made)))),
+        ],
+        arrays={f"level_{level}": layers[level] for level in ran},
     )
 
 
@@ -286,6 +319,7 @@ def signal(image: Image, *, depth: int = 24, channels: int = 32) -> Figure:
 
 SHOWN: Mapping[str, Callable[[nn.Module, Image], Figure]] = {
     "rain": rain,
+    "levels": levels,
     "uncertainty": uncertainty,
     "recurrences": recurrences,
     "attention": attention,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from repix._types import Floats, Image
 from repix.errors import InputError
-from repix.infer.padding import padded
+from repix.infer.padding import padded, to_floats
 from repix.infer.tiling import Rounding, reader, run_tiles, writer
 
 Levels = Literal["auto"] | tuple[int, ...]
@@ -466,6 +466,16 @@ def find_first(run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST
         return 1
     order, _ = _Looking(run, _Current(image, there), multiple_of).order(wanted)
     return order[0] if order else None
+
+
+def over_levels(run: Run, levels: Sequence[int], *, multiple_of: int = 1) -> Run:
+    """A network over the given levels as one network, of images that are small enough to be held in one piece."""
+
+    def over(x: Floats) -> Floats:
+        image = np.rint(np.clip(x[0].transpose(1, 2, 0), 0, 1) * 65535).astype(np.uint16)
+        return to_floats(restore_levels(run, image, tuple(levels), multiple_of=multiple_of)[0])
+
+    return run if tuple(levels) == (1,) else over
 
 
 def _wanted(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> tuple[list[int], list[int]]:

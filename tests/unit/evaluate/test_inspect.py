@@ -125,6 +125,28 @@ def test_signal_vanishes_in_the_plain_stack_alone(photo: Any) -> None:
     assert seen.arrays["gradient plain, default"][0] < seen.arrays["gradient residual, default"][0]
 
 
+def test_levels_show_what_each_takes_away() -> None:
+    class Lines(torch.nn.Module):
+        multiple_of = 2
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            low = -torch.nn.functional.max_pool2d(-x, (1, 5), stride=1, padding=(0, 2))
+            return torch.nn.functional.max_pool2d(low, (1, 5), stride=1, padding=(0, 2))
+
+    image = np.full((500, 520, 3), 60, np.uint8)
+    image[::40, 7::13] = image[1::40, 7::13] = image[2::40, 7::13] = 200
+    seen = looking.levels(Lines(), image)
+    names = [name for name in seen.arrays]
+    assert names
+    assert names[0] == "level_1"
+    assert [panel.label for panel in seen.panels][0] == "input"
+    assert len(seen.panels) == len(names) + 2
+    np.testing.assert_allclose(seen.arrays["level_1"].max(), 140 / 255, atol=0.01)
+    nothing = looking.levels(Lines(), np.full((500, 520, 3), 60, np.uint8))
+    assert nothing.title == "no level finds rain"
+    assert [panel.label for panel in nothing.panels] == ["input", "result"]
+
+
 def test_weights_and_untrained_networks(tmp_path: Path, photo: Any) -> None:
     args = {"channels": 4, "blocks": 1}
     net = create_model("resnet", **args).eval()

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, grey_opening
 
 from repix.errors import InputError
 from repix.infer import pyramid
-from repix.infer.pyramid import check_levels, enlarge, list_levels, reduce, restore_levels
+from repix.infer.pyramid import check_levels, enlarge, list_levels, over_levels, reduce, restore_levels
 
 Floats = NDArray[np.float32]
 
@@ -177,6 +177,15 @@ def test_layers_are_what_was_taken_away() -> None:
     assert tuple(layers) == ran == (2, 1)
     expected = rainy / 255 - enlarge(layers[2], 2, slice(0, 500), slice(0, 600)) - layers[1]
     np.testing.assert_allclose(result / 255, expected, atol=2 / 255)
+
+
+def test_levels_as_one_network() -> None:
+    rainy = levels_of(scene(500, 600) + streaks(500, 600, 2))
+    expected, _ = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8)
+    run = over_levels(thin_lines, (2, 1), multiple_of=8)
+    got = run((rainy.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32))
+    assert np.abs(got[0].transpose(1, 2, 0) * 255 - expected).max() <= 0.51
+    assert over_levels(thin_lines, (1,)) is thin_lines
 
 
 def test_a_small_image_runs_as_without_levels() -> None:
