@@ -3,11 +3,10 @@
     python benchmarks/levels.py enlarged [--images 2:100 4:100 8:20]     # benchmarks/results/levels_enlarged.csv
     python benchmarks/levels.py photos FOLDER [--photos 10]               # benchmarks/results/levels_photos.csv
 
-`enlarged`: pairs of Rain100L, both sides enlarged bicubically; `gain` is psnr_y over the input's, `lost` that against the
-gain at the size at which the pair was made, on the same images.
+`enlarged`: pairs of Rain100L, both sides enlarged bicubically.
 
-`photos`: FOLDER holds clean photographs, most of 8 megapixels and more (`../shared/data/more/lay.py --full unsplash30`), of
-which the last by name are taken; the rule was found on others. Rain is drawn at a focal length of 3,200 pixels (a phone
+`photos`: FOLDER holds clean photographs of cameras (`../shared/data/more/lay.py --full unsplash30`), of which the last
+by name are taken; the rule was found on others. Rain is drawn at a focal length of 3,200 pixels (a phone
 of 12 MP) at three severities; `mixture` adds rain layers of RainTrainL, enlarged 8 times, to severity 0.6; `wide` those
 alone; `clean` is the photograph itself. Beside `auto` stands a single pass at full resolution.
 

@@ -1,4 +1,4 @@
-"""Look into a network: what it takes away and at which level, its recurrences, attention, features, uncertainty, receptive field, signal.
+"""Look into a network: what it takes away, at which level, its recurrences, attention, features, uncertainty, and more.
 
 Each function gives a `Figure`: panels to draw, and the arrays behind them.
 """

@@ -65,6 +65,7 @@ class RepixNet(Network):
         self.multiple_of = unshuffle * 2 ** (len(channels) - 1)
         # the shipped weights of 8, 20 and 22 blocks, tiles of 512 in the densest rain: two grey levels off at most
         self.overlap = 128 if sum(encoder) + middle + sum(decoder) <= 12 else 208
+        self.tile = 1536  # less is done twice than at 1024; activations take some 400 MB
         folded = 3 * unshuffle**2
 
         def blocks(width: int, count: int) -> nn.Sequential:

@@ -136,10 +136,10 @@ def test_levels_show_what_each_takes_away() -> None:
     image = np.full((500, 520, 3), 60, np.uint8)
     image[::40, 7::13] = image[1::40, 7::13] = image[2::40, 7::13] = 200
     seen = looking.levels(Lines(), image)
-    names = [name for name in seen.arrays]
+    names = list(seen.arrays)
     assert names
     assert names[0] == "level_1"
-    assert [panel.label for panel in seen.panels][0] == "input"
+    assert seen.panels[0].label == "input"
     assert len(seen.panels) == len(names) + 2
     np.testing.assert_allclose(seen.arrays["level_1"].max(), 140 / 255, atol=0.01)
     nothing = looking.levels(Lines(), np.full((500, 520, 3), 60, np.uint8))
