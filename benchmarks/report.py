@@ -15,6 +15,7 @@ import argparse
 import csv
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -80,10 +81,28 @@ SECTIONS = [
     Section(
         "speed",
         "Cost",
-        "512×512, one thread, median CPU-seconds of a warm session. The networks take turns in one process, each in "
-        "the form that `--device cpu` runs. `ratio` is PReNet's time over the network's. Seconds depend on the "
+        "512×512, one thread, median CPU-seconds of a warm session. The networks take turns in one process; a model's "
+        "own name is the form that `--device cpu` runs. `ratio` is PReNet's time over the network's. Seconds depend on the "
         "machine and the day; compare the ratio.",
         "python benchmarks/speed.py --csv benchmarks/results/speed.csv",
+    ),
+    Section(
+        "levels_enlarged",
+        "Levels: Rain100L enlarged",
+        "Both sides of a pair enlarged bicubically, as streaks near a camera of many pixels are: psnr_y on `--device "
+        "cpu`. `lost` compares its gain over the input with the gain of the same images at their own size. `levels` "
+        "ran most often; CPU-seconds an image on one thread.",
+        "python benchmarks/levels.py enlarged",
+    ),
+    Section(
+        "levels_photos",
+        "Levels: photographs of cameras",
+        "The middle 2560×1920 pixels of clean photographs that the rule was not found on, at their full resolution, "
+        "with rain drawn at a focal length of 3,200 pixels (a phone of 12 MP) at three severities (`thin`), with rain "
+        "layers of RainTrainL enlarged 8 times (`wide`), with both (`mixture`, 0.6), and as they are. psnr_y on "
+        "`--device cpu`, capped at 99; `auto` and a single pass at full resolution; `least` is the smallest "
+        "difference between them; CPU-seconds an image on one thread.",
+        "python benchmarks/levels.py photos FOLDER --crop 1920 2560",
     ),
     Section(
         "uncertainty",
@@ -220,6 +239,46 @@ def _seconds_and_error(one: dict[str, str] | None) -> str:
     return f"{float(one['seconds']):.3g} / {short}"
 
 
+def levels_enlarged() -> Rows:
+    found = records(RESULTS / "levels_enlarged.csv")
+    if not found:
+        return []
+    rows = [["enlarged", "images", "input", "psnr_y", "gain", "lost", "levels", "cpu_seconds"]]
+    gain = {(one["image"], one["case"]): float(one["psnr_y"]) - float(one["input"]) for one in found}
+    for case in sorted({one["case"] for one in found}):
+        those = [one for one in found if one["case"] == case]
+        gains = [gain[one["image"], case] for one in those]
+        lost = [gain[one["image"], "1x"] - gain[one["image"], case] for one in those if (one["image"], "1x") in gain]
+        usual = Counter(one["levels"] for one in those).most_common(1)[0][0].replace("-", ", ")
+        means = [fmean(float(one[name]) for one in those) for name in ("input", "psnr_y", "cpu_seconds")]
+        numbers = [f"{value:.2f}" for value in (*means[:2], fmean(gains), fmean(lost))]
+        rows.append([case.replace("x", "×"), str(len(those)), *numbers, usual, f"{means[2]:.1f}"])
+    return rows
+
+
+def levels_photos() -> Rows:
+    found = {(one["image"], one["case"], one["run"]): one for one in records(RESULTS / "levels_photos.csv")}
+    if not found:
+        return []
+    rows = [["case", "photographs", "input", "auto", "single pass", "least", "cpu_seconds auto", "cpu_seconds single"]]
+    for case in dict.fromkeys(case for _, case, _ in found):
+        both = [
+            (one, found[image, case, "single pass"])
+            for (image, this, run), one in found.items()
+            if this == case and run == "auto" and (image, case, "single pass") in found
+        ]
+        if not both:
+            continue
+        before = "" if case == "clean" else f"{fmean(float(one['input']) for one, _ in both):.2f}"
+        least = min(float(one["psnr_y"]) - float(single["psnr_y"]) for one, single in both)
+        means = [
+            fmean(float(pair[side][name]) for pair in both) for name in ("psnr_y", "cpu_seconds") for side in (0, 1)
+        ]
+        cells = [f"{means[0]:.2f}", f"{means[1]:.2f}", f"{least:+.2f}", f"{means[2]:.1f}", f"{means[3]:.1f}"]
+        rows.append([case, str(len(both)), before, *cells])
+    return rows
+
+
 def metrics() -> Rows:
     """What the README says of the model, beside PReNet."""
     rows = [["", MODEL, "for comparison"]]
@@ -244,7 +303,16 @@ def limits() -> Rows:
     return [["where it fails"], *([limit] for limit in card.limits)]
 
 
-PARTS: dict[str, Callable[[], Rows]] = {"published": published, "blend": blend, "metrics": metrics, "limits": limits}
+PARTS: dict[str, Callable[[], Rows]] = {
+    one.__name__: one for one in (published, blend, metrics, limits, levels_enlarged, levels_photos)
+}
+    "published": published,
+    "blend": blend,
+    "metrics": metrics,
+    "limits": limits,
+    "levels_enlarged": levels_enlarged,
+    "levels_photos": levels_photos,
+}
 
 
 def results() -> str:
@@ -280,9 +348,12 @@ def models() -> str:
         tiles = f"tiles of {card.tiling.tile} sharing {card.tiling.overlap} pixels" if card.tiling else "whole image"
         scaled = f"scaled to {card.size} pixels on the shorter side and back, " if card.size else ""
         lines.append(f"- sizes: any, {scaled}padded to multiples of {card.multiple_of}; {tiles}")
+        lines.append(f"- forms: {', '.join(card.forms)}")
+        if card.scales is not None:
+            lines.append(f"- levels: images reduced {card.scales[0]} to {card.scales[1]} times")
         lines.append(
             f"- ONNX against torch: at most {max(card.onnx_parity.values()):.1e} at {', '.join(card.onnx_parity)}"
-            + ("; then rounded to int8" if "onnx-int8" in card.forms else "")
+            + ("; one form rounded to int8" if "onnx-int8" in card.forms else "")
         )
         lines += [f"- limit: {limit}" for limit in card.limits]
         names = list(dict.fromkeys(name for row in card.metrics for name in row.values))

@@ -1,6 +1,10 @@
-"""CPU-seconds per image, one thread, ONNX Runtime: PReNet and the weights that derain, as shipped, in one run.
+"""CPU-seconds per image, one thread: PReNet and the models that derain, in each form and engine, in one run.
 
     python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
+
+A model's own name is the form that `--device cpu` runs, in ONNX Runtime as PReNet; the others say form and device.
+OpenVINO computes in bf16 where the processor can, in the form onnx-int8 what is not in int8.
+ONEDNN_MAX_CPU_ISA=AVX2 limits OpenVINO to AVX2; ONNX Runtime has no such switch.
 
 PReNet (Ren et al. 2019, six stages) is exported from repix's own implementation with random weights, whose values don't
 matter for speed; `--arch` adds networks that are not trained yet in the same way. Each network is warmed up, then all
@@ -12,18 +16,18 @@ from __future__ import annotations
 
 import argparse
 import ast
-import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
-from common import write_rows
-from repix.infer.backends import DEVICES
+from common import cpu_seconds, write_rows
+from repix.infer.backends import DEVICES, Backend, openvino
+from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.models import create_model
 from repix.tasks import DERAIN
 from repix.train.export import to_onnx
@@ -38,24 +42,15 @@ def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
     return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
 
 
-def session(model: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def in_turns(models: dict[str, bytes], *, size: int, repeats: int) -> dict[str, list[float]]:
-    """CPU-seconds of each turn of each ONNX model on one square image."""
+def in_turns(backends: dict[str, Backend], *, size: int, repeats: int) -> dict[str, list[float]]:
+    """CPU-seconds of each turn of each network on one square image."""
     image = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
-    sessions = {name: session(model) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    seconds: dict[str, list[float]] = {name: [] for name in backends}
     for turn in tqdm(range(repeats + 1), desc="turns"):
-        for name, run in sessions.items():
-            start = time.process_time()
-            run.run(None, {run.get_inputs()[0].name: image})
+        for name, backend in backends.items():
+            taken = cpu_seconds(lambda backend=backend: backend.run(image))  # type: ignore[misc]
             if turn:  # the first is the warm-up
-                seconds[name].append(time.process_time() - start)
+                seconds[name].append(taken)
     return seconds
 
 
@@ -67,18 +62,27 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also write the table there")
     args = parser.parse_args()
 
-    models: dict[str, bytes] = {"PReNet": to_onnx(create_model("prenet"))}
+    backends: dict[str, Backend] = {"PReNet": OnnxBackend(to_onnx(create_model("prenet")), threads=1)}
     parameters = {"PReNet": count(create_model("prenet"))}
+    engines: dict[str, Callable[..., Backend]] = {"cpu": OnnxBackend}
+    if not openvino.absent("openvino"):
+        engines["openvino"] = openvino.OpenVinoBackend
     for card in (card for card in list_cards() if card.task is DERAIN):
         _, folder = find_card(card.name)
-        models[card.name] = read_weights(card, folder, card.form(*DEVICES["cpu"].forms))
-        parameters[card.name] = count(create_model(card.arch, **card.args))
+        usual = card.form(*DEVICES["cpu"].forms)
+        forms = [usual, *(form for form in card.forms if form.startswith("onnx") and form != usual)]
+        for device, engine in engines.items():
+            for form in forms:
+                name = card.name if (device, form) == ("cpu", usual) else f"{card.name}, {form}, {device}"
+                backends[name] = engine(read_weights(card, folder, form), form=form, threads=1)
+                parameters[name] = count(create_model(card.arch, **card.args))
     for text in args.arch:
         name, arguments = parse_arch(text)
         net = create_model(name, **arguments)
-        models[text], parameters[text] = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1))), count(net)
+        backends[text] = OnnxBackend(to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1))), threads=1)
+        parameters[text] = count(net)
 
-    seconds = in_turns(models, size=args.size, repeats=args.repeats)
+    seconds = in_turns(backends, size=args.size, repeats=args.repeats)
     reference = median(seconds["PReNet"])
     rows = [
         {
