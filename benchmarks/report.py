@@ -82,8 +82,8 @@ SECTIONS = [
         "speed",
         "Cost",
         "512×512, one thread, median CPU-seconds of a warm session. The networks take turns in one process; a model's "
-        "own name is the form that `--device cpu` runs. `ratio` is PReNet's time over the network's. Seconds depend on the "
-        "machine and the day; compare the ratio.",
+        "own name is the form that `--device cpu` runs. `ratio` is PReNet's time over the network's. Seconds depend on "
+        "the machine and the day; compare the ratio.",
         "python benchmarks/speed.py --csv benchmarks/results/speed.csv",
     ),
     Section(
@@ -305,13 +305,6 @@ def limits() -> Rows:
 
 PARTS: dict[str, Callable[[], Rows]] = {
     one.__name__: one for one in (published, blend, metrics, limits, levels_enlarged, levels_photos)
-}
-    "published": published,
-    "blend": blend,
-    "metrics": metrics,
-    "limits": limits,
-    "levels_enlarged": levels_enlarged,
-    "levels_photos": levels_photos,
 }
 
 
