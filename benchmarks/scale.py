@@ -72,7 +72,7 @@ def driver_seconds(folder: Path, files: tuple[int, int]) -> float:
         source.mkdir()
         for number in range(count):
             pyvips.Image.black(8, 8, bands=3).write_to_file(str(source / f"{number}.png"))
-        command = [sys.executable, "-c", DRIVER, str(source), str(folder / f"dry{count}")]
+        command = [sys.executable, "-c", DRIVER, str(source), str(folder / f"clean{count}")]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         spent.append(float(said.split()[-1]))
     return (spent[1] - spent[0]) / (files[1] - files[0])
@@ -100,10 +100,10 @@ def measure(photos: Path, count: int) -> None:
             if not warm:
                 restorer(pixels)
                 warm = True
-            picture = read_image(source)
+            image = read_image(source)
             steps["decode"].append(cpu(lambda source=source: read_image(source)))  # type: ignore[misc]
-            clean = picture.with_pixels(restorer(picture.pixels))
-            steps["network"].append(cpu(lambda picture=picture: restorer(picture.pixels)))  # type: ignore[misc]
+            clean = image.with_pixels(restorer(image.pixels))
+            steps["network"].append(cpu(lambda image=image: restorer(image.pixels)))  # type: ignore[misc]
             steps["encode"].append(cpu(lambda result=result, clean=clean: write_image(result, clean)))  # type: ignore[misc]
             steps["in"].append(source.stat().st_size)
             steps["out"].append(result.stat().st_size)
@@ -138,7 +138,7 @@ def load(file: Path) -> dict[str, float]:
 
 
 def yardstick() -> float:
-    """CPU-seconds of the shipped weight's network on 512×512 pixels on an idle machine."""
+    """CPU-seconds of the shipped model's network on 512×512 pixels on an idle machine."""
     return {row["network"]: float(row["cpu_seconds"]) for row in read_rows(RESULTS / "speed.csv")}["repixnet"]
 
 

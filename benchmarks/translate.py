@@ -67,11 +67,11 @@ def pairs_of(recipe: Recipe) -> dict[str, list[Pair]]:
     }
 
 
-def measure(weight: str, most: int | None) -> list[dict[str, str]]:
-    """The rows of a weight."""
-    card, folder = find_card(weight)
+def measure(model: str, most: int | None) -> list[dict[str, str]]:
+    """The rows of a model."""
+    card, folder = find_card(model)
     recipe = recipe_of(card)
-    restorer = Restorer.from_pretrained(weight, device="cpu")
+    restorer = Restorer.from_pretrained(model, device="cpu")
     data = recipe.data.pairs[0].parent.name
     palette = PALETTES.get(data) if card.direction == "AtoB" else None
     rows = []
@@ -129,7 +129,7 @@ def beside(images: Sequence[NDArray[np.uint8]], *, height: int = 192) -> NDArray
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", nargs="+", metavar="WEIGHT", help="a shipped weight's name, or a weight's folder")
+    parser.add_argument("weights", nargs="+", metavar="MODEL", help="a shipped model's name, or a model's folder")
     parser.add_argument("--sheet", type=Path, help="draw images there (WebP) instead of measuring")
     parser.add_argument("--images", type=int, help="only the first so many of each set, to try")
     parser.add_argument("--csv", type=Path, default=CSV)

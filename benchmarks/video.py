@@ -105,15 +105,15 @@ def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
             for number, path in enumerate(photos):
                 photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
                 params = RainParams.from_severity(severity, np.random.default_rng(number), focal=420)
-                truth = [scene(photo, other, t) for t in range(FRAMES)]
+                clean = [scene(photo, other, t) for t in range(FRAMES)]
                 rainy = [
-                    add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(truth)
+                    add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(clean)
                 ]
                 single = [restorer(frame) for frame in rainy]
                 calm = [f.pixels for f in deflicker(Frame(pixels, t) for t, pixels in enumerate(single))]
-                films = (rainy, single, calm)
-                quality = [float(np.mean([psnr(*pair) for pair in zip(film, truth, strict=True)])) for film in films]
-                results.append((*map(flicker, (*films, truth)), *quality))
+                videos = (rainy, single, calm)
+                quality = [float(np.mean([psnr(*pair) for pair in zip(video, clean, strict=True)])) for video in videos]
+                results.append((*map(flicker, (*videos, clean)), *quality))
                 if options.look and number == 0:
                     k = FRAMES // 2
                     change = np.clip(128 + 4 * (calm[k].astype(int) - single[k]), 0, 255).astype(np.uint8)
@@ -134,7 +134,7 @@ def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def make_film(path: Path, height: int, seconds: float, rate: int = 25) -> int:
+def make_video(path: Path, height: int, seconds: float, rate: int = 25) -> int:
     """A pan over a rainy photo with noise as a sensor's, and sound; returns the number of frames."""
     photo = read_image(next(iter(sorted(PHOTOS.glob("norain-*"))))).pixels
     width = height * 16 // 9 // 2 * 2
@@ -167,10 +167,10 @@ def make_film(path: Path, height: int, seconds: float, rate: int = 25) -> int:
 
 def facts(path: Path) -> tuple[list[bytes], list[Fraction]]:
     """Packets of sound, and the times of the frames."""
-    with av.open(str(path)) as film:
-        sound = [bytes(packet) for packet in film.demux(film.streams.audio) if packet.size]
-    with av.open(str(path)) as film:
-        return sound, sorted(p.pts * p.time_base for p in film.demux(video=0) if p.size and p.pts is not None)
+    with av.open(str(path)) as video:
+        sound = [bytes(packet) for packet in video.demux(video.streams.audio) if packet.size]
+    with av.open(str(path)) as video:
+        return sound, sorted(p.pts * p.time_base for p in video.demux(video=0) if p.size and p.pts is not None)
 
 
 def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -183,18 +183,18 @@ def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
 def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     restorer = Restorer.from_pretrained(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        src, dst = Path(folder) / "clip.mp4", Path(folder) / "dry.mp4"
-        frames = make_film(src, options.height, options.seconds)
+        src, dst = Path(folder) / "clip.mp4", Path(folder) / "clean.mp4"
+        frames = make_video(src, options.height, options.seconds)
         arguments = ["derain", str(src), "-o", str(dst), "--model", options.model, *options.more]
         done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
         peak, cpu, wall = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
         (sound, times), (new_sound, new_times) = facts(src), facts(dst)
         # the stages one by one, on the first two seconds
-        with VideoReader(src, end=2) as film:
-            _, reading, items = clocked(lambda: [item for item in film if isinstance(item, Frame)])
+        with VideoReader(src, end=2) as video:
+            _, reading, items = clocked(lambda: [item for item in video if isinstance(item, Frame)])
 
             def write() -> None:
-                with write_video(Path(folder) / "again.mp4", film) as writer:
+                with write_video(Path(folder) / "again.mp4", video) as writer:
                     for item in items:
                         writer.write(item)
 

@@ -30,6 +30,17 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert page.parent == ROOT or "../" not in link, f"{page.name}: {link} is not part of the site"
 
 
+def test_files_that_texts_name_are_there() -> None:
+    """In documents, docstrings, comments and recipes; `NAME` stands for any."""
+    name = re.compile(r"(?<![\w/$.-])(?:benchmarks|docs|recipes|tests|src/repix)/[\w./-]+\.(?:py|md|yaml|csv)\b")
+    texts = [ROOT / "CONTRIBUTING.md", *ROOT.glob("README*.md")]
+    for folder in ("src", "tests", "docs", "benchmarks", "recipes"):
+        texts += [path for kind in ("py", "md", "yaml") for path in sorted((ROOT / folder).rglob(f"*.{kind}"))]
+    found = [(path, one) for path in texts for one in name.findall(path.read_text("utf-8"))]
+    assert len(found) > 50
+    assert not [f"{path.relative_to(ROOT)}: {one}" for path, one in found if "NAME" not in one and not (ROOT / one).exists()]
+
+
 def test_every_shipped_model_has_its_recipe_and_there_are_few() -> None:
     recipes = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
     assert {card.name for card in list_cards()} <= recipes
@@ -48,9 +59,9 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "examples" / "rainy.jpg").write_bytes((ROOT / "examples" / "rainy.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    dry, rainy = (repix.read_image(tmp_path / name).pixels for name in ("clean.jpg", "examples/rainy.jpg"))
-    assert dry.shape == rainy.shape
-    assert dry.mean() < rainy.mean()  # rain is bright
+    clean, rainy = (repix.read_image(tmp_path / name).pixels for name in ("clean.jpg", "examples/rainy.jpg"))
+    assert clean.shape == rainy.shape
+    assert clean.mean() < rainy.mean()  # rain is bright
 
 
 def test_every_public_name_resolves_and_is_documented() -> None:

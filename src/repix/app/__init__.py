@@ -1,1 +1,1 @@
-"""The web web UI: `repix app`. Needs gradio (`pip install 'repix[app]'`)."""
+"""The web UI: `repix app`. Needs gradio (`pip install 'repix[app]'`)."""

@@ -1,4 +1,4 @@
-"""What every tab of the web UI needs: limits, weights loaded once, a folder that is emptied, errors as messages."""
+"""What every tab of the web UI needs: limits, models loaded once, a folder that is emptied, errors as messages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Options:
     """How the web UI is run.
 
     Attributes:
-        models: folders of one's own weights, offered beside the shipped ones.
+        models: folders of one's own models, offered beside the shipped ones.
         device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
         threads: threads on the CPU; None takes what the process may use.
         max_pixels: larger images and video frames are refused from their header.
@@ -63,14 +63,14 @@ class StoppedError(RepixError):
 
 
 class Server:
-    """Weights and files of one running web UI.
+    """Models and files of one running web UI.
 
     Args:
         options: how it is run.
         folder: everything uploaded and made lies in it; the caller deletes it in the end.
 
     Raises:
-        WeightsError: a folder in `options.models` is not a weight.
+        WeightsError: a folder in `options.models` is not a model.
     """
 
     def __init__(self, options: Options, folder: Path) -> None:
@@ -91,7 +91,7 @@ class Server:
         return [name for name, card in self.cards.items() if card.task is task]
 
     def restorer(self, name: str, task: Task) -> Restorer:
-        """A weight, loaded once. Only those that are offered: a path that a client sends is not looked at.
+        """A model, loaded once. Only those that are offered: a path that a client sends is not looked at.
 
         Raises:
             WeightsError: not offered, or made for another task.

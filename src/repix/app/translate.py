@@ -25,7 +25,7 @@ SIZE = 256
 """Side of what is painted, in pixels: that of the images the facade networks learnt from."""
 
 NONE_INSTALLED = (
-    "No weight that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the web UI "
+    "No model that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the web UI "
     "with `repix app --model FOLDER`."
 )
 _HERE = Path(__file__).parent

@@ -26,7 +26,7 @@ def build_app(server: Server) -> gr.Blocks:
     """The web UI, to be launched by `serve`.
 
     Args:
-        server: weights, limits and the folder for files.
+        server: models, limits and the folder for files.
     """
     ui = gr.Blocks(title="repix", analytics_enabled=False, fill_width=True)
     with ui:
@@ -68,7 +68,7 @@ def serve(
     """Run the web UI until it is interrupted; then every uploaded and made file is deleted.
 
     Args:
-        options: weights and limits.
+        options: models and limits.
         host: address to listen on; the default is reached from this machine only.
         port: None takes the first that is free from 7860 on.
         browser: open one.
@@ -76,7 +76,7 @@ def serve(
 
     Raises:
         InputError: the port is taken, or the address is not this machine's.
-        WeightsError: a weight in the options that cannot be used.
+        WeightsError: a model in the options that cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="repix-app-", ignore_cleanup_errors=True) as folder:
         for name in ("NO_PROXY", "no_proxy"):  # gradio asks its own server for things

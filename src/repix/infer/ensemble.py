@@ -39,8 +39,7 @@ AUGMENTATIONS = (
     Augmentation(2, 3, down=-1),
     Augmentation(3, 2, down=-1, right=-1),
 )
-"""As it is, mirrored left to right, upside down, and both, each shifted: the best four of those tried
-(benchmarks/views.py)."""
+"""As it is, mirrored left to right, upside down, and both, each shifted: the best four of those tried."""
 
 
 def estimate(run: Callable[[Floats], Floats], x: Floats, augmentation: Augmentation, *, multiple_of: int = 1) -> Floats:

@@ -1,7 +1,7 @@
 """Uncertainty: the error to expect of an estimate, from how much a network disagrees with itself. NumPy only.
 
 Where an image shows enough, a network finds the same under the rain however the image is mirrored and shifted; where it
-invents, another augmentation gives another estimate. Measured (benchmarks/confidence.py): over all kinds of rain
+invents, another augmentation gives another estimate. Measured (benchmarks/uncertainty.py): over all kinds of rain
 neither the size of the rain layer nor texture says as much about the true error, and fitted to it they add next to
 nothing.
 """

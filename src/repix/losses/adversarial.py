@@ -1,4 +1,4 @@
-"""Adversarial losses: what a discriminator's logits are worth to it and to the generator.
+"""Adversarial losses of a discriminator and of its generator, from the discriminator's logits.
 
 They take logits rather than images, so they are no part of `LOSSES`; `repix.train.translation` runs both sides.
 """

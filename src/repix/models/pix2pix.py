@@ -59,8 +59,8 @@ class Pix2Pix(Network):
         channels: width at the first level; it doubles with each, up to `widest`.
         widest: largest width.
         depth: levels; 8 for 256×256 and 7 for 128×128 in the paper. H and W must be multiples of 2^depth.
-        skips: features of the way down beside those of the way up.
-        dropout: rate in the three innermost blocks of the way up, in training; the paper has it in use as well.
+        skips: features of the encoder beside those of the decoder.
+        dropout: rate in the three innermost blocks of the decoder, in training; the paper has it in use as well.
         norm: `batch`, or `instance` (Ulyanov et al. 2016, eq. 3).
         upsample: `transposed` 4×4 convolutions, or `resize`: nearest neighbour and a 3×3 convolution, which leaves no
             checkerboard (Odena et al. 2016).
@@ -159,9 +159,9 @@ class PatchGAN(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.apply(_start)
 
-    def forward(self, lq: Tensor, picture: Tensor) -> Tensor:
+    def forward(self, lq: Tensor, image: Tensor) -> Tensor:
         """The input and what is said to belong to it -> logits, above 0 where that looks real."""
-        out: Tensor = self.body(torch.cat((lq, picture), dim=1) * 2 - 1)
+        out: Tensor = self.body(torch.cat((lq, image), dim=1) * 2 - 1)
         return out
 
 

@@ -25,12 +25,12 @@ class RepixNet(Network):
 
     Args:
         channels: width at each level, finest first; level k works at 1/(unshuffle·2^k) of the resolution.
-        encoder: residual blocks on the way down, one number for each level but the last.
+        encoder: residual blocks of the encoder, one number for each level but the last.
         middle: residual blocks at the coarsest level.
-        decoder: residual blocks on the way up, one number for each level but the last, finest first.
+        decoder: residual blocks of the decoder, one number for each level but the last, finest first.
         unshuffle: factor of the stem.
         predict: `rain` subtracts the output from the input, `image` returns it as the image.
-        batch_norm: normalise within blocks; for translation, where it is worth a lot.
+        batch_norm: normalise within blocks; for translation, where it gains much.
         dropout: rate within blocks.
         palette: of label maps to be made, with `predict: image`; see `PaletteHead`.
 

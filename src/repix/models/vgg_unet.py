@@ -1,4 +1,4 @@
-"""A U-Net whose way down is VGG16, trained on ImageNet: where pairs are few, features that need not be learnt."""
+"""A U-Net whose encoder is VGG16, trained on ImageNet: where pairs are few, features that need not be learnt."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WIDTHS = (64, 128, 256, 512, 512)
 class VggUNet(Network):
     """VGG16 down, and up again by narrow residual blocks (TernausNet, Iglovikov & Shvets 2018, fig. 2, with sums).
 
-    The way down comes from a classifier (recipe: `init: FILE`, torchvision's VGG16) and may stay as it is; each of
-    its levels reaches the way up through a 1×1 convolution, added to what comes from below (Lin et al. 2017, fig. 3).
+    The encoder comes from a classifier (recipe: `init: FILE`, torchvision's VGG16) and may stay as it is; each of its
+    levels reaches the decoder through a 1×1 convolution, added to what comes from below (Lin et al. 2017, fig. 3).
 
     Args:
-        channels: width of the way up at each of the five levels, finest first.
-        dropout: rate within the blocks of the way up.
-        frozen: so many of the five blocks of the way down, from the finest, are not trained. An attribute too, so
+        channels: width of the decoder at each of the five levels, finest first.
+        dropout: rate within the blocks of the decoder.
+        frozen: so many of the five blocks of the encoder, from the finest, are not trained. An attribute too, so
             that a stage may train more of them: `network: {frozen: 3}`.
         palette: of label maps to be made, see `PaletteHead`; None makes an image.
 
@@ -69,7 +69,7 @@ class VggUNet(Network):
 
     @property
     def frozen(self) -> int:
-        """How many of the five blocks of the way down are not trained."""
+        """How many of the five blocks of the encoder are not trained."""
         return self._frozen
 
     @frozen.setter
@@ -82,7 +82,7 @@ class VggUNet(Network):
             layer.requires_grad_(number >= first)
 
     def load_encoder(self, path: str | Path) -> None:
-        """Fill the way down with a classifier's weights.
+        """Fill the encoder with a classifier's weights.
 
         Args:
             path: a state dict of VGG16 with torchvision's keys (`features.0.weight`, …).

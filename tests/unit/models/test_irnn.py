@@ -117,7 +117,7 @@ def test_exported_at_any_size() -> None:
 
 
 def test_faster_than_a_loop() -> None:
-    """Forward and backward, one thread; benchmarks/irnn.py measures the full size, where the factor is larger."""
+    """Forward and backward, one thread; at full size the factor is larger."""
     x, weight = arguments((2, 16, 64, 64), bias=False, dtype=torch.float32)
     weight = (weight.detach() * 0.1).requires_grad_()
     threads = torch.get_num_threads()
