@@ -128,7 +128,7 @@ def test_it_changes_what_it_says_and_varies(degradation: Degradation, name: str)
         assert len(seen) == 6
 
 
-def test_it_works_on_views(degradation: Degradation) -> None:
+def test_it_takes_crops_that_share_memory(degradation: Degradation) -> None:
     """Crops come mirrored and transposed, not copied."""
     wide = scene(80, 60)[::-1, 10:50].transpose(1, 0, 2)
     for seed in range(4):

@@ -53,7 +53,7 @@ def trained(name: str) -> nn.Module:
     return net.eval()
 
 
-def picture(height: int, width: int, batch: int = 1) -> torch.Tensor:
+def noise(height: int, width: int, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height * width))
 
 
@@ -61,7 +61,7 @@ def test_shape_and_type_are_kept(name: str) -> None:
     net = trained(name)
     unit = Adapter(net).multiple_of
     for rows, columns in ((2, 3), (5, 2)):
-        x = picture(rows * unit * 2, columns * unit * 2, batch=2)
+        x = noise(rows * unit * 2, columns * unit * 2, batch=2)
         with torch.inference_mode():
             y = net(x)
         assert y.shape == x.shape
@@ -72,7 +72,7 @@ def test_shape_and_type_are_kept(name: str) -> None:
 
 def test_training_sees_what_inference_gives(name: str) -> None:
     net = trained(name)
-    x = picture(32, 48)
+    x = noise(32, 48)
     with torch.inference_mode():
         prediction = net.forward_train(x)
         assert isinstance(prediction, Prediction)
@@ -85,12 +85,12 @@ def test_a_stage_may_change_what_is_listed(name: str) -> None:
     for attribute in Adapter(net).stage_attributes:
         assert attribute in SMALL[name], "what a stage leaves is exported by the constructor's arguments"
         setattr(net, attribute, getattr(net, attribute))
-        assert net(picture(32, 48)).shape == (1, 3, 32, 48)
+        assert net(noise(32, 48)).shape == (1, 3, 32, 48)
 
 
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     net = trained(name).train()
-    x = picture(32, 48, batch=2)
+    x = noise(32, 48, batch=2)
     prediction = net.forward_train(x)
     loss = (prediction.pred - x * 0.7).square().mean()
     if prediction.mask is not None:
@@ -103,7 +103,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 
 def test_images_of_a_batch_do_not_touch_each_other(name: str) -> None:
     net = trained(name)
-    x = picture(32, 48, batch=3)
+    x = noise(32, 48, batch=3)
     with torch.inference_mode():
         together = net(x)
         alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
@@ -152,7 +152,7 @@ def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -
 
     again = create_model(found.arch, **found.args).eval()
     again.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    x = picture(32, 48)
+    x = noise(32, 48)
     with torch.inference_mode():
         torch.testing.assert_close(again(x), net(x), atol=0, rtol=0)
     image = np.random.default_rng(2).integers(0, 256, (45, 67, 3), dtype=np.uint8)
@@ -178,7 +178,7 @@ def test_residual_or_direct_is_one_argument(name: str) -> None:
     for predict in ("rain", "image"):
         net = create_model(name, **{**SMALL[name], "predict": predict}).eval()
         with torch.inference_mode():
-            assert net(picture(32, 32)).shape == (1, 3, 32, 32)
+            assert net(noise(32, 32)).shape == (1, 3, 32, 32)
 
 
 def test_a_network_of_ones_own(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         "        return x - self.body(x)\n"
     )
     net = create_model(f"{file}:MyNet", width=6)
-    assert net(picture(16, 16)).shape == (1, 3, 16, 16)
+    assert net(noise(16, 16)).shape == (1, 3, 16, 16)
     with pytest.raises(RecipeError, match=r"not a torch\.nn\.Module"):
         create_model(f"{file}:nn")
     with pytest.raises(RecipeError, match="no file"):

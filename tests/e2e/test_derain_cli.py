@@ -403,7 +403,7 @@ def test_output_that_is_a_file(derain: Run, work: Path, photo: NDArray[np.uint8]
     assert "names one file" in err
 
 
-def test_weight_with_one_byte_changed(
+def test_a_model_with_one_byte_changed(
     derain: Run, work: Path, photo: NDArray[np.uint8], darkening_weight: Path
 ) -> None:
     save(work / "a.png", photo)

@@ -34,8 +34,8 @@ def test_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", "mine.yaml", "--set", "stages.0.steps=2", "--set", "data.workers=0", "--set", "data.hold_out=1")
 
     photo = Path("photos") / "0.png"
-    run("derain", str(photo), "--model", "runs/mine/model", "-o", "dry.png")
-    assert read_image("dry.png").pixels.shape == (96, 128, 3)
+    run("derain", str(photo), "--model", "runs/mine/model", "-o", "clean.png")
+    assert read_image("clean.png").pixels.shape == (96, 128, 3)
     run("evaluate", "--model", "runs/mine/model", "--lq", "photos", "--gt", "photos", "--json", "table.json")
     assert json.loads(Path("table.json").read_text())["means"][1]["psnr_rgb"] > 10
     for view in ("recurrences", "receptive-field"):

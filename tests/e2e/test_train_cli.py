@@ -20,7 +20,7 @@ def run(*words: object) -> int:
     return int(stop.value.code or 0)
 
 
-def test_from_photos_to_a_weight_that_derains(
+def test_from_photos_to_a_model_that_derains(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -70,8 +70,8 @@ def test_from_photos_to_a_weight_that_derains(
     assert run("models", "small") == 0
     assert "onnx-int8" in capsys.readouterr().out
 
-    assert run("derain", tmp_path / "pairs" / "input" / "0.png", "-o", "dry.png", "--model", "final") == 0
-    assert pyvips.Image.new_from_file("dry.png").width == 90
+    assert run("derain", tmp_path / "pairs" / "input" / "0.png", "-o", "clean.png", "--model", "final") == 0
+    assert pyvips.Image.new_from_file("clean.png").width == 90
 
 
 def test_mistakes_are_one_line_and_an_exit_code(

@@ -43,7 +43,7 @@ def in_a_loop(function: Callable[[], T]) -> T:
     return asyncio.run(call())
 
 
-def test_a_weight_of_ones_own_is_offered_for_its_task_only(tmp_path: Path, make_weight: Callable[..., Path]) -> None:
+def test_a_model_of_ones_own_is_offered_for_its_task_only(tmp_path: Path, make_weight: Callable[..., Path]) -> None:
     weights = (make_weight("mine"), make_weight("paint", task="translate"))
     server = Server(Options(models=tuple(map(str, weights))), tmp_path)
     for task, own in ((DERAIN, "mine"), (TRANSLATE, "paint")):

@@ -60,7 +60,7 @@ def test_what_is_there_is_kept_unless_asked(photos: Path, tmp_path: Path) -> Non
 
 
 def test_a_bad_photo_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
-    (photos / "bad.png").write_bytes(b"not a picture")
+    (photos / "bad.png").write_bytes(b"not an image")
     made = make_pairs([photos, tmp_path / "nowhere.png"], tmp_path / "out")
     assert made.made == 2
     assert len(made.failed) == 2

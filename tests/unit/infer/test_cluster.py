@@ -36,7 +36,7 @@ def test_inputs_are_never_overwritten(darkening_weight: Path, photos: Path) -> N
     assert {path: path.read_bytes() for path in photos.iterdir()} == before
 
 
-def test_a_missing_weight_is_told_before_there_are_workers(photos: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_told_before_there_are_workers(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError):
         restore_on_ray(photos, options=BatchOptions(model="nonesuch"))
     assert not list(tmp_path.rglob("manifest.jsonl"))

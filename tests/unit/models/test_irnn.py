@@ -16,7 +16,7 @@ from repix.train.export import to_onnx
 
 
 def loop(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Pixel row after pixel row, as the course's and other CPU ports do it: the reference."""
+    """Pixel row after pixel row, as other ports to CPUs do it: the reference."""
     H, W = x.shape[2:]
     order = {"up": range(H - 1, -1, -1), "right": range(W), "down": range(H), "left": range(W - 1, -1, -1)}
     outs = []

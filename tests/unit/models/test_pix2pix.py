@@ -19,7 +19,7 @@ from repix.palettes import FACADES
 from repix.train.export import onnx_parity, to_onnx
 
 
-def picture(side: int, batch: int = 1) -> torch.Tensor:
+def noise(side: int, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(side))
 
 
@@ -28,7 +28,7 @@ def used(net: nn.Module, **args: Any) -> nn.Module:
     net.train()
     with torch.no_grad():
         for _ in range(3):
-            net(picture(64, batch=2))
+            net(noise(64, batch=2))
     return net.eval()
 
 
@@ -42,12 +42,12 @@ def test_the_papers_generator_has_its_size() -> None:
     assert widths == [64, 128, 256, 512, 512, 512, 512, 512]
     assert sum(isinstance(module, nn.Dropout) for module in net.modules()) == 3
     with torch.inference_mode():
-        out = create_model("pix2pix", channels=2).eval()(picture(256) * 50)
+        out = create_model("pix2pix", channels=2).eval()(noise(256) * 50)
     assert out.shape == (1, 3, 256, 256)
     assert 0 <= out.min() <= out.max() <= 1  # tanh's range stays inside
 
 
-def test_the_courses_network_is_the_courses() -> None:
+def test_fcn_has_the_layers_of_its_source() -> None:
     net = create_model("fcn")
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert [m.out_channels for m in convolutions] == [8, 16, 32, 64, 32, 16, 8, 3]
@@ -55,10 +55,10 @@ def test_the_courses_network_is_the_courses() -> None:
     assert net.multiple_of == 16
 
 
-def test_a_tile_of_the_courses_network_sees_all_that_matters() -> None:
+def test_a_tile_of_fcn_sees_all_that_matters() -> None:
     """What lies beyond the ignored three eighths of the overlap must not reach the other side."""
     net = used(create_model("fcn"))
-    x = picture(512)
+    x = noise(512)
     changed = x.clone()
     changed[..., :256] = 1 - changed[..., :256]
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def test_a_tile_of_the_courses_network_sees_all_that_matters() -> None:
 
 def test_dropout_is_for_training_only() -> None:
     net = create_model("pix2pix", channels=8, depth=4)
-    x = picture(32, batch=2)
+    x = noise(32, batch=2)
     assert not torch.equal(net.train()(x), net(x))
     with torch.inference_mode():
         assert torch.equal(net.eval()(x), net(x))
@@ -81,7 +81,7 @@ def test_without_skips_everything_passes_the_innermost_level(skips: bool) -> Non
     net = create_model("pix2pix", channels=8, depth=4, skips=skips, dropout=0).eval()
     net.ups[0].register_forward_hook(lambda module, given, out: torch.zeros_like(out))
     with torch.inference_mode():
-        assert torch.equal(net(picture(32)), net(1 - picture(32))) is not skips
+        assert torch.equal(net(noise(32)), net(1 - noise(32))) is not skips
 
 
 def test_resize_convolutions_leave_no_checkerboard() -> None:
@@ -113,7 +113,7 @@ def test_every_form_is_exported_at_any_size(args: dict[str, Any]) -> None:
     assert max(found.values()) < 1e-4
 
 
-def test_deep_networks_take_small_and_odd_pictures() -> None:
+def test_deep_networks_take_small_and_odd_images() -> None:
     """Images far below 256×256 are padded: reflected, then held."""
     net = create_model("pix2pix", channels=2, widest=4).eval()
     restorer = Restorer(TorchBackend(net), multiple_of=net.multiple_of)
@@ -180,7 +180,7 @@ def test_a_palette_has_a_gradient_and_is_not_kept_with_the_weights() -> None:
 def test_repixnet_takes_a_palette_with_batch_norm_and_dropout() -> None:
     small = {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1], "predict": "image"}
     net = create_model("repixnet", **small, batch_norm=True, dropout=0.2, palette="cityscapes")
-    prediction = net.train().forward_train(picture(32, batch=2))
+    prediction = net.train().forward_train(noise(32, batch=2))
     assert prediction.logits is not None
     assert prediction.logits.shape == (2, 27, 32, 32)
     assert prediction.pred.shape == (2, 3, 32, 32)
@@ -196,7 +196,7 @@ def test_the_discriminator_judges_patches_of_70() -> None:
         full = PatchGAN()
     net = PatchGAN(channels=4).eval()
     assert [m.out_channels for m in full.modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512, 1]
-    lq, made = picture(256).requires_grad_(), picture(256).requires_grad_()
+    lq, made = noise(256).requires_grad_(), noise(256).requires_grad_()
     logits = net(lq, made)
     assert logits.shape == (1, 1, 30, 30)
     assert logits.min() < 0 or logits.max() > 1  # no sigmoid

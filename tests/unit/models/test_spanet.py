@@ -66,10 +66,10 @@ def test_published_weights() -> None:
     weights = torch.load(WEIGHTS, map_location="cpu", weights_only=True)["net"]
     x = torch.rand(1, 3, 31, 44, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        mask, picture = authors_forward(weights, x)
+        mask, image = authors_forward(weights, x)
         prediction = load_published(WEIGHTS).eval().forward_train(x)
     assert prediction.mask is not None
-    assert (prediction.pred - picture).abs().max() <= 1e-4
+    assert (prediction.pred - image).abs().max() <= 1e-4
     assert (prediction.mask - mask).abs().max() <= 1e-4
     assert mask.std() > 0.01  # a map that is flat would prove nothing
 
@@ -95,7 +95,7 @@ def test_direction_attention_counts() -> None:
     assert without(x).std() > 0
 
 
-def test_attention_sees_the_whole_picture() -> None:
+def test_attention_sees_the_whole_image() -> None:
     torch.manual_seed(0)
     net = SpatialAttention(4)
     for irnn in net.irnns:

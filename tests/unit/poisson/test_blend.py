@@ -340,7 +340,7 @@ def test_one_clear_line_for_bad_edits(change: dict[str, object], message: str) -
         edit_selection(SOURCE, **({"mask": MASK} | change))
 
 
-# ---- the course's images
+# ---- images that others have blended
 
 PAIRS: dict[str, tuple[str, str, dict[str, object]]] = {
     "monolisa": (
@@ -362,7 +362,7 @@ PAIRS: dict[str, tuple[str, str, dict[str, object]]] = {
 
 @needs("poisson")
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_course_s_pairs_at_once(name: str) -> None:
+def test_well_known_pairs_at_once(name: str) -> None:
     first, second, options = PAIRS[name]
     source = repix.read_image(DATA / "poisson" / name / first)
     target = repix.read_image(DATA / "poisson" / name / second).pixels

@@ -217,27 +217,27 @@ def test_rectangles_are_transformed_at_once(name: str) -> None:
 def test_a_transform_says_how_much_was_rounded(whole: bool) -> None:
     mask = np.ones((500, 420), bool)
     mask[[0, -1]] = mask[:, [0, -1]] = whole
-    truth = np.random.default_rng(0).normal(0, 60, (1, 500, 420)) * mask
-    truth -= truth.mean() * mask * whole
-    b = np.zeros_like(truth)
+    exact = np.random.default_rng(0).normal(0, 60, (1, 500, 420)) * mask
+    exact -= exact.mean() * mask * whole
+    b = np.zeros_like(exact)
     for axis in (1, 2):
-        difference = np.diff(truth, axis=axis)
+        difference = np.diff(exact, axis=axis)
         b -= np.insert(difference, difference.shape[axis], 0, axis=axis) - np.insert(difference, 0, 0, axis=axis)
     b = (b * mask).astype(np.float32)
     coarse, fine = solve_poisson(b, mask), solve_poisson(b, mask, tolerance=1e-4)
     assert coarse.method == "transform"
-    assert np.abs(coarse.x - truth).max() <= coarse.error <= 0.1
+    assert np.abs(coarse.x - exact).max() <= coarse.error <= 0.1
     assert fine.error <= 1e-4  # done again in float64
     assert np.abs(solve_poisson(b.astype(np.float64), mask).x - fine.x).max() <= 1e-4
 
 
-def test_a_whole_picture_is_solved_up_to_its_mean() -> None:
+def test_a_whole_image_is_solved_up_to_its_mean() -> None:
     mask = np.ones((H, W), bool)
-    truth = np.random.default_rng(0).normal(0, 50, (2, H, W))
-    truth -= truth.mean((1, 2), keepdims=True)
-    b = (matrix_of(mask) @ truth.reshape(2, -1).T).T.reshape(truth.shape)
-    assert np.abs(solve_poisson(b, mask).x - truth).max() < 1e-8
-    assert np.abs(solve_poisson(b.astype(np.float32), mask).x - truth).max() < 0.05
+    exact = np.random.default_rng(0).normal(0, 50, (2, H, W))
+    exact -= exact.mean((1, 2), keepdims=True)
+    b = (matrix_of(mask) @ exact.reshape(2, -1).T).T.reshape(exact.shape)
+    assert np.abs(solve_poisson(b, mask).x - exact).max() < 1e-8
+    assert np.abs(solve_poisson(b.astype(np.float32), mask).x - exact).max() < 0.05
 
 
 def test_float32_holds_a_large_region_that_hangs_on_one_pixel() -> None:

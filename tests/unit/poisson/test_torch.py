@@ -35,7 +35,7 @@ def images(*shape: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return source, target
 
 
-def test_the_laplacian_is_the_course_s_kernel_inside() -> None:
+def test_the_laplacian_is_a_convolution_inside() -> None:
     x, _ = images(2, 3, 12, 15)
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=x.dtype).expand(3, 1, 3, 3)
     wanted = torch.nn.functional.conv2d(x, kernel, groups=3)

@@ -183,7 +183,7 @@ def test_training_images_never_choose_the_checkpoint(pairs: Path, tmp_path: Path
     assert "val/score" not in names
 
 
-def test_metrics_are_the_courses() -> None:
+def test_l1_is_of_images_from_minus_1_to_1() -> None:
     black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)
     assert measure(TRANSLATE.validate, grey, black) == pytest.approx(0.4)  # 0.2 on [0, 1]
 
