@@ -129,6 +129,17 @@ def test_a_block_is_adapted_where_it_stands(order: str) -> None:
     assert sum(a != b for a, b in zip(block, adapted, strict=True)) <= 4
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_resolutions_of_a_block_change_places_where_the_image_was_turned(order: str, turned: bool) -> None:
+    block = Image.Exif()
+    block.endian = order
+    block[0x011A], block[0x011B] = 300.0, 200.0
+    read = Image.Exif()
+    read.load(b"Exif\0\0" + exif.adapt(block.tobytes(), 40, 90, turned=turned))
+    assert (read[0x011A], read[0x011B]) == ((200, 300) if turned else (300, 200))
+
+
 def test_a_block_written_anew_says_the_same() -> None:
     again = exif.to_block(exif.read_directories(exif.strip_header(tags(">"))))
     read = Image.Exif()
