@@ -148,6 +148,19 @@ def test_an_image_through_both_streams(work: Path, model: Path) -> None:
         assert said in one_line(done)
 
 
+def test_messages_say_standard_input(work: Path, model: Path) -> None:
+    """And not the name of the file that it is kept in."""
+    photo("a.jpg")
+    data = Path("a.jpg").read_bytes()
+    done = repix("derain", "-m", model, "-", input=data[: len(data) // 2])
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert one_line(done).startswith("repix: standard input: damaged")
+    done = repix("derain", "-m", model, "-", "-v", input=data)
+    assert b"standard input \xe2\x86\x92 standard output in " in done.stderr
+    done = repix("derain", "-m", model, "-", "--dry-run", input=data)
+    assert done.stdout == "standard input → standard output\n".encode()
+
+
 def test_quiet_verbose_and_dry(work: Path, model: Path) -> None:
     os.mkdir("d")
     photo("d/a.jpg")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from repix.infer.jobs import BatchOptions, Summary
     from repix.tasks import Task
 
-
 _Y4M = b"YUV4MPEG2"
 
 
@@ -79,7 +78,7 @@ def run_over_files(
 def _work(
     paths: Sequence[str], output: str | None, options: BatchOptions, run: Run, address: str | None = None
 ) -> Summary:
-    on_result = functools.partial(say_result, verbose=run.verbose)
+    on_result = functools.partial(say_result, run=run)
     if address is None:
         from repix.infer.images import restore
 
@@ -122,14 +121,15 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
         if to_stream:
             suffix = f".{options.format.lstrip('.').lower()}" if options.format else result_suffix(source.suffix)
             target = folder / f"standard-output{suffix}"
-        summary = _work([str(source)], str(target), options, run)
+        streams = {source: "standard input", target: "standard output"}
+        called = {path: words for path, words in streams.items() if path.parent == folder}
+        summary = _work([str(source)], str(target), options, run._replace(called=called))
         if summary.failed:
             raise click.exceptions.Exit(1)
         if to_stream:
             write_output(target)
         if not run.quiet:
-            where = "standard output" if to_stream else target
-            said = "standard input" if paths[0] == "-" else source
+            said, where = (called.get(path, path) for path in (source, target))
             say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
             for note in summary.done[0].notes if summary.done else ():
                 say(f"note: {note}", err=to_stream)

@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import click
@@ -79,11 +80,12 @@ Command = Callable[..., None]
 
 
 class Run(NamedTuple):
-    """How a run over files speaks, and whether it works at all."""
+    """How a run over files speaks, and whether it works at all; `called` stands in for the paths of some files."""
 
     dry: bool = False
     verbose: bool = False
     quiet: bool = False
+    called: Mapping[Path, str] = MappingProxyType({})
 
 
 def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Command], Command]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, run: Run) -> None:
     """What would be done, for --dry-run."""
+    if "-" in (*paths, output):
+        source = "standard input" if paths[0] == "-" else paths[0]
+        say(f"{source} → {'standard output' if output in (None, '-') else output}")
+        return
     from repix.infer.jobs import Naming, plan
     from repix.weights import find_card
 
@@ -37,19 +41,25 @@ def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, ru
         say("; ".join(said))
 
 
-def say_result(result: Result, *, verbose: bool) -> None:
-    """Say at once why a file failed, above the progress bar; or everything."""
+def say_result(result: Result, *, run: Run) -> None:
+    """Say at once why a file failed, above the progress bar; or, with `run.verbose`, everything."""
+    for line in _lines(result, verbose=run.verbose):
+        for path, words in run.called.items():
+            line = line.replace(str(path), words)
+        _above_bar(line)
+
+
+def _lines(result: Result, *, verbose: bool) -> Iterator[str]:
     if result.status == "failed":
-        _above_bar(f"repix: {result.message}")
+        yield f"repix: {result.message}"
     elif verbose and result.status == "skipped":
-        _above_bar(f"skipped: {result.message}")
+        yield f"skipped: {result.message}"
     elif verbose:
         levels = ""
         if result.levels is not None:
             levels = f", levels {','.join(map(str, result.levels))}" if result.levels else ", no rain found"
-        _above_bar(f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s{levels}")
-        for note in result.notes:
-            _above_bar(f"    note: {note}")
+        yield f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s{levels}"
+        yield from (f"    note: {note}" for note in result.notes)
 
 
 def _above_bar(text: str) -> None:
