@@ -65,6 +65,13 @@ def test_severity_orders_the_rain() -> None:
     assert 2 * steady < storm
 
 
+def test_three_in_ten_rainy_images_are_compressed() -> None:
+    generator = rng(0)
+    drawn = [RainParams.from_severity(0.5, generator, focal=500).jpeg for _ in range(3000)]
+    assert np.mean([quality is not None for quality in drawn]) == pytest.approx(0.3, abs=0.03)
+    assert {quality for quality in drawn if quality is not None} == set(range(75, 98))
+
+
 def test_streaks_lean_where_they_are_told() -> None:
     """The gradient's structure tensor finds the direction of the streaks."""
     for angle in (-30.0, 0.0, 25.0):
