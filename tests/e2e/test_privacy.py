@@ -128,7 +128,7 @@ def test_python_without_the_command_line(photo_file: Path, tmp_path: Path) -> No
 
 
 def test_web_ui(photo_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("fastapi")
     script = textwrap.dedent(
         """
         import re, signal, subprocess, sys, urllib.request
@@ -137,7 +137,9 @@ def test_web_ui(photo_file: Path, tmp_path: Path) -> None:
         )
         try:
             address = re.search(r"http://[^ ]+", page.stdout.readline())[0]
-            assert b"gradio" in urllib.request.urlopen(address, timeout=60).read()
+            assert b"repix" in urllib.request.urlopen(address, timeout=60).read()
+            photo = open("photo.jpg", "rb").read()
+            assert urllib.request.urlopen(address + "api/derain", photo, timeout=60).read()[:2] == photo[:2]
         finally:
             page.send_signal(signal.SIGTERM)
             page.wait(60)

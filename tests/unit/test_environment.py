@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-NAMES = ("ORT_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")
+NAMES = ("ORT_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")
 
 
 def seen(name: str, **given: str) -> str:

@@ -1,1 +1,1 @@
-"""The web UI: `repix app`. Needs gradio (`pip install 'repix[app]'`)."""
+"""The web UI and the HTTP API: FastAPI, and a page in plain JavaScript."""

@@ -1,31 +1,24 @@
-"""The web UI's second tab: a region of one image into another, chosen, moved and solved while one looks."""
+"""What the Blend tab asks for: a region of one image into another, as a polygon and strokes of a brush."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from repix.app import examples
 from repix.app.brush import MOST_POINTS, draw_line
-from repix.app.server import Server, present
 from repix.errors import InputError
-from repix.io.formats import IMAGES, IMAGES_WRITABLE
-from repix.io.image import Picture, write_image
+from repix.io.formats import IMAGES_WRITABLE
+from repix.io.image import Picture
 from repix.poisson.blend import BlendReport, Mode
 from repix.poisson.compose import BlendedPicture, blend_images
-from repix.poisson.mask import OutsideError, create_mask_from_points, parse_polygon
+from repix.poisson.mask import OutsideError, create_mask_from_points
 
-_HERE = Path(__file__).parent
-_SHOWN = 1600  # pixels a side at most of what the browser draws; the result is made from the full images
-_CANVAS = "document.querySelector('#blend .rx')"
 Point = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -117,7 +110,8 @@ def _mask(placing: Placing, shape: Sequence[int], box: tuple[float, float, float
     return mask
 
 
-def _said(report: BlendReport, seconds: float) -> str:
+def said(report: BlendReport, seconds: float) -> str:
+    """What the user reads about a solution."""
     return (
         f"{report.pixels:,} pixels in {seconds:.2f} s, error at most about {report.error_levels:.2g} of 255 grey levels"
     )
@@ -129,135 +123,12 @@ def result_name(target: str) -> str:
     return f"{path.stem}_blend{path.suffix if path.suffix.lower() in IMAGES_WRITABLE else '.png'}"
 
 
-def build(server: Server) -> None:
-    """Put the tab's components and handlers into the web UI that is being built."""
-    kinds = sorted(IMAGES)
-    with gr.Row(equal_height=True):
-        source = gr.UploadButton("Source image…", file_types=kinds, size="md", elem_id="blend-source")
-        target = gr.UploadButton("Target image…", file_types=kinds, size="md", elem_id="blend-target")
-        example = gr.Dropdown(
-            list(examples.PAIRS),
-            value=None,
-            label="Or an example",
-            show_label=True,
-            elem_id="blend-example",
-            min_width=200,
-        )
-    canvas = gr.HTML(
-        html_template=(_HERE / "blend.html").read_text(encoding="utf-8"),
-        js_on_load=(_HERE / "blend.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        elem_id="blend",
-    )
-    with gr.Row():
-        make = gr.Button("Download the result", elem_id="blend-download")
-        file = gr.DownloadButton("The result", visible="hidden", elem_id="blend-file")
+def validated(asked: dict[str, Any]) -> Placing:
+    """What a browser has asked for.
 
-    def image_shown(path: str) -> dict[str, Any]:
-        image = server.read(path)
-        height, width = image.pixels.shape[:2]
-        url = server.url(server.preview(image, largest=_SHOWN))
-        return {"id": server.name(path), "url": url, "width": width, "height": height}
-
-    @server.shown
-    def on_upload(path: str | None) -> dict[str, Any]:
-        return image_shown(present(path, "image"))
-
-    @server.shown
-    def on_example(name: str | None) -> dict[str, Any]:
-        pair = examples.PAIRS[present(name, "example")]
-        folder = server.new_folder()
-        shown: dict[str, Any] = {"polygon": pair.polygon, "centre": pair.centre, "mode": pair.mode}
-        for which, pixels in zip(("source", "target"), pair.draw(), strict=True):
-            path = folder / f"{which}.png"
-            write_image(path, pixels)
-            shown[which] = image_shown(str(path))
-        return shown
-
-    def solved(asked: dict[str, Any]) -> tuple[BlendedPicture, Path, float]:
-        """The result, the target's file and the seconds. The images are those that the browser shows and names, so
-        nothing that is uploaded meanwhile gets between."""
-        paths = [server.named(present(asked.get(which), f"{which} image")) for which in ("source", "target")]
-        source, target = (server.read(path) for path in paths)
-        begun = time.perf_counter()
-        result = paste(source, target, _validated(asked))
-        return result, Path(paths[1]), time.perf_counter() - begun
-
-    def on_ask(asked: dict[str, Any] | None) -> Any:
-        if not isinstance(asked, dict) or asked.get("kind") != "ask":
-            return gr.skip()
-        try:
-            result, _, seconds = solved(asked)
-        except Exception as error:
-            return {"kind": "failed", "serial": asked.get("serial"), "said": server.one_line(error)}
-        url = server.url(server.preview(result, largest=_SHOWN))
-        return {"kind": "result", "serial": asked.get("serial"), "url": url, "said": _said(result.report, seconds)}
-
-    @server.shown
-    def on_download(asked: dict[str, Any]) -> str:
-        result, target, _ = solved(asked)
-        path = server.new_folder() / result_name(target.name)
-        for note in (*result.notes, *write_image(path, result)):
-            gr.Info(note)
-        return str(path)
-
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    for button, which in ((source, "source"), (target, "target")):
-        arrived = gr.JSON(visible=False)
-        button.upload(on_upload, button, arrived, trigger_mode="always_last", **private).success(
-            None, arrived, js=f"(shown) => {{ {_CANVAS}.show({{ {which}: shown }}); }}"
-        )
-    arrived = gr.JSON(visible=False)
-    example.input(on_example, example, arrived, trigger_mode="always_last", **private).success(
-        None, arrived, js=f"(shown) => {{ {_CANVAS}.show(shown); }}"
-    )
-    canvas.submit(on_ask, canvas, canvas, trigger_mode="always_last", **private)
-    make.click(on_download, canvas, file, js=f"() => [{_CANVAS}.asked()]", api_visibility="private").success(
-        None, js="() => document.querySelector('#blend-file').click()"
-    )
-    _build_api(server)
-
-
-def _build_api(server: Server) -> None:
-    with gr.Column(visible=False):
-        source, target, result = gr.File(label="source"), gr.File(label="target"), gr.File(label="result")
-        polygon = gr.Textbox(label="polygon")
-        x, y = gr.Number(label="x"), gr.Number(label="y")
-        scale, rotate = gr.Number(1, label="scale"), gr.Number(0, label="rotate")
-        mode = gr.Dropdown(list(get_args(Mode)), value="import", label="mode")
-        report = gr.JSON(label="report")
-        button = gr.Button()
-
-    @server.shown
-    def blending(
-        source: str | None, target: str | None, polygon: str, x: float, y: float, scale: float, rotate: float, mode: str
-    ) -> list[Any]:
-        """Paste a polygon of the source into the target without a seam.
-
-        The polygon is "x,y x,y x,y" in the source; the middle of its bounding box goes to (x, y) of the target, scaled
-        and turned counter-clockwise by `rotate` degrees.
-        """
-        pasted, ground = server.read(present(source, "source")), server.read(present(target, "target"))
-        rings = parse_polygon(polygon)
-        if len(rings) != 1:
-            raise InputError(f"the polygon has {len(rings)} rings; expected one")
-        asked = {"polygon": rings[0], "x": x, "y": y, "scale": scale, "rotate": rotate, "mode": mode}
-        begun = time.perf_counter()
-        blended = paste(pasted, ground, _validated(asked))
-        seconds = time.perf_counter() - begun
-        path = server.new_folder() / result_name(str(target))
-        notes = write_image(path, blended)
-        told = {
-            "pixels": blended.report.pixels,
-            "error_levels": round(blended.report.error_levels, 4),
-            "seconds": round(seconds, 4),
-        }
-        return [str(path), {**told, "notes": [*blended.notes, *notes]}]
-
-    button.click(blending, [source, target, polygon, x, y, scale, rotate, mode], [result, report], api_name="blend")
-
-
-def _validated(asked: dict[str, Any]) -> Placing:
+    Raises:
+        InputError: it is not what a browser of ours asks for.
+    """
     try:
         return Placing.model_validate(asked)
     except ValidationError as error:

@@ -1,40 +1,31 @@
-"""What every tab of the web UI needs: limits, models loaded once, a folder that is emptied, errors as messages."""
+"""What every part of the web UI and the API needs: limits, models loaded once, queues, files, errors as one line."""
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import functools
 import logging
-import os
 import re
-import secrets
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-from urllib.parse import quote
+from typing import Any
 
-import gradio as gr
 import numpy as np
 
+from repix._types import Floats
+from repix.app.files import Store, is_full
+from repix.app.queue import JobQueue
 from repix.errors import InputError, RepixError, WeightsError, did_you_mean
-from repix.infer.restorer import Restorer
+from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, resize, to_8_bits, write_image
 from repix.tasks import Task
 from repix.weights import ModelCard, find_card, list_cards
 
-NETWORK = "network"
-"""Queue of everything that runs a network: one at a time, which already uses all cores."""
-
-PROGRESS = gr.Progress()
-"""As a handler's default argument: gradio puts the bar of the event that runs in its place."""
+MAX_WAITING = 64
+"""Calls of the API that may wait for the network; the next is told to come back later."""
 
 _log = logging.getLogger("repix.app")
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -43,11 +34,12 @@ class Options:
 
     Attributes:
         models: folders of one's own models, offered beside the shipped ones.
-        device: `auto`, `cpu`, `cuda`, `coreml` or `directml`.
+        device: see `Restorer.from_pretrained`.
         threads: threads on the CPU; None takes what the process may use.
         max_pixels: larger images and video frames are refused from their header.
         max_megabytes: larger uploads are refused.
-        keep_minutes: uploads and results are deleted when they are this old.
+        max_disk_megabytes: all files together; an upload beyond it is refused.
+        keep_minutes: files of a window that has not been heard of for this long are deleted.
     """
 
     models: tuple[str, ...] = ()
@@ -55,19 +47,20 @@ class Options:
     threads: int | None = None
     max_pixels: int = 100_000_000
     max_megabytes: float = 500
+    max_disk_megabytes: float = 10_000
     keep_minutes: float = 60
 
 
-class StoppedError(RepixError):
-    """The user pressed Cancel, or closed the window."""
-
-
 class Server:
-    """Models and files of one running web UI.
+    """Models, queues and files of one running web UI.
 
     Args:
         options: how it is run.
         folder: everything uploaded and made lies in it; the caller deletes it in the end.
+
+    Attributes:
+        network: everything that runs a network, which already uses all cores: one at a time.
+        solves: blending, one at a time.
 
     Raises:
         WeightsError: a folder in `options.models` is not a model.
@@ -75,7 +68,8 @@ class Server:
 
     def __init__(self, options: Options, folder: Path) -> None:
         self.options = options
-        self.folder = folder
+        self.store = Store(folder, max_bytes=options.max_disk_megabytes * 2**20, keep_seconds=60 * options.keep_minutes)
+        self.network, self.solves = JobQueue(), JobQueue()
         self.cards: dict[str, ModelCard] = {card.name: card for card in list_cards()}
         self._paths: dict[str, str] = {name: name for name in self.cards}
         for model in options.models:
@@ -83,18 +77,25 @@ class Server:
             name = card.name if card.name not in self.cards else str(where)
             self.cards[name], self._paths[name] = card, str(where)
         self._restorer = functools.lru_cache(maxsize=4)(self._load)
-        self._stops: dict[str, threading.Event] = {}
-        self._names: dict[str, str] = {}
 
     def models(self, task: Task) -> list[str]:
         """Names of the models that are made for a task."""
         return [name for name, card in self.cards.items() if card.task is task]
 
-    def restorer(self, name: str, task: Task) -> Restorer:
+    def restorer(
+        self, name: str, task: Task, *, quality: Quality = "fast", check: Callable[[], None] | None = None
+    ) -> Restorer:
         """A model, loaded once. Only those that are offered: a path that a client sends is not looked at.
+
+        Args:
+            name: of the model.
+            task: what it must be made for.
+            quality: as for `Restorer`.
+            check: called before every run of the network; what it raises ends the work.
 
         Raises:
             WeightsError: not offered, or made for another task.
+            InputError: a quality that the model does not have.
         """
         known = self.models(task)
         if name not in known:
@@ -102,131 +103,77 @@ class Server:
             raise WeightsError(
                 f"no model {name!r} to {task.verb} with{did_you_mean(name, known)} (there is: {offered})"
             )
-        return self._restorer(name)
+        restorer = self._restorer(name, quality)
+        if check is not None:
+            restorer = copy.copy(restorer)
+            restorer.backend = _Checked(restorer.backend, check)
+        return restorer
 
-    def _load(self, name: str) -> Restorer:
-        return Restorer.from_pretrained(self._paths[name], self.options.device, threads=self.options.threads)
-
-    def new_folder(self) -> Path:
-        """A fresh folder for results, in which names need not be changed."""
-        return Path(tempfile.mkdtemp(prefix="repix-", dir=self.folder))
-
-    def name(self, path: str) -> str:
-        """A name for a file, by which the browser that was told it, and no other, can ask for it again."""
-        name = secrets.token_urlsafe(16)
-        self._names[name] = path
-        return name
-
-    def named(self, name: str) -> str:
-        """The file of a name.
-
-        Raises:
-            InputError: nobody was told this name, or its file has been deleted since.
-        """
-        path = self._names.get(name, "")
-        if not os.path.isfile(path):
-            raise InputError("this image has been deleted in the meantime; choose it again")
-        return path
+    def _load(self, name: str, quality: Quality) -> Restorer:
+        return Restorer.from_pretrained(
+            self._paths[name], self.options.device, threads=self.options.threads, quality=quality
+        )
 
     def read(self, path: str | Path) -> Picture:
         """An image within the limit on pixels."""
         return read_image(path, max_pixels=self.options.max_pixels)
 
-    def preview(self, image: Picture, *, largest: int | None = None) -> Path:
-        """A copy that every browser shows: 8 bit, JPEG, or WebP where there is transparency.
-
-        Args:
-            image: what to show.
-            largest: scale it down to this many pixels a side; None keeps the full size.
-        """
-        pixels, alpha = image.pixels, image.alpha
-        step = 1 if largest is None else -(-max(pixels.shape[:2]) // largest)
-        if step > 1:
-            size = (max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step))
-            pixels, alpha = (
-                resize(pixels, size),
-                None if alpha is None else resize(alpha[..., None], size).reshape(size),
-            )
-        if pixels.dtype == np.uint16:
-            pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        profile = {name: value for name, value in image.metadata.items() if name == "icc-profile-data"}
-        path = self.new_folder() / ("preview.jpg" if alpha is None else "preview.webp")
-        write_image(path, replace(image, pixels=pixels, alpha=alpha, metadata=profile))
-        return path
-
-    def url(self, path: Path) -> str:
-        """Where the browser finds a file of the folder."""
-        return f"gradio_api/file={quote(path.as_posix())}"
-
-    @contextlib.contextmanager
-    def cancellable(self, session: str | None) -> Iterator[Callable[[], None]]:
-        """Around work that `stop` can end; gives what the work calls now and then, which raises `StoppedError`."""
-        event = self._stops.setdefault(session or "", threading.Event())
-
-        def check() -> None:
-            if event.is_set():
-                raise StoppedError("cancelled; nothing was written")
-
-        try:
-            yield check
-        finally:
-            if self._stops.get(session or "") is event:
-                del self._stops[session or ""]
-
-    def stop(self, session: str | None) -> None:
-        """Cancel what a session has under way."""
-        event = self._stops.pop(session or "", None)
-        if event is not None:
-            event.set()
-
-    def stop_session(self, request: gr.Request) -> None:
-        """`stop`, as the handler of a Cancel button or of a window that is closed."""
-        self.stop(request.session_hash)
-
-    def sweep(self) -> None:
-        """Delete what is older than `keep_minutes`."""
-        oldest = time.time() - 60 * self.options.keep_minutes
-        for path in sorted(self.folder.rglob("*"), reverse=True):  # files before their folders
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.rmdir() if path.is_dir() else path.unlink()
-            except OSError:  # gone already, in use (Windows), or a folder that still holds something
-                continue
-        for name, file in list(self._names.items()):
-            if not os.path.isfile(file):
-                del self._names[name]
-
-    def sweep_while(self, running: threading.Event) -> None:
-        """`sweep` again and again until `running` is cleared; for a thread of its own."""
-        while running.is_set():
-            time.sleep(min(60.0, max(0.2, 15 * self.options.keep_minutes)))
-            self.sweep()
-
-    def one_line(self, error: Exception) -> str:
+    def one_line(self, error: BaseException) -> str:
         """What the user reads about an error: no traceback, and no path of the server's folder."""
-        if isinstance(error, RepixError):
+        if is_full(error):
+            text = str(error) if isinstance(error, RepixError) else "the disk is full"
+        elif isinstance(error, RepixError):
             text = str(error)
         elif isinstance(error, MemoryError):
             text = "out of memory; try a smaller image"
         else:
             _log.error("unexpected error", exc_info=error)
             text = f"something unexpected went wrong ({type(error).__name__}); the terminal tells more"
-        inside = re.escape(str(self.folder)) + r"[/\\](?:[^/\\:]+[/\\])*"
-        return re.sub(inside, "", text)
+        inside = re.escape(str(self.store.folder)) + r"[/\\](?:[^/\\:]+[/\\])*"
+        return " ".join(re.sub(inside, "", text).split())
 
-    def shown(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorator for event handlers: errors reach the browser as one line."""
 
-        @functools.wraps(function)
-        def handler(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except gr.Error:
-                raise
-            except Exception as error:
-                raise gr.Error(self.one_line(error), title="Sorry", print_exception=False) from None
+class _Checked:
+    """A backend that asks before every run whether it may go on."""
 
-        return handler
+    def __init__(self, backend: Any, check: Callable[[], None]) -> None:
+        self._backend, self._check = backend, check
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def run(self, x: Floats, state: tuple[Floats, ...] = ()) -> tuple[Floats, tuple[Floats, ...]]:
+        self._check()
+        ran: tuple[Floats, tuple[Floats, ...]] = self._backend.run(x, state)
+        return ran
+
+    def parallel(self) -> tuple[_Checked, int]:
+        backend, calls = self._backend.parallel()
+        return _Checked(backend, self._check), calls
+
+
+def save_preview(image: Picture, folder: Path, *, max_side: int) -> Path:
+    """A copy that every browser shows: 8 bit, JPEG, or WebP where there is transparency.
+
+    Args:
+        image: what to show.
+        folder: where to write it.
+        max_side: it is scaled down to so many pixels a side.
+    """
+    pixels, alpha = image.pixels, image.alpha
+    step = -(-max(pixels.shape[:2]) // max_side)
+    if step > 1:
+        size = (max(1, pixels.shape[0] // step), max(1, pixels.shape[1] // step))
+        pixels, alpha = (
+            resize(pixels, size),
+            None if alpha is None else resize(alpha[..., None], size).reshape(size),
+        )
+    if pixels.dtype == np.uint16:
+        pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
+    profile = {name: value for name, value in image.metadata.items() if name == "icc-profile-data"}
+    path = folder / ("preview.jpg" if alpha is None else "preview.webp")
+    write_image(path, replace(image, pixels=pixels, alpha=alpha, metadata=profile, inventory=None))
+    return path
 
 
 def present(value: str | None, what: str) -> str:

@@ -1,34 +1,28 @@
-"""The web UI's third tab: one kind of image into another, painted or uploaded."""
+"""What the Translate tab does: one kind of image into another, painted or uploaded."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
-import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from repix._types import Image
 from repix.app.brush import MOST_POINTS, draw_line
-from repix.app.server import NETWORK, Server, present
+from repix.app.queue import Job
+from repix.app.server import Server
 from repix.errors import InputError
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
-from repix.io.formats import IMAGES
-from repix.io.image import Picture, write_image
+from repix.io.image import to_8_bits
 from repix.palettes import FACADES
 from repix.tasks import TRANSLATE
 
 SIZE = 256
 """Side of what is painted, in pixels: that of the images the facade networks learnt from."""
 
-NONE_INSTALLED = (
-    "No model that translates is installed. Train one (`repix train recipes/facades-photo.yaml`) and start the web UI "
-    "with `repix app --model FOLDER`."
-)
-_HERE = Path(__file__).parent
 _COLOURS = {colour.name: colour.rgb for colour in FACADES}
 
 
@@ -49,9 +43,10 @@ def draw_labels(shapes: list[Shape]) -> NDArray[np.uint8]:
     Raises:
         InputError: a class that the palette does not have.
     """
-    from PIL import Image, ImageDraw
+    import PIL.Image
+    from PIL import ImageDraw
 
-    image = Image.new("RGB", (SIZE, SIZE), FACADES[0].rgb)
+    image = PIL.Image.new("RGB", (SIZE, SIZE), FACADES[0].rgb)
     pen = ImageDraw.Draw(image)  # no smoothing of edges
     for shape in shapes:
         if shape.label not in _COLOURS:
@@ -84,137 +79,30 @@ def first_facade() -> list[dict[str, Any]]:
     return shapes
 
 
-def translate_image(server: Server, path: str, model: str, folder: Path) -> Path:
-    """Translate one image file as the command line does, into `folder`.
+def translate_image(
+    server: Server, job: Job, path: Path, model: str, folder: Path, *, format: str | None = None
+) -> tuple[Path, tuple[str, ...]]:
+    """Translate one image file as the command line does.
+
+    Returns:
+        The result, in `folder`, and notes.
 
     Raises:
         InputError, WeightsError, BackendError: as `repix.restore`; also where it only reports them.
+        StoppedError: the job has been cancelled.
     """
-    options = BatchOptions(model=server.restorer(model, TRANSLATE), max_pixels=server.options.max_pixels)
+    restorer = server.restorer(model, TRANSLATE, check=job.check)
+    options = BatchOptions(model=restorer, max_pixels=server.options.max_pixels, format=format)
     summary = restore(path, folder, options=options)
+    job.check()
     for result in summary.failed:
         raise InputError(result.message)
-    return summary.done[0].written[0]
+    return summary.done[0].written[0], summary.done[0].notes
 
 
-def build(server: Server) -> None:
-    """Put the tab's components and handlers into the web UI that is being built."""
-    models = server.models(TRANSLATE)
-    if not models:
-        gr.Markdown(NONE_INSTALLED, elem_id="translate-none")
-        return
-    makers = [name for name in models if server.cards[name].palette is None]
-    with gr.Tabs():
-        if makers:
-            with gr.Tab("Paint"):
-                _build_paint(server, makers)
-        with gr.Tab("Upload"):
-            _build_upload(server, models)
-    _build_api(server, models)
-
-
-def _build_paint(server: Server, models: list[str]) -> None:
-    palette = [[colour.name, "#{:02x}{:02x}{:02x}".format(*colour.rgb)] for colour in FACADES]
-    with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            canvas = gr.HTML(
-                value={"palette": palette, "size": SIZE, "start": first_facade()},
-                html_template=(_HERE / "paint.html").read_text(encoding="utf-8"),
-                js_on_load=(_HERE / "paint.js").read_text(encoding="utf-8"),
-                apply_default_css=False,
-                elem_id="paint",
-            )
-        with gr.Column(scale=1, min_width=300):
-            model = gr.Dropdown(
-                models,
-                value="facades-photo" if "facades-photo" in models else models[0],
-                label="Model",
-                elem_id="paint-model",
-            )
-            result = gr.Image(
-                label="What the network makes of it",
-                type="filepath",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="paint-result",
-            )
-            with gr.Row():
-                image = gr.DownloadButton("Download image", interactive=False, elem_id="paint-download")
-                labels = gr.DownloadButton("Download label map", interactive=False, elem_id="paint-labels")
-
-    @server.shown
-    def on_paint(painted: dict[str, Any], model: str) -> list[Any]:
-        try:
-            shapes = [Shape.model_validate(shape) for shape in painted.get("shapes", painted["start"])[:5_000]]
-        except (ValidationError, AttributeError, KeyError, TypeError) as error:
-            raise InputError("this is not a painting; reload the window") from error
-        folder = server.new_folder()
-        drawn = folder / "labels.png"
-        write_image(drawn, Picture(draw_labels(shapes)))
-        made = translate_image(server, str(drawn), model, folder / "made")
-        made = made.replace(made.with_name("facade.png"))
-        ready = gr.DownloadButton(value=str(made), interactive=True)
-        return [str(made), ready, gr.DownloadButton(value=str(drawn), interactive=True)]
-
-    for event in (canvas.submit, model.input):
-        event(
-            on_paint,
-            [canvas, model],
-            [result, image, labels],
-            trigger_mode="always_last",
-            concurrency_id=NETWORK,
-            api_visibility="private",
-            show_progress="hidden",
-        )
-
-
-def _build_upload(server: Server, models: list[str]) -> None:
-    of_photos = [name for name in models if server.cards[name].palette is not None] or models
-    first = "facades-labels" if "facades-labels" in models else of_photos[0]
-    with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            file = gr.File(label="Photo or label map", file_types=sorted(IMAGES), height=160, elem_id="translate-file")
-            model = gr.Dropdown(models, value=first, label="Model", elem_id="translate-model")
-            about = gr.Markdown(server.cards[first].description)
-            go = gr.Button("Translate", variant="primary", elem_id="translate-go")
-        with gr.Column(scale=2, min_width=300):
-            slider = gr.ImageSlider(
-                label="Before | after",
-                type="filepath",
-                interactive=False,
-                max_height=640,
-                buttons=["fullscreen"],
-                elem_id="translate-slider",
-            )
-            download = gr.DownloadButton("Download", interactive=False, elem_id="translate-download")
-
-    @server.shown
-    def on_translate(path: str | None, model: str) -> list[Any]:
-        path = present(path, "image")
-        made = translate_image(server, path, model, server.new_folder())
-        sides = (str(server.preview(server.read(path))), str(server.preview(server.read(made))))
-        return [sides, gr.DownloadButton(f"Download {made.name}", value=str(made), interactive=True)]
-
-    go.click(
-        on_translate,
-        [file, model],
-        [slider, download],
-        concurrency_id=NETWORK,
-        api_visibility="private",
-        show_progress_on=slider,
-    )
-    model.input(lambda name: server.cards[name].description, model, about, api_visibility="private", queue=False)
-
-
-def _build_api(server: Server, models: list[str]) -> None:
-    with gr.Column(visible=False):
-        file, result = gr.File(label="file"), gr.File(label="result")
-        model = gr.Dropdown(models, value=models[0], label="model")
-        button = gr.Button()
-
-    @server.shown
-    def translate(file: str | None, model: str) -> str:
-        """Turn one kind of image into another: what kinds, the model's card says."""
-        return os.fspath(translate_image(server, present(file, "file"), model, server.new_folder()))
-
-    button.click(translate, [file, model], result, api_name="translate", concurrency_id=NETWORK)
+def looks_like_labels(pixels: Image) -> bool:
+    """Whether an image holds little but the colours of facades' label maps, as a network that paints photos expects."""
+    some = to_8_bits(pixels[::4, ::4]) if pixels.dtype == np.uint16 else pixels[::4, ::4]
+    near = np.array([colour.rgb for colour in FACADES], np.int16)
+    distance = np.abs(some.reshape(-1, 1, 3).astype(np.int16) - near).max(2).min(1)
+    return bool((distance < 40).mean() > 0.9)

@@ -11,6 +11,8 @@ from repix.cli.output import say
 @click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Folder of your own model; repeatable.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[the first free one from 7860 on]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
+@click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name it may be asked for by; repeatable.")
+@click.option("--root-path", default="", metavar="PATH", help="Where a reverse proxy offers it, such as /repix.")
 @click.option("--browser/--no-browser", default=True, help="Open it in the browser. [yes]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]")
@@ -29,48 +31,55 @@ from repix.cli.output import say
     help="Refuse larger uploads, in MB.",
 )
 @click.option(
+    "--max-disk",
+    type=click.FloatRange(0, min_open=True),
+    default=10_000,
+    show_default=True,
+    help="Refuse uploads when all files together are larger, in MB.",
+)
+@click.option(
     "--keep",
     type=click.FloatRange(0, min_open=True),
     default=60,
     show_default=True,
-    help="Minutes until uploads and results are deleted; when repix ends, all are.",
+    help="Minutes until the files of a window that is gone are deleted; when repix ends, all are.",
 )
 def app(
     models: tuple[str, ...],
     port: int | None,
     host: str,
+    names: tuple[str, ...],
+    root_path: str,
     browser: bool,
     device: str,
     threads: int | None,
     max_pixels: int,
     max_upload: float,
+    max_disk: float,
     keep: float,
 ) -> None:
     """Open the web UI: derain, blend, translate and compare in a browser.
 
     Only this machine reaches it, and it loads nothing from the internet. Ctrl-C ends it.
     """
-    import ipaddress
-
     from repix._types import require
 
     require("app")
+    from repix.app.guard import is_loopback
     from repix.app.server import Options
     from repix.app.ui import serve
 
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+    if not is_loopback(host):
         say(f"warning: everyone who can reach {host} can use repix; there is no password", err=True)
-    options = Options(models, device, threads, max_pixels, max_upload, keep)
+    options = Options(models, device, threads, max_pixels, max_upload, max_disk, keep)
     try:
         serve(
             options,
             host=host,
             port=port,
             browser=browser,
+            root_path=root_path,
+            names=names,
             on_ready=lambda address: say(f"repix is at {address} (Ctrl-C ends it)"),
         )
     except KeyboardInterrupt:

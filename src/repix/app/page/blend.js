@@ -1,9 +1,12 @@
 // The two canvases of the Blend tab. All coordinates are pixels of the full images; the server does the same geometry
-// (repix/app/blend.py). Called by gradio with: element, trigger, props, watch.
+// (repix/app/blend.py).
+import { $, t, call, upload, save, config, take, onFiles, options } from './page.js';
+
+const element = $('#blend');
 const find = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
-const source = { canvas: find('.rx-source'), photo: null, turn: 0 };
-const target = { canvas: find('.rx-target'), photo: null, turn: 0 };
+const source = { canvas: find('.rx-source'), photo: null, turn: 0, aborter: null };
+const target = { canvas: find('.rx-target'), photo: null, turn: 0, aborter: null };
 const HEIGHT = 520; // of a canvas at most, CSS pixels
 let tool = 'polygon', polygon = [], closed = false, strokes = [], history = [];
 let placement = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
@@ -165,47 +168,47 @@ const draw = () => { drawSource(); drawTarget(); showFields(); };
 // ---- asking the server ----
 
 function hint() {
-  if (!polygon.length) return 'Click around a part of the source, or paint over it.';
-  const corners = polygon.length === 1 ? '1 corner' : polygon.length + ' corners';
-  if (polygon.length < 3) return corners + ': a polygon has at least 3; click the next one.';
-  return corners + ': click the next one; the first one again, or Close, ends the polygon.';
+  if (!polygon.length) return t('Click around a part of the source, or paint over it.');
+  if (polygon.length < 3) return t('{} of at least 3 corners; click the next one.', polygon.length);
+  return t('{} corners: click the next one; the first one again, or Close, ends the polygon.', polygon.length);
 }
 
+let aborter = null; // of the question that is on its way
 function changed() { // whatever is on the screen is out of date; ask when the hand rests
   result = null;
   serial += 1; // an answer that is on its way is about something else
+  aborter?.abort();
   clearTimeout(timer);
   draw();
-  if (!source.photo || !target.photo) said('Choose a source image and a target image, or try an example.');
+  $('#blend-download').disabled = !source.photo || !target.photo || !selected();
+  const reading = [source, target].filter((pane) => pane.aborter).length;
+  if (reading) return; // it is said what is read
+  if (!source.photo || !target.photo) said(t(source.photo ? 'Now choose a target image.' : target.photo ? 'Now choose a source image.' : 'Choose a source image and a target image, or try an example.'));
   else if (!selected()) said(hint());
   else if (!busy) { said('…'); timer = setTimeout(ask, 80); } // what is said belongs to an older result
 }
 
 function asked() { // what is on the screen
   const images = { source: source.photo?.id, target: target.photo?.id };
-  return { kind: 'ask', serial, ...images, ...placement, mode, polygon: closed ? polygon : [], strokes };
+  return { ...images, ...placement, mode, polygon: closed ? polygon : [], strokes };
 }
 
-function ask() {
-  props.value = asked();
-  trigger('submit');
-}
-
-function answered() { // gradio may tell of one value twice
-  const value = props.value;
-  if (!value || (value.kind !== 'result' && value.kind !== 'failed')) return;
-  if (value.serial !== serial) { // the answer took the place of a newer question: put that again
-    clearTimeout(timer);
-    if (!busy && selected()) timer = setTimeout(ask, 80);
-    return;
+async function ask() {
+  const mine = serial;
+  aborter = new AbortController();
+  try {
+    const answer = await call('ui/blend', asked(), { signal: aborter.signal });
+    if (mine !== serial) return;
+    const image = new Image();
+    image.src = answer.url;
+    await image.decode();
+    if (mine !== serial || busy) return;
+    result = image;
+    draw();
+    said(answer.said);
+  } catch (error) {
+    if (mine === serial && error.name !== 'AbortError') said(error.message);
   }
-  if (value.kind === 'failed') { said(value.said); return; }
-  const image = new Image();
-  image.onload = () => {
-    if (value.serial !== serial || busy) return;
-    result = image; draw(); said(value.said);
-  };
-  image.src = value.url;
 }
 
 // Images that the server has read, each in its own time: the last one chosen for a canvas stays, whichever comes last.
@@ -232,8 +235,35 @@ async function show(value) {
   }
   if (fresh.source || fresh.target) changed();
 }
-Object.assign(find('.rx'), { show, asked }); // for gradio's events
-watch('value', answered);
+async function choose(pane, name, file) {
+  pane.aborter?.abort(); // of an image that is still on its way
+  const mine = pane.aborter = new AbortController();
+  pane.turn += 1;
+  pane.canvas.classList.add('busy');
+  const onProgress = (part) => said(part < 1 ? t('{} is read: {} %', file.name, Math.floor(100 * part)) : t('{} is read', file.name));
+  try {
+    onProgress(0);
+    const up = await upload(file, { signal: mine.signal, side: 1600, onProgress });
+    if (up.kind === 'video') throw new Error(t('This is a video; Blend takes images.'));
+    if (pane.aborter !== mine) return;
+    pane.aborter = null;
+    await show({ [name]: up });
+  } catch (error) {
+    if (error.name === 'AbortError') return;
+    if (pane.aborter === mine) pane.aborter = null;
+    changed();
+    said(error.message);
+  } finally {
+    if (!pane.aborter) pane.canvas.classList.remove('busy');
+  }
+}
+function drop(files, where) { // on a canvas; elsewhere, the first empty one, and two at once are source and target
+  const onto = where?.closest?.('.rx-source') ? [source, 'source'] : where?.closest?.('.rx-target') ? [target, 'target'] : null;
+  if (onto) { choose(...onto, files[0]); return; }
+  const empty = [[source, 'source'], [target, 'target']].filter(([pane]) => !pane.photo && !pane.aborter);
+  const free = files.length > 1 || !empty.length ? [[source, 'source'], [target, 'target']] : empty;
+  files.slice(0, free.length).forEach((file, index) => choose(...free[index], file));
+}
 
 // ---- selecting ----
 
@@ -292,7 +322,7 @@ source.canvas.addEventListener('keydown', (event) => {
 find('.rx-points').addEventListener('change', (event) => {
   const numbers = event.target.value.split(/[\s;]+/).filter(Boolean).map((pair) => pair.split(',').map(Number));
   if (numbers.some((pair) => pair.length !== 2 || !pair.every(Number.isFinite)) || (numbers.length && numbers.length < 3)) {
-    said('A polygon is at least three corners: x,y x,y x,y'); return;
+    said(t('A polygon is at least three corners: x,y x,y x,y')); return;
   }
   polygon = numbers; closed = numbers.length >= 3; history = history.filter((act) => act === 'stroke').concat(closed ? ['example'] : []);
   changed();
@@ -300,9 +330,23 @@ find('.rx-points').addEventListener('change', (event) => {
 
 // ---- placing ----
 
+// A finger scrolls the page, but for what it paints and for the selection that it takes hold of.
+function isHeld([x, y]) { // whether a point of the target is on the selection, or near it
+  if (!target.photo || !source.photo || !selected()) return false;
+  const [x0, y0, x1, y1] = box(), angle = placement.rotate * Math.PI / 180, near = 24 / target.k * (window.devicePixelRatio || 1);
+  const dx = x - placement.x, dy = y - placement.y;
+  const along = Math.cos(angle) * dx - Math.sin(angle) * dy, across = Math.sin(angle) * dx + Math.cos(angle) * dy;
+  return Math.abs(along) <= placement.scale * (x1 - x0) / 2 + near && Math.abs(across) <= placement.scale * (y1 - y0) / 2 + near;
+}
+source.canvas.addEventListener('touchstart', (event) => { if (tool !== 'polygon') event.preventDefault(); }, { passive: false });
+target.canvas.addEventListener('touchstart', (event) => {
+  if (target.photo && isHeld(pointAt(target, event.touches[0]))) event.preventDefault();
+}, { passive: false });
+
 let held = null;
 target.canvas.addEventListener('pointerdown', (event) => {
   if (!target.photo || !source.photo || !selected() || event.button !== 0) return;
+  if (event.pointerType === 'touch' && !isHeld(pointAt(target, event))) return;
   event.preventDefault();
   target.canvas.focus({ preventScroll: true });
   const [x, y] = pointAt(target, event);
@@ -335,6 +379,32 @@ function set(field, value) {
 }
 for (const input of all('[data-field]')) input.addEventListener('input', () => { if (input.value !== '') set(input.dataset.field, +input.value); });
 
-new ResizeObserver(draw).observe(find('.rx-images'));
-answered();
-changed();
+export function build() {
+  new ResizeObserver(draw).observe(find('.rx-images'));
+  options($('#blend-example'), config.examples);
+  for (const [pane, name] of [[source, 'source'], [target, 'target']]) {
+    $(`#blend-${name}`).accept = config.images.join(',');
+    onFiles($(`#blend-${name}`), ([file]) => choose(pane, name, file));
+  }
+  take('blend', drop);
+  let turn = 0;
+  $('#blend-example').addEventListener('change', async ({ target: list }) => {
+    const mine = turn += 1, name = list.value;
+    if (!name) return;
+    for (const pane of [source, target]) { pane.aborter?.abort(); pane.aborter = null; pane.canvas.classList.remove('busy'); }
+    said(t('{} is drawn', name));
+    try {
+      const shown = await call(`ui/example/${encodeURIComponent(name)}`, {});
+      if (mine === turn) await show(shown);
+    } catch (error) { said(error.message); }
+  });
+  $('#blend-download').addEventListener('click', async () => {
+    const before = find('.rx-said').textContent;
+    try {
+      const made = await call('ui/blend', { ...asked(), download: true });
+      if (made.notes?.length) said([before, ...made.notes].join(' · '));
+      save(made.url, made.name);
+    } catch (error) { said(error.message); }
+  });
+  changed();
+}

@@ -1,0 +1,413 @@
+"""The HTTP API: a file in, a file out, in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse
+
+from repix import __version__
+from repix.app.derain import derain_once, rain_on_image
+from repix.app.files import DiskFullError, GoneError, is_full, safe_name
+from repix.app.guard import refuse
+from repix.app.queue import Job, JobQueue, StoppedError
+from repix.app.server import MAX_WAITING, Server
+from repix.app.translate import translate_image
+from repix.errors import BackendError, InputError, WeightsError
+from repix.infer.jobs import BatchOptions, VideoOptions
+from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
+from repix.io.image import write_image
+from repix.poisson.compose import blend_images
+from repix.poisson.mask import parse_polygon
+from repix.tasks import DERAIN, TRANSLATE
+from repix.weights import DEFAULT_MODEL
+
+_WATCH_SECONDS = 0.5  # how often a waiting call looks whether its client is still there
+
+
+class BusyError(BackendError):
+    """Too many calls wait already."""
+
+
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    jobs: int
+
+
+class Model(BaseModel):
+    """A model that can be asked for by its name."""
+
+    name: str
+    task: str
+    description: str
+    default: bool
+    licence: str
+
+
+class ApiError(BaseModel):
+    """What every answer with a status of 400 and more holds."""
+
+    error: str
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that suits an error."""
+    if is_full(error):
+        return 507
+    kinds: tuple[tuple[type[BaseException], int], ...] = (
+        (GoneError, 404),
+        (WeightsError, 404),
+        (InputError, 400),
+        (BusyError, 503),
+        (DiskFullError, 507),
+        (StoppedError, 409),
+        (MemoryError, 503),
+    )
+    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+
+
+def add_errors(app: FastAPI, server: Server) -> None:
+    """Say every error as JSON, `{"error": "one sentence"}`, with a status that suits it."""
+
+    async def on_error(request: Request, error: Exception) -> JSONResponse:
+        return refuse(status_of(error), server.one_line(error))
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        said = "there is nothing under this address; /docs lists what there is" if error.status_code == 404 else None
+        if error.status_code == 405:
+            said = f"this address does not take {request.method}; /docs lists what there is"
+        return refuse(error.status_code, said or str(error.detail))
+
+    async def on_options(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        got = f", got {first['input']!r}" if isinstance(first.get("input"), str | int | float) else ""
+        return refuse(422, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}{got}"[:300])
+
+    app.add_exception_handler(Exception, on_error)
+    for kind in (InputError, WeightsError, BackendError, GoneError, DiskFullError, StoppedError, OSError, MemoryError):
+        app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_options)
+
+
+async def finished(request: Request, queue: JobQueue, job: Job) -> Any:
+    """The result of a job; one whose client has left is cancelled."""
+    future = asyncio.wrap_future(job.future)
+    while not (await asyncio.wait({future}, timeout=_WATCH_SECONDS))[0]:
+        if await request.is_disconnected():
+            queue.cancel(job)
+    return future.result()
+
+
+async def save_body(request: Request, path: Path, server: Server) -> None:
+    """Write a raw body to a file; nothing is left where it does not arrive whole."""
+    length = request.headers.get("content-length", "0")
+    await run_in_threadpool(server.store.check_room, int(length) if length.isdigit() else 0)
+    try:
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                file.write(chunk)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def named(path: Path, name: str) -> Path:
+    """An uploaded file, under a name that suits what it holds."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        raise InputError("the file is empty (0 bytes)")
+    return path.rename(path.with_name(safe_name(name, head)))
+
+
+def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False) -> dict[str, Any]:
+    """What OpenAPI says of a request's body."""
+    file = {"type": "string", "format": "binary"}
+    schema = {"type": "object", "properties": dict.fromkeys((*fields, *optional), file), "required": list(fields)}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
+    if raw:
+        content["application/octet-stream"] = {"schema": file}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    "4XX": {"description": "What was got, what was expected, what to do.", "model": ApiError},
+    "5XX": {"description": "The server cannot do it, or not now.", "model": ApiError},
+}
+_IMAGE_FORMATS = ", ".join(sorted(suffix.lstrip(".") for suffix in IMAGES_WRITABLE))
+_VIDEO_FORMATS = ", ".join(sorted(suffix.lstrip(".") for suffix in VIDEOS_WRITABLE))
+Name = Annotated[str, Query(description="What a raw body is called; its extension may say what it is.")]
+ImageFormat = Annotated[str | None, Query(description=f"Extension to write: {_IMAGE_FORMATS}. Default: as it came.")]
+
+
+def build_router(server: Server) -> APIRouter:
+    """`/api/…` and `/health`."""
+    router = APIRouter()
+    derainers, translators = server.models(DERAIN), server.models(TRANSLATE)
+    default = DEFAULT_MODEL if DEFAULT_MODEL in derainers else derainers[0]
+
+    @asynccontextmanager
+    async def taken(
+        request: Request, fields: tuple[str, ...], name: str
+    ) -> AsyncIterator[tuple[Path, list[Path | None]]]:
+        """A folder and the files of a request in it. If all goes well, the answer deletes the folder."""
+        folder = server.store.new_folder()
+        try:
+            files: list[Path | None] = []
+            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+                length = request.headers.get("content-length", "0")
+                await run_in_threadpool(server.store.check_room, 2 * int(length) if length.isdigit() else 0)
+                async with request.form(max_files=8, max_fields=8) as form:
+                    for field in fields:
+                        sent = form.get(field)
+                        if not isinstance(sent, UploadFile):
+                            files.append(None)
+                            continue
+                        path = folder / field / "upload"
+                        path.parent.mkdir()
+                        await run_in_threadpool(_copy, sent, path)
+                        files.append(await run_in_threadpool(named, path, name or sent.filename or ""))
+            else:
+                path = folder / "upload"
+                await save_body(request, path, server)
+                files = [await run_in_threadpool(named, path, name), *(None for _ in fields[1:])]
+            if files[0] is None:
+                raise InputError(f"no file came; send it as the field {fields[0]!r} of a form: -F {fields[0]}=@FILE")
+            yield folder, files
+        except BaseException:
+            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+            raise
+
+    async def answer(
+        request: Request, queue: JobQueue, folder: Path, work: Callable[[Job], tuple[Path, tuple[str, ...]]]
+    ) -> FileResponse:
+        if len(queue) >= MAX_WAITING:
+            raise BusyError(f"{len(queue)} calls wait already; try again later")
+        path, notes = await finished(request, queue, queue.submit(work))
+        headers = {"Repix-Notes": json.dumps(notes)} if notes else {}
+        clean = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        return FileResponse(path, filename=path.name, headers=headers, background=clean)
+
+    @router.get("/health", tags=["about"])
+    def health() -> Health:
+        """Whether the server answers, and how many jobs wait or run."""
+        return Health(version=__version__, jobs=len(server.network))
+
+    @router.get("/api/models", tags=["about"])
+    def models() -> list[Model]:
+        """The models that can be asked for."""
+        return [
+            Model(
+                name=name,
+                task=card.task.name,
+                description=card.description,
+                default=name == default,
+                licence=card.licence,
+            )
+            for name, card in server.cards.items()
+        ]
+
+    @router.post(
+        "/api/derain",
+        tags=["files"],
+        response_class=FileResponse,
+        responses=_ANSWERS,
+        openapi_extra=_body("file", raw=True),
+    )
+    async def derain(
+        request: Request,
+        model: Annotated[str, Query(description="A name of /api/models.")] = default,
+        strength: Annotated[str, Query(description="0 (leaves the rain) to 1, or auto (images only).")] = "1",
+        quality: Annotated[str, Query(description="fast, or best in four times the time.")] = "fast",
+        format: Annotated[
+            str | None, Query(description=f"Images: {_IMAGE_FORMATS}; videos: {_VIDEO_FORMATS}. Default: as it came.")
+        ] = None,
+        compare: Annotated[bool, Query(description="Images: answer with before | after in one image.")] = False,
+        start: Annotated[float | None, Query(ge=0, description="Videos: start there, in seconds.")] = None,
+        end: Annotated[float | None, Query(gt=0, description="Videos: stop there.")] = None,
+        codec: Annotated[Literal["h264", "h265", "vp9", "av1"] | None, Query(description="Videos.")] = None,
+        crf: Annotated[float | None, Query(ge=0, description="Videos: constant rate factor, 0 is best.")] = None,
+        deflicker: Annotated[bool, Query(description="Videos: reduce flicker.")] = False,
+        name: Name = "",
+    ) -> FileResponse:
+        """Take the rain out of an image or a video.
+
+        Depth, transparency, EXIF and colour profile of images are kept; sound, frame times and tags of videos too. What
+        cannot be kept is said in the header `Repix-Notes`, a JSON list of sentences.
+        """
+        options = BatchOptions(
+            quality=quality,  # type: ignore[arg-type]  # checked by Restorer
+            strength=_strength(strength),
+            format=format,
+            compare=compare,
+            video=VideoOptions(start, end, codec, crf, deflicker),
+        )
+        async with taken(request, ("file",), name) as (folder, files):
+            path = files[0]
+            assert path is not None
+            return await answer(
+                request, server.network, folder, lambda job: derain_once(server, job, path, model, options)
+            )
+
+    @router.post(
+        "/api/rain",
+        tags=["files"],
+        response_class=FileResponse,
+        responses=_ANSWERS,
+        openapi_extra=_body("file", raw=True),
+    )
+    async def rain(
+        request: Request,
+        severity: Annotated[float, Query(ge=0, le=1, description="0 (drizzle) to 1 (storm).")] = 0.6,
+        seed: Annotated[int, Query(ge=0, description="The same seed gives the same rain.")] = 0,
+        name: Name = "",
+    ) -> FileResponse:
+        """Put synthetic rain over an image, for trying."""
+        async with taken(request, ("file",), name) as (folder, files):
+            path = files[0]
+            assert path is not None
+            made = folder / "made"
+            return await answer(
+                request, server.solves, folder, lambda job: (rain_on_image(server, path, severity, seed, made), ())
+            )
+
+    @router.post(
+        "/api/blend",
+        tags=["files"],
+        response_class=FileResponse,
+        responses=_ANSWERS,
+        openapi_extra=_body("source", optional=("target", "mask")),
+    )
+    async def blend(
+        request: Request,
+        polygon: Annotated[
+            str | None, Query(description='"x,y x,y x,y …" in source pixels. Without it and a mask: what is opaque.')
+        ] = None,
+        offset: Annotated[str, Query(description="x,y: where the source's corner goes in the target.")] = "0,0",
+        scale: Annotated[float, Query(gt=0, le=100)] = 1,
+        rotate: Annotated[float, Query(description="Degrees, counter-clockwise.")] = 0,
+        mode: Annotated[
+            Literal["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"],
+            Query(description="The last four change the source alone: send no target."),
+        ] = "import",
+        gain: Annotated[str, Query(description="For colour: factors of red, green and blue.")] = "1.5,0.5,0.5",
+        alpha: Annotated[float, Query(description="For illumination: gradients above shrink.")] = 0.2,
+        beta: Annotated[float, Query(description="For illumination: by how much.")] = 0.2,
+        threshold: Annotated[float, Query(description="For flatten: what counts as an edge.")] = 8,
+        format: ImageFormat = None,
+    ) -> FileResponse:
+        """Paste a region of an image into another without a seam, or change a region of one image."""
+        x, y = _numbers("offset", offset, 2)
+        red, green, blue = _numbers("gain", gain, 3)
+        points = parse_polygon(polygon) if polygon is not None else None
+        async with taken(request, ("source", "target", "mask"), "") as (folder, files):
+            if points is not None and files[2] is not None:
+                raise InputError("give a polygon or a mask, not both")
+            base = files[1] or files[0]
+            assert base is not None
+            suffix = "." + (format or base.suffix).lower().lstrip(".")
+            if suffix not in IMAGES_WRITABLE:
+                if format is not None:
+                    raise InputError(f"cannot write {format!r} images; choose one of {_IMAGE_FORMATS}")
+                suffix = ".png"
+
+            def work(job: Job) -> tuple[Path, tuple[str, ...]]:
+                source, target, mask = (None if path is None else server.read(path) for path in files)
+                assert source is not None
+                result = blend_images(
+                    source,
+                    target,
+                    polygon=points,
+                    mask=mask,
+                    offset=(y, x),
+                    scale=scale,
+                    rotate=rotate,
+                    mode=mode,
+                    gain=(red, green, blue),
+                    alpha=alpha,
+                    beta=beta,
+                    threshold=threshold,
+                    on_step=lambda *_: job.check(),
+                )
+                job.check()
+                path = folder / f"{base.stem}_blend{suffix}"
+                return path, (*result.notes, *write_image(path, result))
+
+            return await answer(request, server.solves, folder, work)
+
+    if translators:
+
+        @router.post(
+            "/api/translate",
+            tags=["files"],
+            response_class=FileResponse,
+            responses=_ANSWERS,
+            openapi_extra=_body("file", raw=True),
+        )
+        async def translate(
+            request: Request,
+            model: Annotated[str, Query(description="A name of /api/models.")] = translators[0],
+            format: ImageFormat = None,
+            name: Name = "",
+        ) -> FileResponse:
+            """Turn one kind of image into another: what kinds, the model's description says."""
+            async with taken(request, ("file",), name) as (folder, files):
+                path = files[0]
+                assert path is not None
+                made = folder / "made"
+                return await answer(
+                    request,
+                    server.network,
+                    folder,
+                    lambda job: translate_image(server, job, path, model, made, format=format),
+                )
+
+    return router
+
+
+def _copy(sent: UploadFile, path: Path) -> None:
+    with path.open("wb") as file:
+        shutil.copyfileobj(sent.file, file, 2**20)
+
+
+def _strength(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"strength is {text!r}; expected a number from 0 to 1, or auto")
+    return value
+
+
+def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        raise InputError(f"{option} is {text!r}; expected {count} numbers with commas between them")
+    return values

@@ -1,0 +1,285 @@
+// The Derain tab: it starts on drop. One item a file; what can be downloaded is always what is shown.
+import { $, all, make, t, call, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options } from './page.js';
+
+const items = [];
+let current = null, divider = null, uploading = 0, began = 0, keys = 0;
+const UPLOADS = 2; // at once
+
+const say = (text) => { $('#said').textContent = text; };
+const open = (item) => ['queued', 'uploading', 'waiting', 'running'].includes(item.state);
+
+// ---- items ----
+
+function label(item) { // files of one name are told apart
+  const before = items.slice(0, items.indexOf(item)).filter((other) => other.file.name === item.file.name).length;
+  return before ? `${item.file.name} (${before + 1})` : item.file.name;
+}
+function add(files) {
+  const first = items.length;
+  for (const file of files) {
+    items.push({ key: keys += 1, file, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', aborter: new AbortController() });
+  }
+  if (!began || !items.slice(0, first).some(open)) began = performance.now();
+  current = current || items[first];
+  if (files.length) current = first && !open(current) ? items[first] : current;
+  say(files.length === 1 ? t('{} is added', files[0].name) : t('{} files are added', files.length));
+  pump();
+  draw();
+}
+async function pump() {
+  while (uploading < UPLOADS) {
+    const item = items.find((one) => one.state === 'queued' && !one.up);
+    if (!item) return;
+    uploading += 1;
+    send(item).finally(() => { uploading -= 1; pump(); });
+  }
+}
+async function send(item) {
+  item.state = 'uploading';
+  item.fraction = 0;
+  draw();
+  try {
+    item.up = await upload(item.file, { signal: item.aborter.signal, onProgress: (part) => { item.fraction = part; draw(); } });
+    item.original = item.up;
+    if (item.state === 'uploading') await run(item);
+  } catch (error) {
+    if (error.name !== 'AbortError') fail(item, error.message);
+  }
+  draw();
+}
+function fail(item, sentence) {
+  item.state = 'failed';
+  item.error = sentence;
+  say(`${label(item)}: ${sentence}`);
+}
+async function run(item) { // whatever it had is out of date
+  if (item.job) forget([item.job]);
+  const turn = item.turn = (item.turn || 0) + 1;
+  Object.assign(item, { state: 'waiting', job: null, result: null, error: '', fraction: 0, place: 0, seconds: 0 });
+  draw();
+  try {
+    const asked = { kind: 'derain', file: item.up.id, model: $('#model').value, quality: $('#quality').value };
+    const job = await begin(asked, (state) => { if (item.turn === turn && items.includes(item)) told(item, state); });
+    if (item.turn !== turn || !items.includes(item)) { forget([job]); return; }
+    item.job = job;
+    if (item.state === 'cancelled') cancel([job]); // while it was being asked for
+  } catch (error) {
+    if (item.turn === turn) fail(item, error.message);
+  }
+  draw();
+}
+function told(item, state) {
+  if (item.state === 'cancelled') return;
+  Object.assign(item, { fraction: state.fraction ?? 0, place: state.place ?? 0, note: state.note ?? '', seconds: state.seconds ?? 0 });
+  item.state = state.state;
+  if (state.state === 'done') {
+    item.result = state.result;
+    const done = items.filter((one) => one.state === 'done').length;
+    say(items.length === 1 ? t('{} is done', label(item)) : t('{} of {} are done', done, items.length));
+    if (current && open(current) && !touched) current = item; // the first result is shown first
+  } else if (state.state === 'failed') fail(item, state.error);
+  draw();
+}
+function stop(list) {
+  const jobs = list.filter((item) => item.job).map((item) => item.job);
+  for (const item of list) {
+    item.aborter.abort();
+    item.aborter = new AbortController();
+    item.state = 'cancelled';
+  }
+  cancel(jobs).catch((error) => say(error.message));
+}
+function goOn(list) {
+  began = performance.now();
+  for (const item of list) {
+    if (item.up) run(item); else item.state = 'queued';
+  }
+  pump();
+  draw();
+}
+function remove(list) {
+  forget(list.filter((item) => item.job).map((item) => item.job));
+  for (const item of list) {
+    item.aborter.abort();
+    const index = items.indexOf(item);
+    items.splice(index, 1);
+    if (item === current) current = items[Math.min(index, items.length - 1)] || null;
+  }
+  draw();
+  if (!items.length) { say(t('all files are removed')); $('[data-choose=derain-files]').focus(); }
+}
+
+// ---- what is shown ----
+
+let touched = false; // the user has chosen what to look at
+function choose(item) {
+  touched = true;
+  current = item;
+  draw();
+  $('#thumbs [aria-current=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+}
+function time(seconds) {
+  const whole = Math.max(1, Math.round(seconds));
+  if (whole < 90) return t('{} s', whole);
+  return t('{} min', Math.round(whole / 60));
+}
+function status() {
+  const busy = items.filter(open), done = items.filter((item) => item.state === 'done').length;
+  const failed = items.filter((item) => item.state === 'failed').length, stopped = items.filter((item) => item.state === 'cancelled').length;
+  const parts = [];
+  let value = null, share = null;
+  if (busy.length) {
+    if (items.length > 1) parts.push(t('{} of {} done', done, items.length));
+    const running = items.find((item) => item.state === 'running');
+    const first = running || busy[0];
+    share = (items.length - busy.length + (running ? running.fraction : 0)) / items.length;
+    if (running) {
+      parts.push(running.fraction ? t('{} %', Math.floor(100 * running.fraction)) : t('taking the rain out'));
+      if (running.note) parts.push(running.note);
+      const left = running.fraction > 0.02 ? running.seconds * (1 - running.fraction) / running.fraction : null;
+      const finished = items.filter((item) => item.state === 'done' && item.seconds);
+      const mean = finished.length ? finished.reduce((sum, item) => sum + item.seconds, 0) / finished.length : left && left + running.seconds;
+      const rest = (left ?? (mean ? Math.max(0, mean - running.seconds) : null));
+      if (rest !== null && mean !== null) parts.push(t('about {} left', time(rest + mean * (busy.length - 1))));
+      else if (running.seconds > 2) parts.push(t('{} so far', time(running.seconds)));
+    } else if (first.state === 'waiting' && first.place > 0) parts.push(t('waits for its turn; {} before it', first.place));
+    else if (first.state === 'uploading') parts.push(first.fraction < 1 ? t('reading the file, {} %', Math.floor(100 * first.fraction)) : t('reading the image'));
+    else parts.push(t('about to begin'));
+    value = items.length === 1 ? (first.state === 'waiting' || !first.fraction ? null : first.fraction) : share;
+  } else if (items.length) {
+    if (stopped) parts.push(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
+    else if (items.length > 1) parts.push(t('{} of {} done', done, items.length));
+    else if (done) parts.push(t('Done in {}', t('{} s', items[0].seconds.toFixed(1))));
+    if (failed) parts.push(failed === items.length && failed === 1 ? t('This file cannot be derained.') : t('{} could not be derained', failed));
+  }
+  $('#status').textContent = parts.join(' · ');
+  const bar = $('#bar');
+  bar.hidden = !busy.length;
+  if (value === null) bar.removeAttribute('value'); else bar.value = value;
+  $('#cancel').hidden = !busy.length;
+  $('#go-on').hidden = busy.length > 0 || !stopped;
+}
+function thumbs() {
+  const list = $('#thumbs');
+  $('#strip').hidden = items.length < 2;
+  const keep = new Map(all('button', list).map((button) => [+button.dataset.key, button.parentElement]));
+  list.replaceChildren(...items.map((item) => {
+    const line = keep.get(item.key) || make('li', {}, make('button', { type: 'button', 'data-key': String(item.key) }));
+    const button = line.firstChild, url = item.up?.kind === 'image' ? item.up.url : '';
+    const mark = { done: '✓', failed: '!', cancelled: '–', running: `${Math.floor(100 * item.fraction)} %` }[item.state] || '…';
+    const words = { done: t('done'), failed: t('failed'), cancelled: t('cancelled'), running: t('running') }[item.state] || t('waiting');
+    const now = `${label(item)}|${url}|${mark}`;
+    if (button.dataset.now !== now) {
+      button.dataset.now = now;
+      const shown = url ? make('img', { src: url, alt: '', loading: 'lazy' }) : make('span', { class: 'no-image', 'aria-hidden': 'true' }, item.up?.kind === 'video' ? '▶' : '·');
+      button.replaceChildren(shown, make('span', { class: 'name' }, label(item)), make('span', { class: 'mark', 'aria-hidden': 'true' }, mark));
+      button.setAttribute('aria-label', `${label(item)}, ${words}`);
+      button.onclick = () => choose(item);
+    }
+    button.setAttribute('aria-current', item === current);
+    return line;
+  }));
+}
+function draw() {
+  $('#welcome').hidden = items.length > 0;
+  $('#work').hidden = !items.length;
+  if (!items.length) return;
+  const item = current, done = item.state === 'done', video = item.up?.kind === 'video';
+  const ready = items.filter((one) => one.state === 'done');
+  $('#trouble').hidden = item.state !== 'failed';
+  $('#trouble').textContent = item.error;
+  $('#stage').hidden = !item.up;
+  if (item.up) {
+    const after = done ? item.result.url : null;
+    divider.show({ before: item.up.url, after, video, name: item.up.name });
+    divider.element.classList.toggle('rain', done && !video && $('[name=view]:checked').value === 'rain');
+  }
+  const size = item.up?.width ? `${item.up.width} × ${item.up.height}` : '';
+  $('#caption').textContent = [label(item), size, ...(done ? item.result.notes : [])].filter(Boolean).join(' · ');
+  $('#strength-field').hidden = $('#views').hidden = video;
+  $('#download').disabled = !done;
+  $('#download').textContent = done ? t('Download') : t('Not ready yet');
+  const most = $('#download-all');
+  most.hidden = items.length < 2;
+  most.disabled = !ready.length;
+  most.textContent = ready.length === items.length ? t('Download all {} (zip)', items.length) : t('Download the {} that are done (zip)', ready.length);
+  $('#rain-box').hidden = video;
+  $('#add-rain').disabled = !item.up;
+  $('#other-rain').disabled = $('#undo-rain').disabled = !item.up || item.up === item.original;
+  thumbs();
+  status();
+}
+
+// ---- controls ----
+
+async function download(list, button) {
+  button.disabled = true;
+  try {
+    const asked = { jobs: list.map((item) => item.job), strength: +$('#strength').value, format: $('#format').value || null, compare: $('#beside').checked };
+    if (list.every((item) => item.up.kind === 'video')) Object.assign(asked, { strength: 1, format: null, compare: false });
+    const made = await call('ui/download', asked);
+    save(made.url, made.name);
+  } catch (error) {
+    say(error.message);
+    $('#status').textContent = error.message;
+    button.disabled = false;
+    return;
+  }
+  draw();
+}
+let seed = 0;
+async function rain(item, next) { // always over the original
+  if (next) seed += 1;
+  $('#add-rain').disabled = $('#other-rain').disabled = true;
+  try {
+    const made = await call('ui/rain', { file: item.original.id, severity: +$('#severity').value, seed });
+    if (!items.includes(item)) return;
+    item.up = made;
+    began = performance.now();
+    await run(item);
+  } catch (error) { say(error.message); $('#status').textContent = error.message; }
+  draw();
+}
+
+export function build() {
+  divider = new Divider($('#stage'));
+  options($('#model'), config.models.derain, config.model);
+  options($('#format'), config.formats);
+  $('#derain-files').accept = config.accept.join(',');
+  onFiles($('#derain-files'), add);
+  take('derain', add);
+  $('#sample').addEventListener('click', async () => {
+    const answer = await fetch('static/rainy.jpg');
+    add([new File([await answer.blob()], 'rainy.jpg', { type: 'image/jpeg' })]);
+  });
+  $('#cancel').addEventListener('click', () => {
+    stop(items.filter(open));
+    const done = items.filter((item) => item.state === 'done').length;
+    say(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
+    draw();
+    $('#go-on').focus();
+  });
+  $('#go-on').addEventListener('click', () => { goOn(items.filter((item) => item.state === 'cancelled')); $('#cancel').focus(); });
+  $('#strength').addEventListener('input', () => {
+    const value = +$('#strength').value;
+    $('#strength-said').textContent = t('{} %', Math.round(100 * value));
+    divider.setStrength(value);
+  });
+  for (const input of all('[name=view]')) input.addEventListener('change', draw);
+  for (const id of ['#model', '#quality']) $(id).addEventListener('change', () => {
+    say(t('The settings have changed; everything is derained again.'));
+    goOn(items.filter((item) => item.up));
+  });
+  $('#severity').addEventListener('input', () => { $('#severity-said').textContent = t('{} %', Math.round(100 * $('#severity').value)); });
+  $('#download').addEventListener('click', () => download([current], $('#download')));
+  $('#download-all').addEventListener('click', () => download(items.filter((item) => item.state === 'done'), $('#download-all')));
+  $('#remove').addEventListener('click', () => remove([current]));
+  $('#clear').addEventListener('click', () => remove([...items]));
+  $('#add-rain').addEventListener('click', () => rain(current, false));
+  $('#other-rain').addEventListener('click', () => rain(current, true));
+  $('#undo-rain').addEventListener('click', () => { current.up = current.original; run(current); });
+  const step = (by) => choose(items[(items.indexOf(current) + by + items.length) % items.length]);
+  $('#previous').addEventListener('click', () => step(-1));
+  $('#next').addEventListener('click', () => step(1));
+  divider.setStrength(1);
+}
