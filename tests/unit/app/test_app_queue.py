@@ -1,0 +1,78 @@
+"""One job at a time, in order; what is cancelled is cancelled at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from repix.app.queue import Job, JobQueue, StoppedError
+
+
+def until(say: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not say():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_jobs_run_in_order_and_one_at_a_time() -> None:
+    queue, seen, at_once = JobQueue(), [], []
+
+    def work(number: int) -> Callable[[Job], int]:
+        def run(job: Job) -> int:
+            at_once.append(len([1 for one in jobs if one.state == "running"]))
+            seen.append(number)
+            job.advance(0.25, "quick")
+            return number
+
+        return run
+
+    gate = threading.Event()
+    first = queue.submit(lambda job: gate.wait(20))
+    jobs = [queue.submit(work(number)) for number in range(20)]
+    until(lambda: first.state == "running")
+    assert [queue.place(job) for job in (first, jobs[0], jobs[19])] == [0, 1, 20]
+    assert len(queue) == 21
+    gate.set()
+    assert [job.future.result(20) for job in jobs] == list(range(20)) == seen
+    assert set(at_once) == {1}
+    assert (jobs[3].state, jobs[3].fraction, jobs[3].note, queue.place(jobs[3])) == ("done", 0.25, "quick", 0)
+
+
+def test_what_waits_and_what_runs_is_cancelled_at_once() -> None:
+    queue, gate, left = JobQueue(), threading.Event(), []
+
+    def slow(job: Job) -> None:
+        gate.wait(20)
+        try:
+            job.advance(0.1)
+        except StoppedError:
+            left.append(True)
+            raise
+
+    running, waiting, later = queue.submit(slow), queue.submit(slow), queue.submit(lambda job: "later")
+    until(lambda: running.state == "running")
+    begun = time.monotonic()
+    queue.cancel(running)
+    queue.cancel(waiting)
+    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+    for job in (running, waiting):
+        with pytest.raises(StoppedError):
+            job.future.result(0)
+    assert time.monotonic() - begun < 0.5
+    gate.set()
+    assert later.future.result(20) == "later"
+    assert left == [True]  # of the running one; the other never began
+    queue.cancel(later)
+    assert later.state == "done"
+
+
+def test_an_error_ends_its_job_alone() -> None:
+    queue = JobQueue()
+    bad, good = queue.submit(lambda job: 1 // 0), queue.submit(lambda job: 1)
+    assert good.future.result(20) == 1
+    assert bad.state == "failed"
+    assert isinstance(bad.future.exception(), ZeroDivisionError)
