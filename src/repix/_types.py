@@ -16,7 +16,11 @@ Floats = NDArray[np.float32]
 """Numbers of a computation; an image is (N, 3, H, W) RGB in [0, 1] where nothing else is said."""
 
 _MOST_CHARACTERS = 300
-_PARTS = {"train": ("torch", "lightning", "yaml"), "app": ("fastapi", "uvicorn", "python_multipart"), "scale": ("ray",)}  # extra -> its main modules
+_PARTS = {
+    "train": ("torch", "lightning", "yaml"),
+    "app": ("fastapi", "uvicorn", "python_multipart"),
+    "scale": ("ray",),
+}  # extra -> its main modules
 _PACKAGES = {"skimage": "scikit-image", "yaml": "pyyaml"}  # module -> what it is installed by, where names differ
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mimetypes
 import os
+import signal
 import socket
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +46,7 @@ MAX_MODELS = 6
 _PAGE = Path(__file__).parent / "page"
 _SAMPLE = ("rainy.jpg", Path(__file__).parents[3] / "examples" / "rainy.jpg")  # in a wheel, beside the page
 _FIRST_PORT, _PORTS = 7860, 100
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
 _READING = 2  # images that are decoded for previews at once
 
@@ -428,6 +431,7 @@ def serve(
         on_ready: called with its address once it answers.
 
     Raises:
+        KeyboardInterrupt: it has been interrupted.
         InputError: the port is taken, or the address is not this machine's.
         WeightsError: a model in the options that cannot be used.
     """
@@ -454,6 +458,18 @@ def serve(
                 if browser:
                     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                """As uvicorn's, for one signal more, and without sending them to the process again in the end."""
+                numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+                heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+                before = {number: signal.signal(number, self.handle_exit) for number in heeded}
+                try:
+                    yield
+                finally:
+                    for number, handler in before.items():
+                        signal.signal(number, handler)
+
         config = uvicorn.Config(
             guarded,
             http=PatientProtocol,
@@ -470,6 +486,7 @@ def serve(
             Running(config).run(sockets=[listening])
         finally:
             running.clear()
+        raise KeyboardInterrupt
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
