@@ -188,7 +188,7 @@ def test_what_is_out_of_date_cannot_be_downloaded(page: Any, rainy: Path, tmp_pa
     assert page.locator("#download").is_disabled()
     done(page, 1)
     after = read_image(download(page, "#download", tmp_path / "2"))
-    np.testing.assert_allclose(after.pixels, read_image(rainy).pixels * 0.4, atol=6)  # JPEG
+    assert np.abs(after.pixels - read_image(rainy).pixels * 0.4).mean() < 3  # JPEG
     assert before != (tmp_path / "2" / "Mein Bild (1)_derained.jpg").read_bytes()
     page.locator("#clear").click()
     assert not page.locator("#download").is_visible()
@@ -203,6 +203,8 @@ def test_rain_is_always_put_over_the_original(page: Any, tmp_path: Path) -> None
     original = page.get_attribute("#stage .under", "src")
     page.get_by_text("No rain at hand?").click()
     spreads = []
+    over: list[str] = []
+    page.on("request", lambda sent: over.append(sent.post_data_json["file"]) if sent.url.endswith("ui/rain") else None)
     for button in ("#add-rain", "#other-rain"):
         shown = page.get_attribute("#stage .under", "src")
         page.click(button)
@@ -212,8 +214,9 @@ def test_rain_is_always_put_over_the_original(page: Any, tmp_path: Path) -> None
             page.request.get(site_url(page) + page.get_attribute("#stage .under", "src")).body()
         )
         spreads.append(read_image(tmp_path / "before.jpg").pixels.std())
-    assert spreads[0] > 2
-    assert spreads[1] == pytest.approx(spreads[0], rel=0.5), "other drops, not more of them"
+    assert spreads[0] != spreads[1], "other drops"
+    assert min(spreads) > 0.5
+    assert over[0] == over[1], "not more of them"
     page.click("#undo-rain")
     until(lambda: page.get_attribute("#stage .under", "src") == original)
 
@@ -412,7 +415,7 @@ def test_a_slow_image_and_a_fast_one_do_not_lose_each_other(page: Any, pair: tup
     slow = tmp_path / "slow.avif"  # small, so that it is there at once, and takes a while to read
     y, x = np.mgrid[0:1400, 0:1400]
     write_image(slow, np.stack([x / 6, y / 6, 120 + 100 * np.sin(x * y / 9e3)], axis=2).astype(np.uint8))
-    for _ in range(3):
+    for _ in range(2):
         page.reload()
         page.get_by_role("tab", name="Blend").click()
         choose(page, "blend-source", slow)
@@ -455,13 +458,13 @@ def test_the_download_is_what_is_shown(blend: Any, pair: tuple[Path, Path], tmp_
 
 def test_a_brush_and_an_eraser(blend: Any) -> None:
     page = blend
-    page.locator("#blend").get_by_text("Brush", exact=True).click()
+    page.locator("#blend [value=brush]").check()
     page.locator("#blend .rx-radius").fill("20")
     drag(page, *on(page, "#blend .rx-source", (300, 200), (60, 100), (150, 100), (240, 100)))
     painted = solved(page)
     radius = 20 / 400 * 300
     assert painted == pytest.approx(180 * 2 * radius + np.pi * radius**2, rel=0.08)
-    page.locator("#blend").get_by_text("Eraser", exact=True).click()
+    page.locator("#blend [value=eraser]").check()
     drag(page, *on(page, "#blend .rx-source", (300, 200), (150, 60), (150, 140)))
     until(lambda: solved(page) < painted - 700)
     page.locator("#blend").get_by_role("button", name="Undo").click()
@@ -534,7 +537,7 @@ def test_a_facade_is_painted(page: Any, tmp_path: Path) -> None:
     shown_after(page, "#paint-result", lambda: model(page, "#paint-model", "darken-photo"))
 
     def paint() -> None:
-        page.get_by_text("balcony", exact=True).click()
+        page.locator("#paint [value=balcony]").check()
         drag(page, *on(page, "#paint canvas", (256, 256), (30, 200), (120, 230)))
 
     shown_after(page, "#paint-result", paint)
@@ -546,8 +549,8 @@ def test_a_facade_is_painted(page: Any, tmp_path: Path) -> None:
     assert (labels == LABELS["door"]).any()
 
     def brush() -> None:
-        page.locator("#paint").get_by_text("Brush", exact=True).click()
-        page.get_by_text("shop", exact=True).click()
+        page.locator("#paint [value=line]").check()
+        page.locator("#paint [value=shop]").check()
         drag(page, *on(page, "#paint canvas", (256, 256), (60, 60), (200, 60)))
 
     shown_after(page, "#paint-result", brush)
@@ -608,11 +611,11 @@ def test_models_are_compared_with_their_seconds(page: Any, rainy: Path, tmp_path
     until(lambda: page.locator("#compare-go").is_enabled())
     models = [*(card.name for card in list_cards() if card.task is DERAIN), "darken"]
     for name in models:
-        page.locator("#compare-models").get_by_text(name, exact=True).click()
+        page.locator(f"#compare-models [value={name}]").click()
     page.get_by_text("Choose one model or more.").wait_for()
     assert page.locator("#compare-go").is_disabled()
     for name in models:
-        page.locator("#compare-models").get_by_text(name, exact=True).click()
+        page.locator(f"#compare-models [value={name}]").click()
     page.click("#compare-go")
     captions = until(lambda: page.locator("#compare-shown figcaption").all_text_contents())
     assert captions[0] == "as it was"

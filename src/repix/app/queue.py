@@ -45,13 +45,18 @@ class Job:
 
     def check(self) -> None:
         """Raise `StoppedError` if the job has been cancelled."""
-        if self.state == "cancelled":
+        if self.is_cancelled:
             raise StoppedError("cancelled")
 
     def advance(self, fraction: float, note: str = "") -> None:
         """Some more is done: fractions add up to 1. Raises `StoppedError` if the job has been cancelled."""
         self.check()
         self.fraction, self.note = min(1.0, self.fraction + fraction), note
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it has been cancelled."""
+        return self.state == "cancelled"
 
     @property
     def is_open(self) -> bool:
@@ -115,7 +120,7 @@ class JobQueue:
                 failure = error
             with self._lock:
                 self._running = None
-                if job.state == "cancelled":
+                if job.is_cancelled:
                     continue
                 job.state, job.ended = ("done" if failure is None else "failed"), time.monotonic()
             if failure is None:

@@ -367,10 +367,7 @@ def _build_work(server: Server) -> APIRouter:
             path = save_mixed(made[0], store.new_folder(mine), **options)  # type: ignore[arg-type]
         else:
             plain = {"strength": 1.0, "format": None, "compare": False}
-            files = [
-                save_mixed(one, store.new_folder(mine), **(plain if one.is_video else options))  # type: ignore[arg-type]
-                for one in made
-            ]
+            files = [save_mixed(one, store.new_folder(mine), **(plain if one.is_video else options)) for one in made]
             path = save_zip(files, store.new_folder(mine) / "derained.zip")
         return {"url": address(mine, path), "name": path.name}
 

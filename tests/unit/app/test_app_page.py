@@ -37,7 +37,9 @@ def test_everything_that_scripts_say_has_chinese_words() -> None:
 
 def test_everything_that_the_page_says_has_chinese_words() -> None:
     html = (PAGE / "index.html").read_text(encoding="utf-8")
-    html = re.sub(r"<head>.*?</head>|<noscript>.*?</noscript>|<p id=\"translate-none\".*?</p>", "", html, flags=re.DOTALL)
+    html = re.sub(
+        r"<head>.*?</head>|<noscript>.*?</noscript>|<p id=\"translate-none\".*?</p>", "", html, flags=re.DOTALL
+    )
     texts = {text.strip() for text in re.findall(r">([^<>]+)<", html)} - {""}
     said = {value for name in ("aria-label", "title", "alt") for value in re.findall(rf'\b{name}="([^"]+)"', html)}
     percent = {text for text in texts if re.fullmatch(r"\d+ %", text)}

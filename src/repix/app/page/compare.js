@@ -1,7 +1,7 @@
 // The Compare tab: one image through several models, next to one another.
 import { $, all, make, t, upload, save, begin, forget, cancel, config, take, onFiles } from './page.js';
 
-let file = null, job = null, result = null, turn = 0;
+let file = null, job = null, result = null, turn = 0, picked = 0;
 const chosen = () => all('#compare-models input').filter((input) => input.checked).map((input) => input.value);
 const say = (text) => { $('#compare-said').textContent = text; };
 
@@ -21,18 +21,19 @@ function changed() { // what is shown belongs to other choices
   draw();
 }
 async function choose(files) {
-  const mine = turn += 1;
+  const mine = picked += 1;
+  turn += 1;
   file = null;
   changed();
   $('#compare-name').textContent = t('reading {}', files[0].name);
   try {
     const up = await upload(files[0]);
-    if (mine !== turn) return;
+    if (mine !== picked) return;
     if (up.kind === 'video') throw new Error(t('This is a video; Compare takes an image.'));
     file = up;
     $('#compare-name').textContent = `${up.name} · ${up.width} × ${up.height}`;
   } catch (error) {
-    if (mine !== turn) return;
+    if (mine !== picked) return;
     $('#compare-name').textContent = t('no image yet');
     say(error.message);
     return;

@@ -2,7 +2,8 @@
 import { $, all, make, t, call, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options } from './page.js';
 
 const items = [];
-let current = null, divider = null, uploading = 0, began = 0, keys = 0;
+let current = null, divider = null, uploading = 0, keys = 0;
+let sent = null; // the last file's way to the server
 const UPLOADS = 2; // at once
 
 const say = (text) => { $('#said').textContent = text; };
@@ -19,28 +20,29 @@ function add(files) {
   for (const file of files) {
     items.push({ key: keys += 1, file, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', aborter: new AbortController() });
   }
-  if (!began || !items.slice(0, first).some(open)) began = performance.now();
   current = current || items[first];
   if (files.length) current = first && !open(current) ? items[first] : current;
   say(files.length === 1 ? t('{} is added', files[0].name) : t('{} files are added', files.length));
   pump();
   draw();
 }
-async function pump() {
+function pump() {
   while (uploading < UPLOADS) {
     const item = items.find((one) => one.state === 'queued' && !one.up);
     if (!item) return;
     uploading += 1;
-    send(item).finally(() => { uploading -= 1; pump(); });
+    sent = send(item, sent);
+    sent.finally(() => { uploading -= 1; pump(); });
   }
 }
-async function send(item) {
+async function send(item, previous) {
   item.state = 'uploading';
   item.fraction = 0;
   draw();
   try {
     item.up = await upload(item.file, { signal: item.aborter.signal, onProgress: (part) => { item.fraction = part; draw(); } });
     item.original = item.up;
+    await previous; // jobs are asked for in the order of the files
     if (item.state === 'uploading') await run(item);
   } catch (error) {
     if (error.name !== 'AbortError') fail(item, error.message);
@@ -90,7 +92,6 @@ function stop(list) {
   cancel(jobs).catch((error) => say(error.message));
 }
 function goOn(list) {
-  began = performance.now();
   for (const item of list) {
     if (item.up) run(item); else item.state = 'queued';
   }
@@ -235,8 +236,7 @@ async function rain(item, next) { // always over the original
     const made = await call('ui/rain', { file: item.original.id, severity: +$('#severity').value, seed });
     if (!items.includes(item)) return;
     item.up = made;
-    began = performance.now();
-    await run(item);
+      await run(item);
   } catch (error) { say(error.message); $('#status').textContent = error.message; }
   draw();
 }

@@ -116,7 +116,7 @@ find('.rx-shapes').addEventListener('input', (event) => {
 
 // ---- uploaded ----
 
-let file = null, asking = null, asked = 0, made = null, divider = null;
+let file = null, chosen = 0, asking = null, asked = 0, made = null, divider = null;
 const model = () => config.models.translate.find((one) => one.name === $('#translate-model').value);
 const say = (text) => { $('#translate-said').textContent = text; };
 function show() {
@@ -137,16 +137,16 @@ function renew() { // a result belongs to an image and a model
   show();
 }
 async function choose(files) {
+  const mine = chosen += 1;
   file = null;
   renew();
-  const mine = asked;
   say(t('reading {}', files[0].name));
   try {
     const up = await upload(files[0]);
-    if (mine !== asked) return;
+    if (mine !== chosen) return;
     if (up.kind === 'video') throw new Error(t('This is a video; Translate takes an image.'));
     file = up;
-  } catch (error) { if (mine === asked) say(error.message); return; }
+  } catch (error) { if (mine === chosen) say(error.message); return; }
   renew();
 }
 async function go() {
