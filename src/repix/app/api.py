@@ -239,7 +239,10 @@ def build_router(server: Server) -> APIRouter:
         request: Request,
         model: Annotated[str, Query(description="A name of /api/models.")] = default,
         strength: Annotated[str, Query(description="0 (leaves the rain) to 1, or auto (images only).")] = "1",
-        quality: Annotated[str, Query(description="fast, or best in four times the time.")] = "fast",
+        quality: Annotated[str, Query(description="draft, fast, or best in four times the time.")] = "fast",
+        levels: Annotated[
+            str, Query(description="auto, or levels of the pyramid in their order, such as 1,2,4.")
+        ] = "auto",
         format: Annotated[
             str | None, Query(description=f"Images: {_IMAGE_FORMATS}; videos: {_VIDEO_FORMATS}. Default: as it came.")
         ] = None,
@@ -258,6 +261,7 @@ def build_router(server: Server) -> APIRouter:
         """
         options = BatchOptions(
             quality=quality,  # type: ignore[arg-type]  # checked by Restorer
+            levels=_levels(levels),
             strength=_strength(strength),
             format=format,
             compare=compare,
@@ -401,6 +405,15 @@ def _strength(text: str) -> float | Literal["auto"]:
     if not 0 <= value <= 1:
         raise InputError(f"strength is {text!r}; expected a number from 0 to 1, or auto")
     return value
+
+
+def _levels(text: str) -> tuple[int, ...] | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"levels is {text!r}; expected auto, or levels such as 1,2,4") from None
 
 
 def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:

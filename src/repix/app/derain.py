@@ -131,7 +131,7 @@ def derain_once(
     Returns:
         The result, or `NAME_compare.EXT` where that is asked for, and notes.
     """
-    restorer = server.restorer(model, DERAIN, quality=options.quality, check=job.check)
+    restorer = server.restorer(model, DERAIN, quality=options.quality, levels=options.levels, check=job.check)
     summary = restore(path, options=replace(options, model=restorer, max_pixels=server.options.max_pixels))
     job.check()
     for result in summary.failed:

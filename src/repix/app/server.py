@@ -17,6 +17,7 @@ from repix._types import Floats
 from repix.app.files import Store, is_full
 from repix.app.queue import JobQueue
 from repix.errors import InputError, RepixError, WeightsError, did_you_mean
+from repix.infer.pyramid import Levels
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, resize, to_8_bits, write_image
 from repix.tasks import Task
@@ -83,19 +84,25 @@ class Server:
         return [name for name, card in self.cards.items() if card.task is task]
 
     def restorer(
-        self, name: str, task: Task, *, quality: Quality = "fast", check: Callable[[], None] | None = None
+        self,
+        name: str,
+        task: Task,
+        *,
+        quality: Quality = "fast",
+        levels: Levels = "auto",
+        check: Callable[[], None] | None = None,
     ) -> Restorer:
         """A model, loaded once. Only those that are offered: a path that a client sends is not looked at.
 
         Args:
             name: of the model.
             task: what it must be made for.
-            quality: as for `Restorer`.
+            quality, levels: as for `Restorer`.
             check: called before every run of the network; what it raises ends the work.
 
         Raises:
             WeightsError: not offered, or made for another task.
-            InputError: a quality that the model does not have.
+            InputError: a quality or levels that the model does not have.
         """
         known = self.models(task)
         if name not in known:
@@ -103,15 +110,15 @@ class Server:
             raise WeightsError(
                 f"no model {name!r} to {task.verb} with{did_you_mean(name, known)} (there is: {offered})"
             )
-        restorer = self._restorer(name, quality)
+        restorer = self._restorer(name, quality, levels)
         if check is not None:
             restorer = copy.copy(restorer)
             restorer.backend = _Checked(restorer.backend, check)
         return restorer
 
-    def _load(self, name: str, quality: Quality) -> Restorer:
+    def _load(self, name: str, quality: Quality, levels: Levels) -> Restorer:
         return Restorer.from_pretrained(
-            self._paths[name], self.options.device, threads=self.options.threads, quality=quality
+            self._paths[name], self.options.device, threads=self.options.threads, quality=quality, levels=levels
         )
 
     def read(self, path: str | Path) -> Picture:

@@ -128,7 +128,7 @@ def build_app(server: Server, *, root_path: str = "") -> FastAPI:
 def _build_page(app: FastAPI) -> APIRouter:
     """The page and what belongs to it; a fixed list of files, so that no path leads elsewhere."""
     router = APIRouter()
-    files = {path.name: path for path in _PAGE.iterdir() if path.suffix in (".html", ".css", ".js", ".svg", ".jpg")}
+    files = {path.name: path for path in _PAGE.iterdir() if path.is_file()}
     files.setdefault(*_SAMPLE)
     fresh = {"Cache-Control": "no-cache"}
 
@@ -194,6 +194,7 @@ def _build_work(server: Server) -> APIRouter:
                 ],
             },
             "model": DEFAULT_MODEL if DEFAULT_MODEL in derainers else derainers[0],
+            "drafts": [name for name in derainers if server.cards[name].scales is not None],
             "accept": sorted(IMAGES | VIDEOS),
             "images": sorted(IMAGES),
             "formats": sorted(suffix.lstrip(".") for suffix in IMAGES_WRITABLE),
@@ -362,13 +363,19 @@ def _build_work(server: Server) -> APIRouter:
         if len(made) != len(asked.jobs):
             raise GoneError("a result has been deleted in the meantime; derain it again")
         store.check_room()
-        options = {"strength": asked.strength, "format": asked.format, "compare": asked.compare}
-        if len(made) == 1:
-            path = save_mixed(made[0], store.new_folder(mine), **options)  # type: ignore[arg-type]
-        else:
-            plain = {"strength": 1.0, "format": None, "compare": False}
-            files = [save_mixed(one, store.new_folder(mine), **(plain if one.is_video else options)) for one in made]
-            path = save_zip(files, store.new_folder(mine) / "derained.zip")
+
+        def save(one: Derained) -> Path:
+            plain = one.is_video and len(made) > 1  # videos among images come as they were made
+            return save_mixed(
+                one,
+                store.new_folder(mine),
+                strength=1 if plain else asked.strength,
+                format=None if plain else asked.format,
+                compare=asked.compare and not plain,
+            )
+
+        files = [save(one) for one in made]
+        path = files[0] if len(files) == 1 else save_zip(files, store.new_folder(mine) / "derained.zip")
         return {"url": address(mine, path), "name": path.name}
 
     @router.post("/blend")

@@ -241,6 +241,12 @@ async function rain(item, next) { // always over the original
   draw();
 }
 
+function drafts() { // which need a model that works on reduced images too
+  const can = config.drafts.includes($('#model').value), quality = $('#quality');
+  $('[value=draft]', quality).hidden = $('[value=draft]', quality).disabled = !can;
+  if (!can && quality.value === 'draft') quality.value = 'fast';
+}
+
 export function build() {
   divider = new Divider($('#stage'));
   options($('#model'), config.models.derain, config.model);
@@ -266,6 +272,8 @@ export function build() {
     divider.setStrength(value);
   });
   for (const input of all('[name=view]')) input.addEventListener('change', draw);
+  drafts();
+  $('#model').addEventListener('change', drafts);
   for (const id of ['#model', '#quality']) $(id).addEventListener('change', () => {
     say(t('The settings have changed; everything is derained again.'));
     goOn(items.filter((item) => item.up));

@@ -7,7 +7,7 @@ export const chinese = {
   'Choose files': '选择文件', 'Try a sample': '试用示例', 'Add files': '添加文件', Remove: '移除', 'Clear all': '全部清除',
   Files: '文件', Previous: '上一个', Next: '下一个', Progress: '进度', Cancel: '取消', 'Go on': '继续',
   Strength: '强度', 'What to show': '显示内容', 'Before | after': '之前 | 之后', 'What was taken out': '去除的雨',
-  Model: '模型', Quality: '质量', Fast: '快速', 'Best, four times the time': '最佳（用时四倍）',
+  Model: '模型', Quality: '质量', Draft: '草稿', Fast: '快速', 'Best, four times the time': '最佳（用时四倍）',
   'Download as': '下载格式', 'as it came': '与原文件相同', 'Before and after in one image': '之前与之后合成一张',
   Download: '下载', 'Download all': '全部下载', 'Not ready yet': '尚未完成',
   'Download all {} (zip)': '全部下载，共 {} 个（zip）', 'Download the {} that are done (zip)': '下载已完成的 {} 个（zip）',
