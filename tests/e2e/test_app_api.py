@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -14,10 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
 from repix.io.image import Picture, read_image, write_image
 from repix.poisson.blend import blend
+from running_app import Answer, Running, run
 from tiny_weight import write_weight
 from videos import make_video, sound_of
 
@@ -34,67 +34,6 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.skipif(sys.platform == "win
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "rainy.jpg"
-
-
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def error(self) -> str:
-        said = json.loads(self.body)
-        assert list(said) == ["error"]
-        assert "\n" not in said["error"]
-        assert "Traceback" not in said["error"]
-        return str(said["error"])
-
-
-class Running(NamedTuple):
-    """A web UI that runs: its port, the folder for its files, its process."""
-
-    port: int
-    files: Path
-    process: subprocess.Popen[str]
-
-    def ask(self, path: str, body: Any = None, *, method: str = "", **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method or ("GET" if body is None else "POST"), path, body, sent)
-        answer = connection.getresponse()
-        read = Answer(answer.status, answer.read(), {key.lower(): value for key, value in answer.getheaders()})
-        connection.close()
-        return read
-
-    def form(self, path: str, **files: Path) -> Answer:
-        edge = "edge-of-a-part"
-        body = b""
-        for field, file in files.items():
-            head = f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{file.name}"\r\n\r\n'
-            body += head.encode() + file.read_bytes() + b"\r\n"
-        body += f"--{edge}--\r\n".encode()
-        return self.ask(path, body, Content_Type=f"multipart/form-data; boundary={edge}")
-
-    def left(self) -> list[Path]:
-        """Its files, but for the lock."""
-        return [path for path in self.files.rglob("*") if path.is_file() and path.name != "lock"]
-
-
-@contextlib.contextmanager
-def run(files: Path, *arguments: str, before: str = "") -> Iterator[Running]:
-    command = [sys.executable, "-m", "repix", "app", "--no-browser", "--threads", "1", *arguments]
-    if before:
-        command = ["bash", "-c", f"{before}; exec " + " ".join(f"'{part}'" for part in command)]
-    variables = {**os.environ, "TMPDIR": str(files), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        found = re.match(r"repix is at http://[^/]+:(\d+)/", process.stdout.readline())
-        assert found is not None
-        try:
-            yield Running(int(found[1]), files, process)
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import repix.app
 
 PAGE = Path(repix.app.__file__).parent / "page"
-ENGLISH_STAYS = {"repix", "API", "x", "y", "‹", "›"}
+ENGLISH_STAYS = {"repix", "repix app --model FOLDER", "API", "x", "y", "‹", "›"}
 
 
 def unquoted(text: str) -> str:

@@ -1,5 +1,5 @@
 // The Compare tab: one image through several models, next to one another.
-import { $, all, make, t, upload, save, begin, forget, cancel, config, take, onFiles } from './page.js';
+import { $, all, make, t, upload, save, begin, forget, cancel, config, take, onFiles, bring } from './page.js';
 
 let file = null, job = null, result = null, turn = 0, picked = 0;
 const chosen = () => all('#compare-models input').filter((input) => input.checked).map((input) => input.value);
@@ -66,6 +66,7 @@ function told(state) {
       const link = make('a', { href: url, target: '_blank', rel: 'noopener' }, make('img', { src: url, alt: t('the image, {}', model) }));
       return make('figure', {}, link, make('figcaption', {}, caption));
     }));
+    bring($('#compare-shown'));
   }
   draw();
 }

@@ -157,6 +157,7 @@ function status() {
   const bar = $('#bar');
   bar.hidden = !busy.length;
   if (value === null) bar.removeAttribute('value'); else bar.value = value;
+  $('#progress').classList.toggle('busy', busy.length > 0);
   $('#cancel').hidden = !busy.length;
   $('#go-on').hidden = busy.length > 0 || !stopped;
 }

@@ -38,6 +38,9 @@ function translatePage() {
   }
 }
 
+// On a phone a result may lie below what asked for it.
+export const bring = (part) => { if (innerWidth <= 900) part.scrollIntoView({ block: 'nearest', behavior: 'smooth' }); };
+
 // ---- requests ----
 
 export class Problem extends Error {

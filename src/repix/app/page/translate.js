@@ -1,6 +1,6 @@
 // The Translate tab: label maps that are painted, and images that are uploaded. Shapes are kept as they were drawn, in
 // pixels of the map; the server draws them again without smoothed edges (repix/app/translate.py).
-import { $, all as everything, make, t, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options } from './page.js';
+import { $, all as everything, make, t, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options, bring } from './page.js';
 
 const element = $('#paint');
 const find = (selector) => element.querySelector(selector);
@@ -163,6 +163,7 @@ async function go() {
       made = state.state === 'done' ? state.result : null;
       say({ done: [t('Done.'), ...(made?.notes ?? [])].join(' '), failed: state.error, cancelled: t('Cancelled.') }[state.state]);
       show();
+      if (made) bring($('#translate-stage'));
     });
     if (mine !== asked) forget([id]); else if (asking) asking = id;
   } catch (error) { asking = null; say(error.message); }

@@ -29,7 +29,7 @@ export const chinese = {
   'Label map: drag to paint. Backspace takes the last one back.': '标签图：拖动绘制。退格键撤销上一步。', 'As text': '以文字输入',
   'What, and two corners x,y': '类别与两角 x,y', 'What the network makes of the painting': '网络生成的图像',
   'Download image': '下载图像', 'Download label map': '下载标签图', 'Or translate an image': '或转换一张图像',
-  'Choose an image': '选择图像', 'One image through several models': '用多个模型处理同一图像', 'no image yet': '尚无图像', Models: '模型', 'Download all (zip)': '全部下载（zip）',
+  'Choose an image': '选择图像', 'One image through several models': '用多个模型处理同一图像', 'no image yet': '尚无图像', Models: '模型', 'More models:': '更多模型：', 'Download all (zip)': '全部下载（zip）',
   'Drop it here': '拖放到此处', 'Full screen': '全屏', Play: '播放', Pause: '暂停', before: '之前', after: '之后',
   'Where before ends and after begins, in percent': '之前与之后的分界，百分比', '{}, as it was': '{}，原图', '{}, without rain': '{}，已去雨',
   'repix does not answer; is it still running?': 'repix 没有响应；它还在运行吗？', 'repix answered with an error ({})': 'repix 返回错误（{}）',
