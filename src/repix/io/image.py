@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import tempfile
 import threading
 import warnings
 import zlib
@@ -293,12 +294,19 @@ def _set_for_tiff(raster: Any, metadata: Mapping[str, bytes]) -> None:
 
 
 def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]:
-    """An image's pixels as they fit into another: in its depth, and without colours where it has none.
+    """An image's pixels as they fit into another: in its colour space and depth, and without colours where it has none.
 
     Returns:
         (H, W, 3) of the other's type, and what was left out, one sentence each.
     """
     pixels, notes = image.pixels, []
+    profiles = [picture.metadata.get("icc-profile-data") for picture in (image, other)]
+    if profiles[0] != profiles[1] and not image.grey and not other.grey:
+        try:
+            pixels = _converted(pixels, *profiles)
+            notes.append("the source's colours were converted to the target's colour space")
+        except pyvips.Error:
+            notes.append("the source's colour profile cannot be read, so its colours may be off")
     if other.grey and not image.grey:
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
@@ -306,6 +314,24 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     if pixels.dtype != other.pixels.dtype:
         pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
     return pixels, tuple(notes)
+
+
+def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Image:
+    """Pixels of one colour profile as those of another; None is sRGB."""
+    raster = _to_vips(pixels, None, Picture(pixels))
+    with tempfile.TemporaryDirectory(prefix="repix-") as folder:  # libvips takes profiles as files
+        names = []
+        for number, data in enumerate((profile, wanted)):
+            if data is None:
+                names.append("srgb")
+                continue
+            file = Path(folder) / f"{number}.icc"
+            file.write_bytes(data)
+            names.append(str(file))
+        # at 16 bits, because libvips cuts to 8 where it should round
+        turned = raster.icc_transform(names[1], input_profile=names[0], intent="relative", depth=16)
+        made: Image = np.ascontiguousarray(turned.numpy()[..., :3])
+    return made if pixels.dtype == np.uint16 else to_8_bits(made)
 
 
 def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:

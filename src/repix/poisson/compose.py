@@ -151,7 +151,7 @@ def _selection(
     if mask is not None and polygon is not None:
         raise InputError("both a mask and a polygon were given; give one of them")
     if isinstance(mask, Picture):
-        drawn, soft = threshold_mask(mask.pixels.max(2))
+        drawn, soft = _drawn(mask)
         selection = as_mask(drawn, (height, width))
         notes += ["the mask has soft edges, which were cut at half"] if soft else []
     elif mask is not None:
@@ -167,6 +167,18 @@ def _selection(
         selection = selection & opaque
         notes += ["the source's transparency is soft, and was cut at half"] if soft else []
     return selection
+
+
+def _drawn(mask: Picture) -> tuple[NDArray[np.bool_], bool]:
+    """What a mask's image selects, and whether it was soft: where a layer is opaque, if it is transparent anywhere;
+    where it is white, cut at half; and where it is not black, if nothing in it is near to white (labels, a pencil)."""
+    full = np.iinfo(mask.pixels.dtype).max
+    if mask.alpha is not None and mask.alpha.min(initial=full) < full:
+        return threshold_mask(mask.alpha)
+    brightest = mask.pixels.max(2)
+    if brightest.max(initial=0) < 0.9 * full:
+        return brightest > 0, False
+    return threshold_mask(brightest)
 
 
 def _placement(
