@@ -19,7 +19,6 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 
 
 def save(page: Any, name: str, *, top: int | None = None) -> None:
@@ -31,25 +30,22 @@ def save(page: Any, name: str, *, top: int | None = None) -> None:
 
 
 def derain(page: Any) -> None:
-    page.set_input_files("#derain-files input[type=file]", str(ROOT / "examples" / "rainy.jpg"))
-    page.get_by_text("rainy.jpg").first.wait_for()
-    page.click("#derain-go")
-    page.locator("#derain-slider img").nth(1).wait_for()
-    save(page, "derain", top=860)
+    page.click("#sample")
+    page.locator("#stage .over").wait_for()
+    save(page, "derain", top=640)
 
 
 def blend(page: Any, name: str) -> None:
     page.get_by_role("tab", name="Blend").click()
-    page.locator("#blend-example input").click()
-    page.get_by_role("option", name="Balloon").click()
+    page.locator("#blend-example").select_option(index=1)
     page.get_by_text("grey levels").wait_for()
-    page.locator("h2").first.click()  # so that nothing has the focus, nor the selection its outline
+    page.locator("h1").click()  # so that nothing has the focus, nor the selection its outline
     save(page, name)
 
 
 def translate(page: Any) -> None:
     page.get_by_role("tab", name="Translate").click()
-    page.locator("#paint-result img").wait_for()
+    page.locator("#paint-result").wait_for()
     save(page, "translate")
 
 
@@ -71,7 +67,7 @@ def main() -> None:
         ):
             page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
             page.goto(url)
-            page.get_by_role("tab", name="Derain").wait_for()
+            page.locator("body[data-ready]").wait_for()
             act(page)
             page.close()
         browser.close()
