@@ -216,14 +216,14 @@ def test_sparse_files_are_refused_at_once(work: Path, model: Path) -> None:
 SLOW = """
 import os, signal, sys, threading, time
 import repix.infer.restorer as restorer
-real = restorer.apply_tiled
+real = restorer.restore_levels
 def slow(*arguments, **named):
     # a native call that does not come back: a lock's acquire with a timeout returns to Python for signals, a join not
     print("working", file=sys.stderr, flush=True)
     import ctypes
     ctypes.CDLL(None).sleep(60) or ctypes.CDLL(None).sleep(60)
     return real(*arguments, **named)
-restorer.apply_tiled = slow
+restorer.restore_levels = slow
 from repix.cli import main
 main(sys.argv[1:])
 """

@@ -66,7 +66,7 @@ def test_from_photos_to_a_model_that_derains(
 
     capsys.readouterr()
     assert run("export", "runs/own-pairs", "-o", "small", "--int8") == 0
-    assert "then rounded to int8" in capsys.readouterr().out
+    assert "one rounded to int8" in capsys.readouterr().out
     assert run("models", "small") == 0
     assert "onnx-int8" in capsys.readouterr().out
 

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from repix.errors import InputError, RecipeError, UntrustedCodeError, WeightsError
@@ -101,7 +102,8 @@ def test_a_card_from_elsewhere_runs_no_code(own_cache: Path) -> None:
     Path("evil.py").write_text("open('ran', 'w').close()\nclass Net: ...")
     card = ModelCard(name="evil", task="derain", arch="evil.py:Net", tiling=None, licence="MIT")  # type: ignore[arg-type]
     Path("evil").mkdir()
-    save_card(card, Path("evil"), forms={})
+    Path("evil/model.safetensors").write_bytes(safetensors.torch.save({"weight": torch.zeros(1)}))
+    save_card(card, Path("evil"), forms={"safetensors-fp32": "model.safetensors"})
     with pytest.raises(UntrustedCodeError, match="Net in"):
         load_network("evil")
     assert not Path("ran").exists()
