@@ -394,4 +394,5 @@ def test_a_source_in_another_colour_space_looks_the_same(work: Path, capfd: pyte
         assert stop.value.code == 0
         made.append(read_image(f"o_{name}.png").pixels.astype(int))
     assert "note: the source's colours were converted" in capfd.readouterr().out
-    assert np.abs(made[0] - made[1]).max() <= 2
+    # 8 bits of Display P3 hold these colours to half a level of it, which is 2.8 levels of sRGB between red and green
+    assert np.abs(made[0] - made[1]).max() <= 3

@@ -303,7 +303,8 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     profiles = [picture.metadata.get("icc-profile-data") for picture in (image, other)]
     if profiles[0] != profiles[1] and not image.grey and not other.grey:
         try:
-            pixels = _converted(pixels, *profiles)
+            pixels = _converted(pixels, *profiles)  # 16 bits
+            pixels = pixels if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
             notes.append("the source's colours were converted to the target's colour space")
         except pyvips.Error:
             notes.append("the source's colour profile cannot be read, so its colours may be off")
@@ -317,7 +318,7 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
 
 
 def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Image:
-    """Pixels of one colour profile as those of another; None is sRGB."""
+    """Pixels of one colour profile as those of another, in uint16; None is sRGB."""
     raster = _to_vips(pixels, None, Picture(pixels))
     with tempfile.TemporaryDirectory(prefix="repix-") as folder:  # libvips takes profiles as files
         names = []
@@ -331,7 +332,7 @@ def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Im
         # at 16 bits, because libvips cuts to 8 where it should round
         turned = raster.icc_transform(names[1], input_profile=names[0], intent="relative", depth=16)
         made: Image = np.ascontiguousarray(turned.numpy()[..., :3])
-    return made if pixels.dtype == np.uint16 else to_8_bits(made)
+    return made
 
 
 def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:

@@ -16,11 +16,14 @@ import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from repix.errors import InputError
-from repix.io.image import Picture, pixels_like
+from repix.io.image import Picture, pixels_like, to_8_bits
 from repix.poisson.blend import BlendReport, EditMode, Mode, blend, edit_selection
 from repix.poisson.mask import as_mask, as_offset, bounding_box, create_mask_from_points, threshold_mask
 
 _MOST_PIXELS = 400_000_000
+
+
+_PROFILE = "icc-profile-data"
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,10 @@ def blend_images(
     if target is None:
         raise InputError(f"mode {mode!r} needs a target to paste into")
     notes = []
+    base = target
+    if source.metadata.get(_PROFILE) != target.metadata.get(_PROFILE) and target.pixels.dtype == np.uint8:
+        # what 8 bits of one colour space lose in another, the solution would add up
+        target = target.with_pixels(target.pixels.astype(np.uint16) * 257)
     selection = _selection(source, mask, polygon, notes)
     matrix, shift = _placement(selection.shape, offset, anchor, scale, rotate)
     part, selection, corner = _place(source, target, selection, matrix, shift, notes)
@@ -132,7 +139,9 @@ def blend_images(
         pixels, report = blend(
             part, target.pixels, mask=selection, offset=corner, mode=cast("Mode", mode), tolerance=tolerance
         )
-    return _blended(target, pixels, notes, report)
+    if base.pixels.dtype == np.uint8 and pixels.dtype == np.uint16:
+        pixels = to_8_bits(pixels)
+    return _blended(base, pixels, notes, report)
 
 
 def _blended(base: Picture, pixels: NDArray[Any], notes: list[str], report: BlendReport) -> BlendedPicture:
