@@ -15,6 +15,7 @@ __version__ = "0.2.0"
 _PUBLIC = {
     "Restorer": "repix.infer.restorer",
     "restore": "repix.infer.images",
+    "merge": "repix.infer.merge",
     "BatchOptions": "repix.infer.jobs",
     "VideoOptions": "repix.infer.jobs",
     "RainParams": "repix.degradations.rain",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from repix.infer.images import restore as restore
     from repix.infer.jobs import BatchOptions as BatchOptions
     from repix.infer.jobs import VideoOptions as VideoOptions
+    from repix.infer.merge import merge as merge
     from repix.infer.restorer import Restorer as Restorer
     from repix.io.image import read_image as read_image
     from repix.io.image import write_image as write_image

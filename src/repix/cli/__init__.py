@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from repix import __version__, _environment
-from repix.cli import app, blend, derain, evaluate, export, import_, inspect, models, rain, train, translate
+from repix.cli import app, blend, derain, evaluate, export, import_, inspect, merge, models, rain, train, translate
 from repix.cli.output import flush, say
 from repix.cli.stop import watched_signals
 from repix.errors import InputError, RepixError
@@ -24,6 +24,7 @@ COMMANDS = (
     export.export,
     import_.import_,
     inspect.inspect,
+    merge.merge,
     models.models,
     rain.rain,
     train.train,

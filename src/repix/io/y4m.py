@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
+from numpy.typing import NDArray
 
 from repix.errors import InputError
 from repix.io.image import MAX_PIXELS
@@ -185,8 +186,7 @@ class PipeReader(FrameSource):
         frame = VideoFrame(self._raw.width, self._raw.height, self._raw.pixel_format)
         offset = 0
         for plane, (rows, width) in zip(frame.planes, self._rows, strict=True):
-            there: Any = np.frombuffer(plane, np.uint8)[: rows * plane.line_size].reshape(rows, plane.line_size)
-            there[:, :width] = np.frombuffer(data, np.uint8, rows * width, offset).reshape(rows, width)
+            _bytes_of(plane, rows)[:, :width] = np.frombuffer(data, np.uint8, rows * width, offset).reshape(rows, width)
             offset += rows * width
         if self._range:
             frame.color_range = self._range
@@ -227,9 +227,14 @@ class Y4mWriter:
             self._header = b""
         self._out.write(b"FRAME\n")
         for plane, (rows, width) in zip(frame.planes, self._rows, strict=True):
-            there: Any = np.frombuffer(plane, np.uint8)[: rows * plane.line_size].reshape(rows, plane.line_size)
-            self._out.write(np.ascontiguousarray(there[:, :width]).data)
+            self._out.write(np.ascontiguousarray(_bytes_of(plane, rows)[:, :width]).data)
         self._out.flush()
+
+
+def _bytes_of(plane: Any, rows: int) -> NDArray[np.uint8]:
+    """The memory of a plane: (rows, bytes in a row and what fills it up)."""
+    line: int = plane.line_size
+    return np.frombuffer(plane, np.uint8)[: rows * line].reshape(rows, line)
 
 
 def _rows(raw: RawVideo) -> list[tuple[int, int]]:
