@@ -1,12 +1,14 @@
 """Videos: what `--deflicker` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
     python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
+    python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
 `deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
-be 0. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
+be 0. `merge` makes one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from
+the hand. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import shift
+from scipy.ndimage import map_coordinates, shift
 
 from common import DATA, read_rows, write_rows
 from repix.degradations.rain import RainParams, add_rain
 from repix.infer.deflicker import deflicker
+from repix.infer.merge import merge
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
@@ -134,6 +137,55 @@ def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def held(photo: Image, rng: np.random.Generator | None, margin: int = 16) -> Image:
+    """A photo as a hand holds the camera: shifted by up to 10 pixels, turned by up to a degree, closer by up to 1 %."""
+    H, W = photo.shape[:2]
+    y, x = np.mgrid[margin : H - margin, margin : W - margin].astype(float)
+    if rng is None:  # the reference
+        return photo[margin : H - margin, margin : W - margin].copy()
+    (down, right), angle, zoom = rng.uniform(-10, 10, 2), np.deg2rad(rng.uniform(-1, 1)), 1 + rng.uniform(-0.01, 0.01)
+    y, x = y - H / 2, x - W / 2
+    places = (
+        H / 2 + zoom * (y * np.cos(angle) + x * np.sin(angle)) + down,
+        W / 2 + zoom * (x * np.cos(angle) - y * np.sin(angle)) + right,
+    )
+    moved = np.stack([map_coordinates(photo[..., c].astype(float), places, order=3, mode="reflect") for c in range(3)])
+    return np.clip(np.rint(moved.transpose(1, 2, 0)), 0, 255).astype(np.uint8)
+
+
+def measure_merge(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Nine frames in heavy rain, another in each, against the clean reference."""
+    restorer = Restorer.from_pretrained(options.model)
+    photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
+    rows = []
+    for name in ("still", "still, crossed", "hand-held"):
+        results = []
+        for number, path in enumerate(photos):
+            photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
+            params = RainParams.from_severity(0.8, np.random.default_rng(number), focal=420)
+            rng = np.random.default_rng(100 + number)
+            if name == "hand-held":
+                truth = [held(photo, None if t == 4 else rng) for t in range(9)]
+            else:
+                truth = [SCENES[name](photo, other, t) for t in range(9)]
+            rainy = [add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(truth)]
+            seconds, _, merged = clocked(lambda rainy=rainy: merge(rainy, restorer=restorer))
+            single = restorer(rainy[4])
+            results.append((*(psnr(image, truth[4]) for image in (rainy[4], single, merged.pixels)), seconds))
+            if options.look:
+                options.look.mkdir(parents=True, exist_ok=True)
+                sheet = np.concatenate([rainy[4], single, merged.pixels], axis=1)
+                write_image(options.look / f"merge-{name.replace(', ', '-')}-{number}.png", sheet)
+        mean = np.mean(results, axis=0)
+        rows.append({
+            "model": described(restorer), "scene": name, "frames": 9, "severity": 0.8, "photos": len(photos),
+            "psnr_rainy": round(mean[0], 2), "psnr_single": round(mean[1], 2), "psnr_merged": round(mean[2], 2),
+            "worst_gain_dB": round(min(r[2] - r[1] for r in results), 2), "seconds": round(mean[3], 1),
+        })  # fmt: skip
+        print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
+    return rows
+
+
 def make_video(path: Path, height: int, seconds: float, rate: int = 25) -> int:
     """A pan over a rainy photo with noise as a sensor's, and sound; returns the number of frames."""
     photo = read_image(next(iter(sorted(PHOTOS.glob("norain-*"))))).pixels
@@ -232,11 +284,13 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["deflicker", "speed"])
+    parser.add_argument("what", choices=["deflicker", "merge", "speed"])
     parser.add_argument("--model", default="repixnet")
-    parser.add_argument("--photos", type=int, default=6, help="deflicker: how many photos")
+    parser.add_argument("--photos", type=int, default=6, help="deflicker and merge: how many photos")
     parser.add_argument(
-        "--look", type=Path, help="deflicker: folder for rainy | alone over deflicker | its change times 4"
+        "--look",
+        type=Path,
+        help="folder for rainy | alone over deflicker | its change times 4, or rainy | alone | merged",
     )
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
     parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
@@ -244,7 +298,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="add rows there")
     options = parser.parse_args()
     options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
-    rows = measure_deflicker(options) if options.what == "deflicker" else measure_speed(options)
+    measures = {"deflicker": measure_deflicker, "merge": measure_merge, "speed": measure_speed}
+    rows = measures[options.what](options)
     if options.csv:
         write_rows(options.csv, [*(read_rows(options.csv) if options.what == "speed" else []), *rows])
 

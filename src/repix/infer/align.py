@@ -52,16 +52,15 @@ def find_motion(reference: Image, frame: Image) -> Motion:
         return Motion(np.zeros((*grid, 2), np.float32), True)
     flow = _camera(fixed, moving)
     if float(np.abs(flow).max()) < _STILL:
-        flow = np.zeros_like(flow)
+        return Motion(np.zeros((*grid, 2), np.float32), True)
     flow = flow + _corrections(fixed, moving, flow)
-    is_still = not flow.any()
     from scipy.ndimage import map_coordinates
 
     y, x = np.mgrid[0 : grid[0], 0 : grid[1]].astype(np.float32)
     at = (_between(y, grid[0], size[0]), _between(x, grid[1], size[1]))
     scales = (height / size[0], width / size[1])
     kept = [map_coordinates(flow[..., axis], at, order=1, mode="nearest") * scales[axis] for axis in (0, 1)]
-    return Motion(np.stack(kept, axis=2).astype(np.float32), is_still)
+    return Motion(np.stack(kept, axis=2).astype(np.float32), False)
 
 
 def _between(index: Floats, old: int, new: int) -> Floats:
@@ -132,11 +131,14 @@ def _placed(matrix: Any, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
 
 
 def _phase_shift(fixed: Floats, moving: Floats) -> Any:
-    """(down, right) by which `moving` lies off, to a pixel (Kuglin and Hines 1975)."""
+    """(down, right) by which `moving` lies off, to a pixel (Kuglin and Hines 1975), by what is not as fine as rain."""
+    from scipy.ndimage import gaussian_filter
+
     window = np.outer(np.hanning(fixed.shape[0]), np.hanning(fixed.shape[1]))
-    a, b = (np.fft.rfft2((image - image.mean()) * window) for image in (fixed, moving))
+    smooth = (gaussian_filter(np.minimum(image, np.percentile(image, 95)), 2) for image in (fixed, moving))
+    a, b = (np.fft.rfft2((image - image.mean()) * window) for image in smooth)
     cross = b * np.conj(a)
-    peak = np.fft.irfft2(cross / (np.abs(cross) + 1e-6 * np.abs(cross).max() + 1e-12), s=fixed.shape)
+    peak = np.fft.irfft2(cross / (np.abs(cross) + 1e-3 * np.abs(cross).max() + 1e-12), s=fixed.shape)
     place = np.array(np.unravel_index(int(np.argmax(peak)), peak.shape), float)
     size = np.array(fixed.shape)
     return np.where(place > size / 2, place - size, place)

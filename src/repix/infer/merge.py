@@ -26,6 +26,7 @@ _QUANTILE = 0.25  # of the values at a place: the scene's, where up to so many o
 _NEAR = 5.0  # levels of 255: how far from that the values are that the mean is made of
 _RAIN = 12.0  # levels that the network took away, at which a value counts a third
 _DARKER = 8.0  # levels below the others from which on something is no rain
+_OTHER = 12.0  # median difference in levels from which on a frame shows another scene, or could not be laid on
 _ALIKE = 0.2  # share of the reference that a frame must show to be of use
 
 
@@ -139,7 +140,7 @@ def _lay(reference: Image, rainy: Image, clean: Image) -> _Frame | None:
     unlike = float(np.median(change))
     size = sum(len(part) for part in differences)
     whole = len(rows[:: max(1, len(rows) // 12)]) * _BAND * reference.shape[1] / step**2
-    if size < _ALIKE * whole or unlike > 20:
+    if size < _ALIKE * whole or unlike > _OTHER:
         return None
     return _Frame(rainy, clean, motion, gain, unlike)
 
