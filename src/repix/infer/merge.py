@@ -202,6 +202,9 @@ def _combined(frames: list[_Frame]) -> Image:
             weights.append((alike * np.exp(-rain / np.float32(_RAIN)))[inner])
         weights[0] = np.maximum(weights[0], np.float32(1e-3))  # where nothing else is, the reference is all there is
         mean = _robust_mean(np.stack(values), np.stack(weights)[..., None])
+        # where the reference alone counts, as it was restored with all the rain around it in sight
+        support = np.max(likeness[1:], axis=0)[inner][..., None]
+        mean = support * mean + (1 - support) * cleans[0][inner]
         result[top : top + _BAND] = np.clip(np.rint(mean * top_value), 0, np.iinfo(result.dtype).max)
     return result
 

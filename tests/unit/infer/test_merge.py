@@ -210,15 +210,15 @@ def test_the_reference_gives_everything_else() -> None:
 
 
 def test_the_network_has_the_last_word() -> None:
-    class Halving(FakeBackend):
-        def apply(self, x: Any) -> Any:
-            return x * np.float32(0.5)
+    """What no other frame shows is restored too."""
 
-    frames = [view()] * 3
-    made = merge(frames, restorer=Restorer(Halving()))
-    assert np.abs(made.pixels.astype(float) - view() / 2).max() <= 1
-    (single,) = [merge([view()], restorer=Restorer(Halving()))]
-    assert np.abs(single.pixels.astype(float) - view() / 2).max() <= 1
+    class Clipping(FakeBackend):
+        def apply(self, x: Any) -> Any:
+            return np.minimum(x, np.float32(0.5))
+
+    for frames in ([view()] * 3, [view()]):
+        made = merge(frames, restorer=Restorer(Clipping()))
+        assert np.abs(made.pixels.astype(float) - np.minimum(view(), 127.5)).max() <= 1
 
 
 @pytest.mark.parametrize(
