@@ -190,6 +190,7 @@ def test_a_reader_that_goes_is_no_error(darkening_weight: Path, form: str) -> No
     header, made = y4m(200)
     with subprocess.Popen(
         command(darkening_weight, "-", "--format", form),
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

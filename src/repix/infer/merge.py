@@ -17,7 +17,7 @@ from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.infer.align import Motion, find_motion
 from repix.infer.restorer import Restorer
-from repix.io.image import Picture
+from repix.io.image import Picture, sample
 
 _BAND = 96  # rows that are combined at once, of all frames
 _SUPPORT = 9  # pixels a side over which frames are compared, on images of 500 on the shorter side
@@ -155,8 +155,6 @@ def _warped(image: Image, motion: Motion | None, top: int, bottom: int) -> tuple
     height, width = image.shape[:2]
     if motion is None or motion.is_still:
         return _levels(image[top:bottom]), np.ones((bottom - top, width), bool)
-    import pyvips
-
     places = motion.rows(top, bottom, (height, width))
     first = max(int(places[..., 0].min()) - 4, 0)
     last = min(int(places[..., 0].max()) + 6, height)
@@ -165,12 +163,7 @@ def _warped(image: Image, motion: Motion | None, top: int, bottom: int) -> tuple
     )
     if last <= first:
         return np.zeros((bottom - top, width, 3), np.float32), np.zeros_like(inside)
-    source = pyvips.Image.new_from_array(np.ascontiguousarray(_levels(image[first:last])))
-    index = np.ascontiguousarray(np.stack([places[..., 1], places[..., 0] - first], axis=2))
-    moved = source.mapim(
-        pyvips.Image.new_from_array(index), interpolate=pyvips.Interpolate.new("bicubic"), extend="copy"
-    )
-    return cast(Floats, moved.numpy().astype(np.float32)), inside
+    return sample(_levels(image[first:last]), places - np.array([first, 0], np.float32)), inside
 
 
 def _combined(frames: list[_Frame]) -> Image:

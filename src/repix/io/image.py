@@ -22,7 +22,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from repix._types import Image
+from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
@@ -564,6 +564,15 @@ def resize(pixels: Image, size: tuple[int, int], kernel: Literal["cubic", "linea
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
     resized: Image = image.resize(size[1] / width, vscale=size[0] / height, kernel=kernel).numpy()
     return resized
+
+
+def sample(pixels: Floats, places: Floats) -> Floats:
+    """(H, W, 3) pixels at places (h, w, 2), down and right from the first one's centre: bicubic, edges go on beyond."""
+    index = pyvips.Image.new_from_array(np.ascontiguousarray(places[..., ::-1]))
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+    moved = image.mapim(index, interpolate=pyvips.Interpolate.new("bicubic"), extend="copy")
+    sampled: Floats = moved.numpy().astype(np.float32)
+    return sampled
 
 
 def shrink(pixels: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
