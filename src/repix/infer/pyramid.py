@@ -40,7 +40,8 @@ _GRID = 6  # cells along each side of the image, each of which is looked at
 _TILE = 128  # pixels along each side of what is looked at in a cell, where a level is not looked at as a whole
 _COMPARED = 12  # of those, how many are compared with their mirrored selves: those with most rain
 _WHOLE = 1_200_000  # pixels of a level up to which it is looked at as a whole
-_PRECISE = 48_000_000  # pixels up to which what level 1 has made waits in 16 bits
+_PRECISE = 48_000_000  # pixels up to which what level 1 has made waits in 16 bits, and beyond which memory is spared
+_LARGE_TILE = 1024  # longest side of a tile in images beyond that
 # What a level takes away from a cell is rain as far as the mirrored image agrees: none of it where disagreement over
 # rain reaches the first figure. The level has found rain where that leaves more than the second in one cell, in grey
 # levels of 255 (mean over pixels). Photographs have more that looks like rain when they are small; what level 1 takes
@@ -82,8 +83,10 @@ def _shrinking(factor: int, count: int) -> Floats:
     return np.asarray(np.kron(np.eye(count), np.full((1, factor), 1 / factor)), np.float32)
 
 
-def reduce(pixels: NDArray[np.floating] | Image, factor: int) -> Floats:
-    """Means of blocks of factor×factor pixels: (H, W, 3) -> (⌈H/factor⌉, ⌈W/factor⌉, 3) float32.
+def reduce(
+    pixels: NDArray[np.floating] | Image, factor: int, *, scale: float = 1.0, out: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
+    """Means of blocks of factor×factor pixels, divided by `scale`: (H, W, 3) -> (⌈H/factor⌉, ⌈W/factor⌉, 3).
 
     The last pixel stands in for those that incomplete blocks at the lower and right border lack.
     """
@@ -92,7 +95,7 @@ def reduce(pixels: NDArray[np.floating] | Image, factor: int) -> Floats:
     block = max(_BLOCK // factor, 1)  # results in one block
     wide = -(-columns // block) * block * factor
     across = np.kron(_shrinking(factor, block).T, np.eye(3, dtype=np.float32))
-    out = np.empty((rows, columns, 3), np.float32)
+    out = np.empty((rows, columns, 3), np.float32) if out is None else out
     step = max(_BAND // factor, 1)
     for first in range(0, rows, step):
         count = min(step, rows - first)
@@ -102,7 +105,7 @@ def reduce(pixels: NDArray[np.floating] | Image, factor: int) -> Floats:
         given[: len(band), width:] = band[:, -1:]
         given[len(band) :] = given[len(band) - 1]
         down = _shrinking(factor, count) @ given.reshape(count * factor, wide * 3)
-        made = down.reshape(-1, block * factor * 3) @ across
+        made = down.reshape(-1, block * factor * 3) @ (across / np.float32(scale))
         out[first : first + count] = made.reshape(count, -1, 3)[:, :columns]
     return out
 
@@ -179,16 +182,17 @@ class _Current:
         self.rebase(image)
 
     def rebase(self, base: Image) -> None:
+        self.reduced.clear()
         self.base = base
         self.scale = np.float32(np.iinfo(base.dtype).max)
         self.layers.clear()
-        finer, at = None, 1
+        finer: NDArray[np.floating] | Image = base
+        at, scale = 1, float(self.scale)
         for level in self.levels:
-            finer = reduce(base if finer is None else finer, level // at)
-            if at == 1:
-                finer /= self.scale
-            at = level
-            self.reduced[level] = finer.astype(np.float16)
+            size = [-(-side // level) for side in self.size]
+            self.reduced[level] = np.empty((*size, 3), np.float16)
+            finer = reduce(finer, level // at, scale=scale, out=self.reduced[level])
+            at, scale = level, 1.0
 
     def window(self, rows: slice, columns: slice) -> Floats:
         """(h, w, 3) float32 of the full resolution, in [0, 1]."""
@@ -202,7 +206,7 @@ class _Current:
 
     def subtract(self, level: int, layer: NDArray[np.floating]) -> None:
         """Take a level's rain layer away, from every level."""
-        kept = layer.astype(np.float16)
+        kept = layer.astype(np.float16, copy=False)
         self.layers.append((level, kept))
         for other, x in self.reduced.items():
             if other < level:
@@ -413,6 +417,8 @@ def restore_levels(
     out = np.empty_like(image) if out is None else out
     size = image.shape[:2]
     there, wanted = _wanted(size, levels, scales)
+    is_large = size[0] * size[1] > _PRECISE
+    tile = min(tile, _LARGE_TILE) if is_large and tile is not None else tile
     tiling: dict[str, Any] = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
     write = writer(image, out, strength=strength, rounding=rounding)
     if wanted == [1] and on_layer is None:
@@ -432,7 +438,10 @@ def restore_levels(
                 on_layer(level, layer.astype(np.float32))
             current.subtract(level, layer)
             return
-        kept = np.empty(image.shape, np.uint16 if size[0] * size[1] <= _PRECISE else image.dtype)
+        kept: Image = np.empty(image.shape, np.uint16) if not is_large else out
+        if is_large and strength != 1 and np.may_share_memory(image, out):  # the image is still needed
+            kept = np.empty_like(image)
+        current.reduced.clear()
         run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **tiling)
         if on_layer is not None:
             whole = (slice(0, size[0]), slice(0, size[1]))
