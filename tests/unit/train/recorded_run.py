@@ -40,7 +40,8 @@ def recorded(recipe: Recipe, folder: Path) -> dict[str, Any]:
             event == "open" and (set(str(arguments[1])) & set("wax+") or int(arguments[2] or 0) & os.O_ACCMODE)
         )
         if writing and str(arguments[0]).startswith(str(folder)):
-            wrote.append(str(arguments[0]))
+            # a file that is written whole takes its name from a temporary one
+            wrote.append(str(arguments[1 if event == "os.rename" else 0]))
 
     sys.addaudithook(watch)
     with (
