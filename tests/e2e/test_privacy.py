@@ -147,7 +147,7 @@ def test_web_ui(photo_file: Path, tmp_path: Path) -> None:
             page.wait(60)
         """
     )
-    assert_private(watch([sys.executable, "-c", script], tmp_path))
+    assert_private(watch([sys.executable, "-c", script], tmp_path), cache=".cache/repix/")
 
 
 def test_training_and_export(tmp_path: Path) -> None:
