@@ -113,10 +113,12 @@ export function forget(ids) { // their results are no longer wanted
   if (ids.length) call('ui/forget', { jobs: ids }).catch(() => {});
 }
 export async function cancel(ids) {
-  if (ids.length) tell(await call('ui/cancel', { jobs: ids }));
+  const asked = [...watched];
+  if (ids.length) tell(asked, await call('ui/cancel', { jobs: ids }));
 }
-function tell(states) {
-  for (const [id, onState] of [...watched]) {
+function tell(asked, states) { // asked: what was watched before the question, since an answer knows no later job
+  for (const [id, onState] of asked) {
+    if (!watched.has(id)) continue;
     const state = states[id];
     if (!state) { watched.delete(id); onState({ state: 'failed', ended: true, error: t('this was deleted in the meantime; choose it again') }); continue; }
     const ended = !['waiting', 'running'].includes(state.state);
@@ -127,7 +129,8 @@ function tell(states) {
 async function look() {
   clearTimeout(looking);
   let lost = false;
-  try { tell(await call('ui/jobs')); } catch { lost = watched.size > 0; }
+  const asked = [...watched];
+  try { tell(asked, await call('ui/jobs')); } catch { lost = watched.size > 0; }
   document.body.classList.toggle('lost', lost);
   clearTimeout(looking);
   looking = setTimeout(look, watched.size ? 300 : 1000 * (config?.beat_seconds ?? 20));
