@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,13 +21,7 @@ class Specks(Degradation):
 
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
-        scene = photo_or_ground(clean, rng, 0.35)
-        size = (scene.shape[0], scene.shape[1])
-        layer = draw_specks(size, rng)
-        if rng.random() < 0.33:
-            layer = np.maximum(layer, draw_crisp_rain(size, rng))
-        rainy = lay_over(scene, layer, light_on_rain(scene, rng), opaque=rng.random() < 0.8)
-        return recompressed(rainy, rng, context), scene
+        return _over_scene(clean, rng, context, draw_specks, ground=0.35, streaks=0.33)
 
 
 class Splash(Degradation):
@@ -34,13 +29,26 @@ class Splash(Degradation):
 
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
-        scene = photo_or_ground(clean, rng, 0.2)
-        size = (scene.shape[0], scene.shape[1])
-        layer = draw_splash(size, rng)
-        if rng.random() < 0.5:
-            layer = np.maximum(layer, draw_crisp_rain(size, rng))
-        rainy = lay_over(scene, layer, light_on_rain(scene, rng), opaque=rng.random() < 0.8)
-        return recompressed(rainy, rng, context), scene
+        return _over_scene(clean, rng, context, draw_splash, ground=0.2, streaks=0.5)
+
+
+def _over_scene(
+    clean: Floats,
+    rng: np.random.Generator,
+    context: Context,
+    draw: Callable[[tuple[int, int], np.random.Generator], Floats],
+    *,
+    ground: float,
+    streaks: float,
+) -> tuple[Floats, Floats]:
+    """What `draw` draws, over the photo or a smooth ground; `ground` and `streaks` are chances, the latter of crisp rain."""
+    scene = photo_or_ground(clean, rng, ground)
+    size = (scene.shape[0], scene.shape[1])
+    layer = draw(size, rng)
+    if rng.random() < streaks:
+        layer = np.maximum(layer, draw_crisp_rain(size, rng))
+    rainy = lay_over(scene, layer, light_on_rain(scene, rng), opaque=rng.random() < 0.8)
+    return recompressed(rainy, rng, context), scene
 
 
 def draw_specks(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
