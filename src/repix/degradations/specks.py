@@ -41,7 +41,7 @@ def _over_scene(
     ground: float,
     streaks: float,
 ) -> tuple[Floats, Floats]:
-    """What `draw` draws, over the photo or a smooth ground; `ground` and `streaks` are chances, the latter of crisp rain."""
+    """What `draw` draws, over the photo or a smooth ground; `ground` and `streaks` (crisp rain) are chances."""
     scene = photo_or_ground(clean, rng, ground)
     size = (scene.shape[0], scene.shape[1])
     layer = draw(size, rng)
