@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A shipped model or a folder; repeatable.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME", help="A public set in REPIX_DATA, as Rain100L; repeatable."
+)
 @click.option("--data", "data", multiple=True, type=PATH, help="Folder of pairs; repeatable.")
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
 @click.option("--lq", type=PATH, help="Folder of degraded images; --gt has their ground truth.")
 @click.option("--gt", type=PATH, help="Folder of the ground truth of --lq.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
 @click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")
-@click.option("--backbone", type=PATH, help="File of vgg16's weights, for kid_vgg16.")
+@click.option(
+    "--backbone",
+    type=PATH,
+    help="Weights of vgg16 (kid_vgg16) or AlexNet (lpips): a file, or a folder. [in REPIX_DATA]",
+)
 @click.option(
     "--protocol",
     type=Choice(["default", "paper", "resize128"], renamed={"course": "resize128"}),
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("--plot", type=PATH, help="Draw quality against time there (PNG).")
 def evaluate(
     models: tuple[str, ...],
+    sets: tuple[str, ...],
     data: tuple[Path, ...],
     layout: str,
     lq: Path | None,
@@ -71,9 +79,9 @@ def evaluate(
     a --backbone, by the kernel distance between the sets. Pairs in one file are taken in the direction of the model.
 
     \b
-    repix evaluate --data Rain100L
+    repix evaluate --set Rain100L --set Rain100H
     repix evaluate --model facades-labels --data facades/val
-    repix evaluate --model repixnet --model ./my-model --lq Rain100H/rainy --gt Rain100L --csv table.csv
+    repix evaluate --model repixnet --model ./my-model --data my-pairs --latex table.tex
     """
     from repix.evaluate.figures import contact_sheet, quality_plot
     from repix.evaluate.run import evaluate as measure
@@ -85,9 +93,10 @@ def evaluate(
 
     if (lq is None) != (gt is None):
         raise click.UsageError("--lq and --gt belong together")
-    if lq is None and not data:
-        raise click.UsageError("give pairs: --data DIR, or --lq DIR and --gt DIR")
-    pairs = find_sets(data, layout=layout, folders=(lq, gt) if lq is not None and gt is not None else None)
+    if lq is None and not data and not sets:
+        raise click.UsageError("give pairs: --data DIR, --set NAME, or --lq DIR and --gt DIR")
+    folders = (lq, gt) if lq is not None and gt is not None else None
+    pairs = find_sets(data, layout=layout, folders=folders, names=sets)
     restorers = {
         name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
+from repix.data.sets import find_set
 from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable
 from repix.infer.ensemble import AUGMENTATIONS
@@ -49,7 +50,8 @@ def evaluate(
             fit the ground truth: metrics of labels with a palette, of VGG16's features with a backbone and no palette.
         protocol: key of `repix.metrics.PROTOCOLS`.
         palette: colours of label maps; None takes what the restorers' cards say.
-        backbone: VGG16's weights for the kernel distance; None looks in torch hub's cache, or downloads.
+        backbone: weights of VGG16 for the kernel distance, of AlexNet for LPIPS: a file, or a folder of both; None
+            looks where `repix.features.load_weights` does.
         progress: show a bar on standard error.
 
     Raises:
@@ -107,18 +109,23 @@ def evaluate(
 
 
 def find_sets(
-    data: Sequence[Path], *, layout: str = "auto", folders: tuple[Path, Path] | None = None
+    data: Sequence[Path],
+    *,
+    layout: str = "auto",
+    folders: tuple[Path, Path] | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, list[Pair]]:
-    """Pairs of each folder by a short name of it.
+    """Pairs of each set by a short name of it.
 
     Args:
         data: folders of pairs.
         layout: as `find_pairs` has it.
         folders: one more set, of a folder of degraded images and one of their ground truth; both may be one, to
             measure what clean images lose.
+        names: sets that `repix.data.sets.find_set` finds.
 
     Raises:
-        InputError: a folder without pairs.
+        InputError: a folder without pairs, or a set that is not there.
     """
     short = len({folder.resolve().name for folder in data}) == len(data)
     sets = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
@@ -126,7 +133,7 @@ def find_sets(
         lq, gt = (folder.resolve() for folder in folders)
         name = f"{lq.name}, clean to itself" if lq == gt else "/".join(lq.parts[-2:])
         sets[name] = find_pairs_in(*folders)
-    return sets
+    return {name: find_set(name) for name in names} | sets
 
 
 def read_pair(pair: Pair, protocol: EvalProtocol) -> tuple[Image, Image]:
@@ -174,7 +181,7 @@ class _Measures:
     Args:
         metrics: what to measure.
         palette: colours of label maps, None where images are none.
-        backbone: VGG16's weights.
+        backbone: a classifier's weights.
 
     Raises:
         InputError: a metric of labels, and no palette.

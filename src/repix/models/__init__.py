@@ -1,4 +1,4 @@
-"""The networks, by name. Adding one is one file, one line in `MODELS` and one row of golden values.
+"""The networks, by name. Adding one is one file, one line in `repix.networks` and one row of golden values.
 
 A network is a `torch.nn.Module` with
 
@@ -20,19 +20,7 @@ from torch import Tensor, nn
 
 from repix.errors import RecipeError, did_you_mean
 from repix.named import find_named
-
-MODELS: dict[str, str] = {
-    "derainnet": "repix.models.derainnet:DerainNet",
-    "fcn": "repix.models.pix2pix:FCN",
-    "pix2pix": "repix.models.pix2pix:Pix2Pix",
-    "prenet": "repix.models.prenet:PReNet",
-    "progressive_spanet": "repix.models.progressive_spanet:ProgressiveSPANet",
-    "repixnet": "repix.models.repixnet:RepixNet",
-    "resnet": "repix.models.resnet:ResNet",
-    "spanet": "repix.models.spanet:SPANet",
-    "unet": "repix.models.unet:UNet",
-    "vgg_unet": "repix.models.vgg_unet:VggUNet",
-}
+from repix.networks import MODELS as MODELS
 
 
 class Prediction(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from repix._environment import data_folder
 from repix._types import one_line
@@ -51,7 +51,8 @@ class Stage(Samples):
 
     losses: dict[str, float | dict[str, Any]] = Field(
         {"l1": 1.0},
-        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; "
+        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; null "
+        "leaves it out, as with --set stages.4.losses.perceptual=null; "
         "translation may have {adversarial: {weight: 1, mode: vanilla | lsgan | hinge}} among them",
     )
     lr: PositiveFloat = 1e-3
@@ -74,6 +75,11 @@ class Stage(Samples):
     network: dict[str, Any] = Field(
         {}, description="attributes of the network to set, of those that it lists as `stage_attributes`: {stages: 3}"
     )
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _left_out(cls, losses: Any) -> Any:
+        return {k: term for k, term in losses.items() if term is not None} if isinstance(losses, dict) else losses
 
 
 class Recipe(Strict):

@@ -74,7 +74,7 @@ class RestorationTask(lightning.LightningModule):
         self._losses: dict[str, WeightedLoss] = {}
         changeable = Adapter(self.net).stage_attributes
         for number, stage in enumerate(recipe.stages):  # all at once, so that a mistake fails before the first step
-            self._loss_of(stage)
+            self._loss_of(stage, where=f"stages.{number}.losses")
             for name in stage.network:
                 if name not in changeable:
                     raise RecipeError(
@@ -95,11 +95,11 @@ class RestorationTask(lightning.LightningModule):
         out: Tensor = self.net(x)
         return out
 
-    def _loss_of(self, stage: Stage) -> WeightedLoss:
+    def _loss_of(self, stage: Stage, *, where: str = "losses") -> WeightedLoss:
         terms = {name: term for name, term in stage.losses.items() if name != "adversarial"}
         key = repr(terms)
         if key not in self._losses:
-            self._losses[key] = WeightedLoss(terms)
+            self._losses[key] = WeightedLoss(terms, where=where)
         return self._losses[key].to(self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
