@@ -262,7 +262,11 @@ def _check_same(recipe: Recipe, folder: Path) -> None:
     now["stages"] = now["stages"][: len(before["stages"])]
     changed = [key for key in now if now[key] != before[key]]
     if changed:
-        longer = "; to train longer, add a stage at the end" if changed == ["stages"] else ""
+        longer = (
+            "; to train longer, add a stage at the end (--set 'stages.N={steps: 1000}')"
+            if changed == ["stages"]
+            else ""
+        )
         raise RecipeError(
             f"{folder}: the run was started with other settings for {', '.join(changed)}; "
             f"restore them, or start another run with -o{longer}"

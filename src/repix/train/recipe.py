@@ -272,7 +272,8 @@ def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()
 
     Args:
         path: a YAML file.
-        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value.
+        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value; the index after
+            the last adds to a list.
 
     Raises:
         RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
@@ -301,9 +302,9 @@ def _override(values: Any, override: str) -> None:
         else:
             raise RecipeError(f"--set {override!r}: there is no {part!r} in the recipe")
     if isinstance(node, list):
-        if not (last.isdigit() and int(last) < len(node)):
-            raise RecipeError(f"--set {override!r}: expected an index below {len(node)}, got {last!r}")
-        node[int(last)] = value
+        if not (last.isdigit() and int(last) <= len(node)):
+            raise RecipeError(f"--set {override!r}: expected an index up to {len(node)}, got {last!r}")
+        node[int(last) : int(last) + 1] = [value]  # the one after the last is added
     elif isinstance(node, dict):
         node[last] = value
     else:
