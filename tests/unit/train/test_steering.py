@@ -97,12 +97,11 @@ def test_a_resumed_run_draws_what_an_unbroken_one_would(
         drawn[self.global_step] = list(batch["name"])
         return step(self, batch, batch_idx)
 
-    # validation gets worse and worse for one kind
+    fall = iter(range(100))  # validation gets worse and worse for one kind
     monkeypatch.setattr(RestorationTask, "training_step", notes)
     monkeypatch.setattr(
         "repix.train.task.measure", lambda metric, pred, gt: 30.0 if metric == "psnr_y" else 40.0 - next(fall)
     )
-    fall = iter(range(100))
     train(recipe(photos), tmp_path / "whole", progress=False)
     whole = dict(drawn)
     names = [name.partition(":")[0] for at in range(4, 10) for name in whole[at]]
