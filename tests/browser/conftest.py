@@ -21,8 +21,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--disable-audio-output",  # its thread has real-time priority, and two cores may have no device to wait for
 ]
-WAIT = 60_000  # ms; the machines of CI are slow when everything starts at once
+WAIT = 30_000  # ms; the machines of CI are slow when everything starts at once
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +62,19 @@ def site(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser, whose windows share what they have loaded."""
+def playwright() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install -c constraints.txt playwright")
-    with (
-        api.sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
-    ):
-        context = browser.new_context()
+    with api.sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture
+def chromium(playwright: Any) -> Iterator[Any]:
+    """A browser of this test's own, so that one that hangs takes no other test with it."""
+    with playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
+        context = browser.new_context(reduced_motion="reduce")  # colours are looked at, and must not be on their way
         context.set_default_timeout(WAIT)
         yield context
 

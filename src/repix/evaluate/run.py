@@ -20,7 +20,7 @@ from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable
 from repix.infer.ensemble import AUGMENTATIONS
 from repix.io.image import read_image, resize, to_8_bits
-from repix.metrics import METRICS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
+from repix.metrics import METRICS, PROTOCOLS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
 from repix.palettes import VOID, LabelColour, nearest_label
 from repix.tasks import DERAIN, TASKS, TRANSLATE
 from repix.weights import ModelCard
@@ -98,14 +98,13 @@ def evaluate(
                     raise InputError(f"{pair.lq}: {error}") from None
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
-    costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
     means = []
-    for mean in _means(rows):
+    for mean in means_of(rows):
         whole: dict[str, float] = {}
         for _, one in pooled.get((mean.data, mean.model), ()):
             whole.update(one.values())
         means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in names if name in whole}}))
-    return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
+    return EvalTable(protocol, names, tuple(means), tuple(rows), costs_of(restorers), _note(protocol, names))
 
 
 def find_sets(
@@ -227,6 +226,17 @@ class _Measures:
         return {name: self._known[name] for name in metric.needs}
 
 
+def costs_of(restorers: Mapping[str, object]) -> dict[str, Cost]:
+    """What networks cost, of those that say which they are."""
+    return {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
+
+
+def _note(protocol: str, names: Sequence[str]) -> str:
+    """The protocol in words."""
+    sentences = dict.fromkeys(text for name in names for text in METRICS[name].protocol)
+    return " ".join([f"Protocol {protocol}: {PROTOCOLS[protocol].note}.", *sentences])
+
+
 def _cost(restorer: object) -> Cost | None:
     """What a restorer's network costs; None without a card that says which it is, or without torch."""
     card = getattr(restorer, "card", None)
@@ -248,7 +258,8 @@ def _cost(restorer: object) -> Cost | None:
     return Cost(parameters, runs * counter.get_total_flops() / 2e9)
 
 
-def _means(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
+def means_of(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
+    """The mean over the images of each set and model."""
     groups: dict[tuple[str, str], list[EvalRow]] = {}
     for row in rows:
         groups.setdefault((row.data, row.model), []).append(row)

@@ -34,6 +34,7 @@ from repix.train.checkpoints import (
 )
 from repix.train.curves import Curves
 from repix.train.recipe import Recipe, is_of_old_format, load_recipe, read_yaml
+from repix.train.steering import SteerMixture
 from repix.train.task import LOG_EVERY
 from repix.train.translation import create_task
 
@@ -94,6 +95,10 @@ def train(
             enable_version_counter=False,
         ),
     ]
+    if recipe.data.steer:
+        steering = SteerMixture(data.sets, lag=data.made_ahead)
+        data.factors_at = steering.factors_at
+        callbacks.append(steering)
     if task.chooses:
         best = ModelCheckpoint(
             dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False

@@ -31,8 +31,8 @@ from repix.train.start import load_frozen, start_from
 
 # An image that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
-# What a set adds to the score at most: what is good enough must not outweigh what is not.
-_ENOUGH_DB = 45.0
+ENOUGH_DB = 45.0
+"""What a set adds to the score at most: what is good enough must not outweigh what is not."""
 _GRID_ROWS = 6
 # Columns of the grids, as TensorBoard calls them.
 _GRID = "input | output | target"
@@ -194,7 +194,7 @@ class RestorationTask(lightning.LightningModule):
     def score(self, means: Mapping[str, float]) -> float:
         """What the best checkpoint has most of, from the means of the sets by name."""
         scores = [
-            min(means[name], _ENOUGH_DB) if METRICS[self._sets[name].metric].higher_is_better else -means[name]
+            min(means[name], ENOUGH_DB) if METRICS[self._sets[name].metric].higher_is_better else -means[name]
             for name in self._deciding
             if name in means
         ]
