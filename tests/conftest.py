@@ -15,11 +15,15 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tiny_weight import write_weight
+
+hypothesis.settings.register_profile("repix", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("repix")
 
 # A runner in the background, and nohup, have these ignored, and whatever a test starts would inherit that.
 for _name, _action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
