@@ -1,4 +1,4 @@
-"""PReNet's six published files from the command line alone: `import`, then `evaluate --protocol paper` on all images."""
+"""PReNet's six published files from the command line: `import`, then `evaluate --protocol paper` on all images."""
 
 from __future__ import annotations
 
