@@ -6,6 +6,7 @@ Images are done here; videos, which need PyAV, in `infer.video`. What there is t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import deque
@@ -90,6 +91,7 @@ def restore_jobs(
     """Write what is wanted of each job, giving each result as it comes; otherwise as `restore`."""
     bar = Bar(len(jobs), enabled=progress)
     strength = options.strength
+    for_video = functools.cache(lambda: options.load_for_video(restorer))
     with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
@@ -97,7 +99,7 @@ def restore_jobs(
                 begun = time.perf_counter()
                 bar.start(job.src)
                 if image is None:
-                    image = _restore_video(restorer, job, options, bar)
+                    image = _restore_video(for_video, job, options, bar)
                 if isinstance(image, Result):
                     yield replace(image, seconds=time.perf_counter() - begun)
                     bar.advance(1)
@@ -153,7 +155,7 @@ def _read(job: Job, options: BatchOptions) -> Picture | Result | None:
         return _failed(job.src, error)
 
 
-def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar) -> Result:
+def _restore_video(load: Callable[[], Restorer], job: Job, options: BatchOptions, bar: Bar) -> Result:
     from repix.infer.video import restore_video  # PyAV and SciPy, which images do without
 
     def advance(fraction: float, rate: float) -> None:
@@ -162,7 +164,7 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
     try:
         times = _times(job.src) if options.times else None
         dst, compare = (path if path in job.wanted else None for path in (job.dst, job.compare))
-        notes = restore_video(restorer, job.src, dst, options=options, compare=compare, progress=advance)
+        notes = restore_video(load(), job.src, dst, options=options, compare=compare, progress=advance)
         for path in job.wanted:
             _set_times(path, times)
     except Exception as error:

@@ -31,7 +31,7 @@ from repix.io.formats import (
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
-from repix.weights import DEFAULT_MODEL, ModelCard
+from repix.weights import DEFAULT_MODEL, VIDEO_MODEL, ModelCard, is_shipped
 
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
@@ -77,6 +77,7 @@ class BatchOptions:
 
     Attributes:
         model: name of a shipped model, a model's folder, or a `Restorer`; the next five are for loading the first two.
+            None takes `repixnet`, and for videos `repixnet-video`, which sees the frame before too.
         device: `auto`, `cpu`, `openvino`, `cuda`, `coreml` or `directml`.
         threads: threads on the CPU; None takes what the process may use.
         quality: `draft`, `fast`, or `best` for four times the time; see `repix.infer.restorer.Quality`.
@@ -96,7 +97,7 @@ class BatchOptions:
         InputError: a strength that is neither within [0, 1] nor `auto`, or levels that are no powers of two.
     """
 
-    model: str | os.PathLike[str] | Restorer = DEFAULT_MODEL
+    model: str | os.PathLike[str] | Restorer | None = None
     device: str = "auto"
     threads: int | None = None
     quality: Quality = "fast"
@@ -115,16 +116,39 @@ class BatchOptions:
         check_strength(self.strength)
         check_levels(self.levels)
 
+    @property
+    def image_model(self) -> str | os.PathLike[str] | Restorer:
+        """What restores images."""
+        return DEFAULT_MODEL if self.model is None else self.model
+
     def load(self) -> Restorer:
-        """The restorer that `model` names.
+        """The restorer of images.
 
         Raises:
             WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
         """
-        if not isinstance(self.model, str | os.PathLike):
-            return self.model
+        return self._load(self.image_model)
+
+    def load_for_video(self, restorer: Restorer | None = None) -> Restorer:
+        """The restorer of videos: that of images, unless nobody named a model and there is one for videos.
+
+        Quality `best`, which mirrors images, is for the one that sees each frame alone.
+
+        Args:
+            restorer: that of images, where it is loaded already.
+
+        Raises:
+            WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
+        """
+        if self.model is not None or self.quality == "best" or not is_shipped(VIDEO_MODEL):
+            return restorer if restorer is not None else self.load()
+        return self._load(VIDEO_MODEL)
+
+    def _load(self, model: str | os.PathLike[str] | Restorer) -> Restorer:
+        if not isinstance(model, str | os.PathLike):
+            return model
         return Restorer.from_pretrained(
-            self.model,
+            model,
             self.device,
             threads=self.threads,
             size=self.size,
