@@ -91,18 +91,17 @@ def _matched(now: Tensor, before: Tensor) -> Tensor:
     now, before = now - _mean(now, 9), before - _mean(before, 9)
     height, width = now.shape[2:]
     around = pad(before, (_REACH,) * 4, mode="replicate")
-    places = [(dy, dx) for dy in range(2 * _REACH + 1) for dx in range(2 * _REACH + 1)]
-    shifted = torch.cat([around[:, :, dy : dy + height, dx : dx + width] for dy, dx in places], dim=1)
+    side = 2 * _REACH + 1
+    rows = torch.cat([around[:, :, dy : dy + height] for dy in range(side)], dim=1)
+    shifted = torch.cat([rows[:, :, :, dx : dx + width] for dx in range(side)], dim=1)
     change = (shifted - now).abs().clamp(max=_FAR)
     cost = torch.zeros_like(change) + 1e-3
-    for side, weight in _WINDOWS:
-        change = _mean(change, side)
+    for window, weight in _WINDOWS:
+        change = _mean(change, window)
         cost = cost + weight * change
-    prior = torch.full((1, len(places), 1, 1), _STAYS, device=now.device)
-    prior[:, places.index((_REACH, _REACH))] = 1
-    best = (cost * prior).argmin(1, keepdim=True)
-    side = 2 * _REACH + 1
-    field = torch.cat([best % side, best // side], dim=1).float() - _REACH
+    prior = torch.tensor([1.0 if place == side**2 // 2 else _STAYS for place in range(side**2)], device=now.device)
+    best = (cost * prior.view(1, -1, 1, 1)).argmin(1, keepdim=True)
+    field = torch.cat([best // side, best % side], dim=1).float() - _REACH
     texture = _mean((now - _mean(now, 3)).abs(), 5) + 1e-3  # flat blocks match anywhere
     return _mean(field * texture, _SMOOTH) / _mean(texture, _SMOOTH)
 
