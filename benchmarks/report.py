@@ -1,6 +1,6 @@
-"""Write docs/results.md and docs/models.md, and the tables between marks in README.md, docs/repixnet.md and study.md.
+"""Write docs/results.md and docs/models.md, and the tables between marks in README.md and three pages of docs.
 
-All from the committed CSV files and the cards.
+All from the committed CSV files, the cards and the docstrings.
 
     python benchmarks/report.py            # write
     python benchmarks/report.py --check    # exit 1 if what is there is not what would be written
@@ -12,6 +12,7 @@ between `<!-- NAME -->` and `<!-- end -->` is written: the table of NAME.csv, or
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import re
 import sys
@@ -26,17 +27,9 @@ from repix.weights import list_cards
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PUBLISHED = ROOT / "tests" / "calibration" / "published.csv"
-WITH_MARKS = [ROOT / "README.md", ROOT / "docs" / "repixnet.md", ROOT / "docs" / "study.md"]
+PAPER = ROOT / "tests" / "calibration" / "paper.csv"  # Ren et al. 2019 (PReNet), tables 2 and 6
+WITH_MARKS = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "repixnet", "study"))]
 MODEL = "repixnet"
-# Ren et al. 2019 (PReNet), tables 2 and 6: PSNR and SSIM by set and weights
-PAPER = {
-    ("Rain100L", "PReNet6"): (37.48, 0.979),
-    ("Rain100L", "PReNet6_r"): (37.10, 0.977),
-    ("Rain100L", "PRN6"): (36.99, 0.977),
-    ("Rain100H", "PReNet6"): (29.46, 0.899),
-    ("Rain100H", "PReNet6_r"): (28.98, 0.892),
-    ("Rain100H", "PRN6"): (28.07, 0.884),
-}
 # PReNet for all rain, trained on Rain13K, as MPRNet's authors measured it (Zamir et al. 2021, table 2)
 FOR_ALL_RAIN = {"Rain100L": "32.44 / 0.950", "Rain100H": "26.77 / 0.858"}
 
@@ -213,10 +206,11 @@ def records(path: Path) -> list[dict[str, str]]:
 def published() -> Rows:
     """Means over all images, beside the paper's."""
     rows = [["set", "weights", "images", "paper_psnr_y", "psnr_y", "paper_ssim_y", "ssim_y"]]
-    for key, (psnr, ssim) in PAPER.items():
+    for paper in records(PAPER):
+        key = (paper["set"], paper["weights"])
         found = [one for one in records(PUBLISHED) if (one["set"], one["weights"]) == key]
         means = [fmean(float(one[name]) for one in found) for name in ("psnr_y", "ssim_y")]
-        rows.append([*key, str(len(found)), f"{psnr:.2f}", f"{means[0]:.3f}", f"{ssim:.3f}", f"{means[1]:.4f}"])
+        rows.append([*key, str(len(found)), paper["psnr_y"], f"{means[0]:.3f}", paper["ssim_y"], f"{means[1]:.4f}"])
     return rows
 
 
@@ -286,8 +280,8 @@ def metrics() -> Rows:
     for name in ("Rain100L", "Rain100H"):
         fast, best = means[name, MODEL], means[name, f"{MODEL} (best)"]
         ours = f"{fast['psnr_y']} / {float(fast['ssim_y']):.3f}; `--quality best` {best['psnr_y']}"
-        psnr, ssim = PAPER[name, "PReNet6"]
-        peer = f"PReNet for all rain {FOR_ALL_RAIN[name]}, for this set alone {psnr:.2f} / {ssim:.3f}"
+        (alone,) = (one for one in records(PAPER) if (one["set"], one["weights"]) == (name, "PReNet6"))
+        peer = f"PReNet for all rain {FOR_ALL_RAIN[name]}, for this set alone {alone['psnr_y']} / {alone['ssim_y']}"
         rows.append([f"{name}, PSNR / SSIM (Y, 100 images)", ours, peer])
     (clean,) = (one for one in records(RESULTS / "clean.csv") if one["model"] == MODEL)
     rows.append(["a clean image to itself, PSNR (Y)", f"{clean['psnr_y']} dB", ""])
@@ -303,8 +297,19 @@ def limits() -> Rows:
     return [["where it fails"], *([limit] for limit in card.limits)]
 
 
+def files() -> Rows:
+    """What each file of the package is for: the first sentence of its docstring."""
+    source = ROOT / "src" / "repix"
+    rows = [["file", "what it is for"]]
+    for path in sorted(source.rglob("*.py"), key=lambda path: (path.parent.relative_to(source).parts, path.name)):
+        said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+        first = re.split(r"(?<=[.])\s", " ".join(said.split()))[0].replace("|", "\\|")
+        rows.append([f"`{path.relative_to(source).as_posix()}`", first])
+    return rows
+
+
 PARTS: dict[str, Callable[[], Rows]] = {
-    one.__name__: one for one in (published, blend, metrics, limits, levels_enlarged, levels_photos)
+    one.__name__: one for one in (published, blend, metrics, limits, levels_enlarged, levels_photos, files)
 }
 
 

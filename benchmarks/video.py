@@ -9,8 +9,9 @@
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
 be 0. `memory` puts a model that carries a state beside repixnet, which sees each frame alone: on such scenes, one from
-the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from
-the hand. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
+the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes
+one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `speed`
+makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
 """
 
 from __future__ import annotations

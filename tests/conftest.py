@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 # Tests run side by side; before anything imports NumPy or torch, keep each to one thread.
@@ -14,11 +15,20 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tiny_weight import write_weight
+
+hypothesis.settings.register_profile("repix", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("repix")
+
+# A runner in the background, and nohup, have these ignored, and whatever a test starts would inherit that.
+for _name, _action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _action)
 
 
 @pytest.fixture

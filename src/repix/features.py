@@ -1,6 +1,7 @@
 """VGG and AlexNet as feature stacks, and LPIPS on top: a few lines each, with torchvision's keys and weights.
 
-Weights come from a file, from the cache of the torch hub (`$TORCH_HOME/hub/checkpoints`), or are downloaded there.
+Weights come from a file, from the folder `backbones` in REPIX_DATA, or from the cache of the torch hub
+(`$TORCH_HOME/hub/checkpoints`). Nothing is downloaded: where there are none, the message says what to put where.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from repix._environment import data_folder
 from repix._types import one_line
 from repix.errors import InputError, WeightsError
 
@@ -31,6 +33,8 @@ _URLS = {
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
     "lpips_alex": "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/alex.pth",
 }
+# what files of them are called; vgg16_bn-… is another network
+_NAMES = ("{0}-*.pth", "{0}_features*.pth", "{0}.pth")
 BACKBONES = ("alexnet", "vgg16", "vgg19")
 
 
@@ -41,12 +45,12 @@ class FeatureStack(nn.Module):
         backbone: `alexnet`, `vgg16` or `vgg19`.
         layers: indices in torchvision's `features`; the output of each is returned (34 is the last convolution of
             VGG19, so the end of `features[:35]`).
-        weights: a state dict with torchvision's keys; None takes the torch hub's cache, or downloads.
+        weights: as `path` of `load_weights`.
         normalize: subtract ImageNet's mean and divide by its deviation first; False takes [0, 1] as it is.
 
     Raises:
         InputError: unknown backbone or layer.
-        WeightsError: no weights, or others; offline, the message says where to put the file.
+        WeightsError: no weights, or others.
     """
 
     def __init__(
@@ -86,8 +90,11 @@ class Lpips(nn.Module):
     """Learned perceptual distance (Zhang et al. 2018, eq. 1), AlexNet, version 0.1; lower is more alike.
 
     Args:
-        backbone: AlexNet's state dict; None as in `FeatureStack`.
-        head: state dict of LPIPS' own weights; None as in `FeatureStack`.
+        backbone: AlexNet's state dict, as `path` of `load_weights`.
+        head: LPIPS' own weights, likewise; None also looks beside the backbone's file.
+
+    Raises:
+        WeightsError: no weights, or others.
     """
 
     _LAYERS = (1, 4, 7, 9, 11)  # after each ReLU
@@ -98,11 +105,16 @@ class Lpips(nn.Module):
         # LPIPS' own constants, for x in [-1, 1]: ImageNet's to three digits.
         self.features._mean = (1 + torch.tensor((-0.030, -0.088, -0.188))[:, None, None]) / 2
         self.features._std = torch.tensor((0.458, 0.448, 0.450))[:, None, None] / 2
+        if head is None and backbone is not None:
+            beside = Path(backbone)
+            head = _find("lpips_alex", beside if beside.is_dir() else beside.parent)
         found = load_weights("lpips_alex", head)
         try:
             self.heads = nn.ParameterList(found[f"lin{i}.model.1.weight"].float() for i in range(len(self._LAYERS)))
         except KeyError as error:
-            raise WeightsError(f"{head}: not LPIPS' weights (no {error})") from None
+            raise WeightsError(
+                f"{head or 'lpips_alex'}: not LPIPS' weights (no {error}); wanted: {_URLS['lpips_alex']}"
+            ) from None
         self.requires_grad_(False)
 
     def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
@@ -162,39 +174,56 @@ def fill_stack(stack: nn.Sequential, backbone: str, weights: str | Path | None =
         WeightsError: no weights, or others.
     """
     found = load_weights(backbone, weights)
-    own = {key: found[f"features.{key}"].float() for key in stack.state_dict() if f"features.{key}" in found}
-    try:
-        stack.load_state_dict(own)
-    except RuntimeError as error:
-        raise WeightsError(f"{weights or backbone}: not {backbone}'s weights ({one_line(error)})") from None
+    for key, parameter in stack.state_dict().items():
+        tensor = found.get(f"features.{key}")
+        if tensor is None or tensor.shape != parameter.shape:
+            got = "it is not there" if tensor is None else f"it is of {tuple(tensor.shape)}"
+            other = next((f", but {one}'s" for one in BACKBONES if one != backbone and _fits(found, one)), "")
+            raise WeightsError(
+                f"{weights or backbone}: not {backbone}'s weights{other} (features.{key}: {got}, expected "
+                f"{tuple(parameter.shape)}); wanted: {_URLS[backbone]}, or its features alone"
+            )
+    stack.load_state_dict({key: found[f"features.{key}"].float() for key in stack.state_dict()})
+
+
+def _fits(state: dict[str, Tensor], backbone: str) -> bool:
+    with torch.device("meta"):
+        wanted = nn.Sequential(*conv_stack(backbone)).state_dict()
+    return all(getattr(state.get(f"features.{key}"), "shape", None) == one.shape for key, one in wanted.items())
 
 
 def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]:
-    """A state dict, on the CPU.
+    """A state dict with torchvision's keys, on the CPU.
 
     Args:
         name: one of `BACKBONES`, or `lpips_alex`.
-        path: file to read; None takes the torch hub's cache, and downloads with a progress bar what is not there.
+        path: a file, or a folder of such files (`vgg16-397923af.pth`, `vgg16_features_fp16.pth`, `vgg16.pth`, …);
+            None looks in `backbones` of REPIX_DATA, then in the torch hub's cache.
 
     Raises:
-        WeightsError: unreadable, or absent and offline.
+        WeightsError: unreadable, or not there: the message says what to put where.
     """
-    if path is not None:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise WeightsError(f"{path}: no readable state dict of {name} ({one_line(error)})") from None
-    else:
-        url = _URLS[name]
-        file = url.rpartition("/")[2] if name in BACKBONES else f"{name}.pth"
-        place = Path(torch.hub.get_dir()) / "checkpoints" / file
-        try:
-            state = torch.hub.load_state_dict_from_url(
-                url, map_location="cpu", file_name=file, check_hash=name in BACKBONES, weights_only=True
-            )
-        except Exception as error:  # urllib, sockets and pickles all have their own
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise WeightsError(f"no weights of {name}: put {url} at {place} ({reason})") from None
+    file = Path(path) if path is not None else None
+    if file is None or file.is_dir():
+        data = data_folder()
+        hub = Path(torch.hub.get_dir()) / "checkpoints"
+        folders = [file] if file is not None else [*([] if data is None else [data / "backbones"]), hub]
+        found = next((one for one in (_find(name, folder) for folder in folders) if one is not None), None)
+        if found is None:
+            usual = _URLS[name].rpartition("/")[2] if name in BACKBONES else f"{name}.pth"
+            also = "" if file is not None or data is not None else " or into backbones/ of the folder REPIX_DATA"
+            raise WeightsError(f"no weights of {name}: put {_URLS[name]} at {folders[0] / usual}{also}")
+        file = found
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{file}: no readable state dict of {name} ({one_line(error)}); wanted: {_URLS[name]}"
+        ) from None
     if not isinstance(state, dict):
-        raise WeightsError(f"{path or name}: holds {type(state).__name__}, expected a state dict")
+        raise WeightsError(f"{file}: holds {type(state).__name__}, expected a state dict of {name}")
     return state
+
+
+def _find(name: str, folder: Path) -> Path | None:
+    return next((path for names in _NAMES for path in sorted(folder.glob(names.format(name)))), None)

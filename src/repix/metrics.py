@@ -114,11 +114,15 @@ def label_accuracy(pred: Labels, gt: Labels, *, void: int | None = None) -> floa
     return float((pred == gt)[counts].mean()) if counts.any() else float("nan")
 
 
-def lpips(pred: Image, gt: Image) -> float:
+def lpips(pred: Image, gt: Image, *, weights: str | os.PathLike[str] | None = None) -> float:
     """Learned perceptual distance with AlexNet, version 0.1 (Zhang et al. 2018); lower is more alike.
 
-    Takes what `psnr_y` takes, and needs torch. Its weights come from the torch hub's cache or are downloaded; for
-    files elsewhere see `repix.features.Lpips`.
+    Takes what `psnr_y` takes, and needs torch.
+
+    Args:
+        pred: as `psnr_y`.
+        gt: as `psnr_y`.
+        weights: AlexNet's file or a folder, as in `repix.features.Lpips`.
 
     Raises:
         InputError: as `psnr_y`, also where a side is shorter than 31 pixels, which AlexNet cannot take.
@@ -131,14 +135,14 @@ def lpips(pred: Image, gt: Image) -> float:
     if min(pred.shape[:2]) < _LPIPS_SIDE:
         raise InputError(f"got images of {pred.shape[1]}x{pred.shape[0]}, expected at least 31x31 for LPIPS")
     with torch.inference_mode():
-        return float(_lpips_network()(*pair))
+        return float(_lpips_network(None if weights is None else os.fspath(weights))(*pair))
 
 
 @lru_cache(maxsize=1)
-def _lpips_network() -> Lpips:
+def _lpips_network(weights: str | None) -> Lpips:
     from repix.features import Lpips
 
-    return Lpips()
+    return Lpips(backbone=weights)
 
 
 class SetMetric(Protocol):
@@ -245,7 +249,7 @@ class Metric:
         higher_is_better: whether larger values mean estimates nearer to the ground truth.
         per: whether a single image has a value, or only a set.
         on: what pred and gt are: images, or label maps (H, W) uint8 read from images by a palette.
-        needs: keywords of `measure`: `classes` and `void` of the palette, `weights` of VGG16.
+        needs: keywords of `measure`: `classes` and `void` of the palette, `weights` of a classifier.
     """
 
     name: str
@@ -277,7 +281,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("ssim_rgb", ssim_rgb, (_RGB, _GAUSSIAN)),
         Metric("ssim_rgb_7x7", ssim_rgb_7x7, (_RGB, _UNIFORM)),
         Metric("l1_pm1", l1_pm1, ("L1 is of images on [-1, 1].",), higher_is_better=False),
-        Metric("lpips", lpips, ("LPIPS is version 0.1 with AlexNet.",), higher_is_better=False),
+        Metric("lpips", lpips, ("LPIPS is version 0.1 with AlexNet.",), higher_is_better=False, needs=("weights",)),
         Metric(
             "label_accuracy",
             label_accuracy,

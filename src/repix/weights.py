@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from repix._types import one_line
 from repix.errors import WeightsError, did_you_mean
+from repix.networks import MODELS
 from repix.tasks import TaskField
 
 _log = logging.getLogger("repix")
@@ -298,6 +299,11 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
         there = path.is_file()
     except (OSError, ValueError):  # longer than a path may be, or with a NUL in it
         there = False
+    if not there and name_or_path in MODELS:
+        raise WeightsError(
+            f"{name_or_path} is a network without weights, not a model: train it (`model: {name_or_path}` in a "
+            "recipe), make a model of published weights (repix import), or give the path of a model's folder"
+        )
     if not there:
         hint = did_you_mean(str(name_or_path), shipped)
         known = ", ".join(shipped) or "none"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,15 +13,11 @@ from typing import Any
 import pytest
 from running_site import Site
 
+from chromium import launch, start
 from repix.palettes import FACADES
 from tiny_weight import write_weight
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-WAIT = 60_000  # ms; the machines of CI are slow when everything starts at once
+WAIT = 30_000  # ms; the machines of CI are slow when everything starts at once
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +56,16 @@ def site(weights: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser, whose windows share what they have loaded."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install -c constraints.txt playwright")
-    with (
-        api.sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
-    ):
-        context = browser.new_context()
+def playwright() -> Iterator[Any]:
+    with start() as one:
+        yield one
+
+
+@pytest.fixture
+def chromium(playwright: Any) -> Iterator[Any]:
+    """A browser of this test's own, so that one that hangs takes no other test with it."""
+    with launch(playwright) as browser:
+        context = browser.new_context(reduced_motion="reduce")  # colours are looked at, and must not be on their way
         context.set_default_timeout(WAIT)
         yield context
 

@@ -21,14 +21,10 @@ from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.models.prenet import load_published
 
-PAPER = {
-    ("Rain100L", "PReNet6"): (37.48, 0.979),
-    ("Rain100L", "PReNet6_r"): (37.10, 0.977),
-    ("Rain100L", "PRN6"): (36.99, 0.977),
-    ("Rain100H", "PReNet6"): (29.46, 0.899),
-    ("Rain100H", "PReNet6_r"): (28.98, 0.892),
-    ("Rain100H", "PRN6"): (28.07, 0.884),
-}
+with Path(__file__).with_name("paper.csv").open(encoding="utf-8", newline="") as opened:
+    PAPER = {
+        (row["set"], row["weights"]): (float(row["psnr_y"]), float(row["ssim_y"])) for row in csv.DictReader(opened)
+    }
 
 
 def committed(key: tuple[str, str]) -> list[dict[str, str]]:

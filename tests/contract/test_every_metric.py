@@ -76,7 +76,7 @@ def backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_vgg16", lambda weights: Means())
     if BACKBONES.is_dir():
         lpips = features.Lpips(backbone=BACKBONES / "alexnet_features.pth", head=BACKBONES / "lpips_alex.pth")
-        monkeypatch.setattr(metrics, "_lpips_network", lambda: lpips)
+        monkeypatch.setattr(metrics, "_lpips_network", lambda weights: lpips)
 
 
 def value_of(name: str, change: Callable[[Any], Any]) -> float:

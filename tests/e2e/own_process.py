@@ -26,7 +26,6 @@ def stopped_at(call: int, signal: str) -> str:
     """A prelude that sends the process a signal in its n-th call of the network."""
     return f"""
 import os, signal, repix.infer.restorer as restorer
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background has it ignored
 real = restorer.restore_levels
 calls = []
 def stopping(*args, **kwargs):

@@ -14,7 +14,7 @@ from import_graph import PATHS, imports, loaded, part
 # a part imports from groups left of its own; the training stack also from the whole runtime
 RUNTIME = (
     {"errors", "_environment"},
-    {"_types", "named"},
+    {"_types", "named", "networks"},
     {"io"},
     {"tasks", "figures"},
     {"weights"},

@@ -31,7 +31,7 @@ from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
 from repix.io.image import write_image
 from repix.poisson.compose import blend_images
-from repix.poisson.mask import parse_polygon
+from repix.poisson.mask import parse_numbers, parse_polygon
 from repix.tasks import DERAIN, TRANSLATE
 from repix.weights import DEFAULT_MODEL
 
@@ -322,8 +322,8 @@ def build_router(server: Server) -> APIRouter:
         format: ImageFormat = None,
     ) -> FileResponse:
         """Paste a region of an image into another without a seam, or change a region of one image."""
-        x, y = _numbers("offset", offset, 2)
-        red, green, blue = _numbers("gain", gain, 3)
+        x, y = parse_numbers("offset", offset, 2)
+        red, green, blue = parse_numbers("gain", gain, 3)
         points = parse_polygon(polygon) if polygon is not None else None
         async with taken(request, ("source", "target", "mask"), "") as (folder, files):
             if points is not None and files[2] is not None:
@@ -414,13 +414,3 @@ def _levels(text: str) -> tuple[int, ...] | Literal["auto"]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"levels is {text!r}; expected auto, or levels such as 1,2,4") from None
-
-
-def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
-    try:
-        values = tuple(float(value) for value in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != count:
-        raise InputError(f"{option} is {text!r}; expected {count} numbers with commas between them")
-    return values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from repix.cli.options import PATH, numbers, renamed_option
+from repix.cli.options import PATH, renamed_option
 from repix.cli.output import say
 from repix.errors import InputError
 
@@ -73,12 +73,12 @@ def blend(
     from repix.io.formats import IMAGES_WRITABLE
     from repix.io.image import read_image, write_image
     from repix.poisson.compose import blend_images
-    from repix.poisson.mask import parse_polygon, read_polygon
+    from repix.poisson.mask import parse_numbers, parse_polygon, read_polygon
 
     if mask is not None and polygon is not None:
         raise InputError("give --polygon or --mask, not both")
-    x, y = numbers("--offset", offset, 2)
-    red, green, blue = numbers("--gain", gain, 3)
+    x, y = parse_numbers("--offset", offset, 2)
+    red, green, blue = parse_numbers("--gain", gain, 3)
     base = target if target is not None else source
     if output is None:
         suffix = base.suffix if base.suffix.lower() in IMAGES_WRITABLE else ".png"

@@ -1,4 +1,4 @@
-"""`repix evaluate`: models measured on pairs."""
+"""`repix evaluate`: models measured on pairs, or on real photos."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A shipped model or a folder; repeatable.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME", help="A public set in REPIX_DATA, as Rain100L; repeatable."
+)
 @click.option("--data", "data", multiple=True, type=PATH, help="Folder of pairs; repeatable.")
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
 @click.option("--lq", type=PATH, help="Folder of degraded images; --gt has their ground truth.")
 @click.option("--gt", type=PATH, help="Folder of the ground truth of --lq.")
+@click.option("--real", multiple=True, type=PATH, help="Folder of rainy photos without ground truth; repeatable.")
+@click.option(
+    "--referee", "referees", multiple=True, metavar="NAME", help="A model that looks for rain in the results."
+)
+@click.option("--pairwise", type=PATH, help="New folder for blind comparisons of results of --real, two by two.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
 @click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")
-@click.option("--backbone", type=PATH, help="File of vgg16's weights, for kid_vgg16.")
+@click.option(
+    "--backbone",
+    type=PATH,
+    help="Weights of vgg16 (kid_vgg16) or AlexNet (lpips): a file, or a folder. [in REPIX_DATA]",
+)
 @click.option(
     "--protocol",
     type=Choice(["default", "paper", "resize128"], renamed={"course": "resize128"}),
@@ -50,10 +62,14 @@ if TYPE_CHECKING:
 @click.option("--plot", type=PATH, help="Draw quality against time there (PNG).")
 def evaluate(
     models: tuple[str, ...],
+    sets: tuple[str, ...],
     data: tuple[Path, ...],
     layout: str,
     lq: Path | None,
     gt: Path | None,
+    real: tuple[Path, ...],
+    referees: tuple[str, ...],
+    pairwise: Path | None,
     metrics: tuple[str, ...],
     palette: str | None,
     backbone: Path | None,
@@ -70,12 +86,17 @@ def evaluate(
     Models that translate are measured by L1 too; where they paint label maps by accuracy and mean IoU; elsewhere, with
     a --backbone, by the kernel distance between the sets. Pairs in one file are taken in the direction of the model.
 
+    With --real there is no ground truth: how much changed, how much of it where no other network finds rain, sharpness
+    kept there, and what each --referee still finds in the result.
+
     \b
-    repix evaluate --data Rain100L
+    repix evaluate --set Rain100L --set Rain100H
     repix evaluate --model facades-labels --data facades/val
-    repix evaluate --model repixnet --model ./my-model --lq Rain100H/rainy --gt Rain100L --csv table.csv
+    repix evaluate --model repixnet --model ./my-model --data my-pairs --latex table.tex
+    repix evaluate --real photos --referee ./prenet --pairwise look
     """
     from repix.evaluate.figures import contact_sheet, quality_plot
+    from repix.evaluate.real import evaluate_real, find_photos
     from repix.evaluate.run import evaluate as measure
     from repix.evaluate.run import find_sets
     from repix.figures import save_figure
@@ -85,23 +106,37 @@ def evaluate(
 
     if (lq is None) != (gt is None):
         raise click.UsageError("--lq and --gt belong together")
-    if lq is None and not data:
-        raise click.UsageError("give pairs: --data DIR, or --lq DIR and --gt DIR")
-    pairs = find_sets(data, layout=layout, folders=(lq, gt) if lq is not None and gt is not None else None)
+    if not real and lq is None and not data and not sets:
+        raise click.UsageError("give pairs: --data DIR, --set NAME, or --lq DIR and --gt DIR; or photos: --real DIR")
+    if real and (sets or lq or data or metrics or sheet or plot or palette or backbone or protocol != "default"):
+        raise click.UsageError(
+            "--real has readings of its own: give it without pairs, metrics, protocol, --sheet, --plot"
+        )
+    if not real and (referees or pairwise):
+        raise click.UsageError("--referee and --pairwise belong to --real DIR")
+    photos = find_photos(real)
+    pairs = {}
+    if not real:
+        folders = (lq, gt) if lq is not None and gt is not None else None
+        pairs = find_sets(data, layout=layout, folders=folders, names=sets)
     restorers = {
         name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)
         for quality in qualities
     }
-    table = measure(
-        restorers,
-        pairs,
-        metrics=metrics or None,
-        protocol=protocol,
-        palette=PALETTES[palette] if palette is not None else None,
-        backbone=backbone,
-        progress=True,
-    )
+    if real:
+        asked = {Path(name).name: Restorer.from_pretrained(name, device) for name in referees}
+        table = evaluate_real(restorers, photos, referees=asked, pairwise=pairwise, progress=True)
+    else:
+        table = measure(
+            restorers,
+            pairs,
+            metrics=metrics or None,
+            protocol=protocol,
+            palette=PALETTES[palette] if palette is not None else None,
+            backbone=backbone,
+            progress=True,
+        )
     try:
         for form, file in files.items():
             if file is not None:

@@ -12,8 +12,16 @@ from repix.cli.output import say
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run")
 @click.option("-o", "--output", required=True, type=PATH, help="Folder of the model.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["repix", "darktable"]),
+    default="repix",
+    show_default=True,
+    help="darktable writes RUN, a model by name or folder, as a package (.dtmodel).",
+)
 @click.option("--name", help="Name on the card. [the recipe's]")
 @click.option("--description", help="A sentence on the card. [the recipe's]")
 @click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX name on the card.")
@@ -24,8 +32,9 @@ from repix.cli.output import say
 @click.option("--int8", is_flag=True, help="Add a form in int8: half the time on many CPUs. With --half.")
 @click.option("--trust", is_flag=True, help="Run Python files that the run's recipe names.")
 def export(
-    run: Path,
+    run: str,
     output: Path,
+    format_: str,
     name: str | None,
     description: str | None,
     licence: str,
@@ -35,9 +44,22 @@ def export(
     trust: bool,
     int8: bool,
 ) -> None:
-    """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints."""
+    """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints.
+
+    \b
+    repix export runs/own-pairs -o mine --name mine
+    repix export repixnet --format darktable -o repixnet.dtmodel
+    """
     from repix._types import require
 
+    if format_ == "darktable":
+        if name or description or metrics or limits or half or int8:
+            raise click.UsageError("--format darktable takes everything from the model's card")
+        require("train", "onnx")
+        from repix.train.darktable import write_package
+
+        say(f"{run} → {write_package(run, output)}; in darktable: preferences, AI, import from file")
+        return
     require("train", "torch")
     from repix.train.export import export as make_model
     from repix.train.export import read_metrics

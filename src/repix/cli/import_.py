@@ -27,7 +27,7 @@ def import_(kind: str, file: Path, output: Path, recurrences: int | None, source
 
     \b
     repix import prenet PReNet6.pth -o prenet-rain100l
-    repix evaluate --data Rain100L --model prenet-rain100l --protocol paper
+    repix evaluate --set Rain100L --model prenet-rain100l --protocol paper
     """
     from repix._types import require
 

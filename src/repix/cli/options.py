@@ -11,8 +11,6 @@ from typing import Literal, NamedTuple
 
 import click
 
-from repix.errors import InputError
-
 PATH = click.Path(path_type=Path)
 
 
@@ -63,17 +61,6 @@ def ray_address(context: click.Context, parameter: click.Parameter, text: str | 
     if text and text != "auto" and not re.fullmatch(r"[^/\\:]+:\d+", text):
         raise click.BadParameter(f"{text!r} is not HOST:PORT; without an address, write --ray after the paths")
     return text
-
-
-def numbers(option: str, text: str, count: int) -> tuple[float, ...]:
-    """So many numbers with commas between them."""
-    try:
-        values = tuple(float(value) for value in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != count:
-        raise InputError(f"{option} is {text!r}; expected {count} numbers with commas between them")
-    return values
 
 
 Command = Callable[..., None]

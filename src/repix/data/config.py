@@ -97,6 +97,9 @@ class Data(Augment):
     mixture: Mixture = Field(
         {}, description=f"weight of each kind of sample: {', '.join(SAMPLES)}, or my_fog.py:Fog of one's own"
     )
+    steer: bool = Field(
+        False, description="draw kinds of samples more often while their held-out images are worse than they were"
+    )
     camera: float = Field(
         0.0,
         ge=0,

@@ -37,6 +37,8 @@ from repix.io.image import read_image, read_size
 T = TypeVar("T")
 _log = logging.getLogger("repix")
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_AHEAD = 8  # batches that each process makes ahead
+_LIGHTNING_AHEAD = 2
 # Validation images are cut to multiples of this, enough for every network, so that none is padded.
 _CUT = 32
 _MAX_SIDE = 640  # of held-out photos
@@ -174,7 +176,8 @@ class RestorationData(lightning.LightningDataModule):
     `sets` are the validation sets: `train` (trained on as well), `pairs` (held out), one for each folder of
     `data.validation`, called as the folder, with the one above it where that name is taken, and one for each of
     `data.validation_degradations` of held-out photos. Those without images are left out. `files` are all files of the
-    run. Images that cannot be read cost a warning, and are left out.
+    run. Images that cannot be read cost a warning, and are left out. `factors_at`, if it is set before training, gives
+    for a step what the weights of kinds in the mixture are multiplied by.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
@@ -231,6 +234,7 @@ class RestorationData(lightning.LightningDataModule):
         self.files = sorted(path.as_posix() for path in named)
         self._validation = ValidationDataset(self.sets, seed=hold_out_seed)
         self._stages, self._workers = list(stages), data.workers
+        self.factors_at: Callable[[int], Mapping[str, float]] | None = None
         self._train: PairedDataset | MixtureDataset
         if any(stage.frames > 1 for stage in stages):
             self._train = ClipDataset(
@@ -255,6 +259,8 @@ class RestorationData(lightning.LightningDataModule):
                 camera=data.camera,
             )
         else:
+            if data.steer:
+                raise InputError("data.steer: there is no mixture to steer; give data.photos or data.mixture")
             self._train = PairedDataset(kept_pairs, stages=stages, seed=seed, augment=data if augment else None)
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -271,7 +277,7 @@ class RestorationData(lightning.LightningDataModule):
             rank: of this process, of `world` that train together.
             world: see `rank`.
         """
-        batches = StreamBatches(self._stages, start=start, rank=rank, world=world)
+        batches = StreamBatches(self._stages, start=start, rank=rank, world=world, factors_at=self.factors_at)
         return DataLoader(
             self._train,
             batch_sampler=batches,
@@ -279,9 +285,14 @@ class RestorationData(lightning.LightningDataModule):
             # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
-            prefetch_factor=8 if self._workers else None,
+            prefetch_factor=_AHEAD if self._workers else None,
             pin_memory=torch.cuda.is_available(),
         )
+
+    @property
+    def made_ahead(self) -> int:
+        """How many batches are made, at most, before they are trained on."""
+        return _AHEAD * self._workers + _LIGHTNING_AHEAD
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole images, one by one."""

@@ -33,6 +33,8 @@ from repix.io.image import read_image, resize, shrink, to_8_bits
 CACHE_BYTES = 1_500_000_000
 
 Sample = dict[str, Tensor | str]
+Index = int | tuple[int, Mapping[str, float]]
+"""Which sample; and what the weights of kinds in the mixture are multiplied by."""
 T = TypeVar("T")
 
 
@@ -260,7 +262,8 @@ class MixtureDataset(Dataset[Sample]):
         max_side: larger photos are shrunk to this longer side, which also hides their noise and blur.
         camera: share of samples that are changed as other cameras and users do, `as_cameras_do`.
 
-    `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0.
+    `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0; `dataset[i, factors]` the same with the mixture's weights
+    multiplied by those factors.
 
     Raises:
         InputError: no photos, or a source that the mixture needs is missing.
@@ -310,13 +313,19 @@ class MixtureDataset(Dataset[Sample]):
             self._degradations[name] = create_degradation(name)
         return self._degradations[name]
 
-    def __getitem__(self, index: int) -> Sample:
-        return _with_luck(lambda attempt: self._sample(index, attempt))
+    def __getitem__(self, index: Index) -> Sample:
+        number, factors = index if isinstance(index, tuple) else (index, {})
+        return _with_luck(lambda attempt: self._sample(number, attempt, factors))
 
-    def _sample(self, index: int, attempt: int) -> Sample:
+    def _sample(self, index: int, attempt: int, factors: Mapping[str, float]) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
+<<<<<<< HEAD
         kind = self._draw_kind(stage, rng)
+=======
+        mixture = stage.mixture or self._mixture
+        kind = _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
+>>>>>>> int
         lq, gt, name = self.make(kind, stage, rng)
         if self._camera and rng.random() < self._camera:
             lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
@@ -379,33 +388,45 @@ def _draw_kind(mixture: Mapping[str, float], rng: np.random.Generator) -> str:
     return kinds[min(int(np.searchsorted(shares, rng.random())), len(kinds) - 1)]
 
 
-class StreamBatches(Sampler[list[int]]):
+class StreamBatches(Sampler[list[Index]]):
     """Batches of global indices from any step of a run on, this process's share of each.
 
     Args:
         stages: of the run, each with its steps and batch size.
         start: first step to give, for a resumed run.
         rank, world: this process and how many there are.
+        factors_at: for a step, what the mixture's weights are multiplied by; None where nothing steers them.
 
     Raises:
         InputError: a batch that cannot be shared out evenly.
     """
 
-    def __init__(self, stages: Sequence[Samples], *, start: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Samples],
+        *,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        factors_at: Callable[[int], Mapping[str, float]] | None = None,
+    ) -> None:
         for stage in stages:
             if stage.batch % world:
                 raise InputError(f"a batch of {stage.batch} does not divide among {world} processes; take a multiple")
         self._stages = list(stages)
         self._start = start
         self._rank, self._world = rank, world
+        self._factors_at = factors_at
 
     def __len__(self) -> int:
         return sum(stage.steps for stage in self._stages)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Index]]:
         step = first = 0
         for stage in self._stages:
             for _ in range(stage.steps):
                 if step >= self._start:
-                    yield list(range(first + self._rank, first + stage.batch, self._world))
+                    indices = range(first + self._rank, first + stage.batch, self._world)
+                    factors = self._factors_at(step) if self._factors_at else {}
+                    yield [(index, factors) for index in indices] if factors else list(indices)
                 step, first = step + 1, first + stage.batch

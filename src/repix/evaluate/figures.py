@@ -53,7 +53,7 @@ def contact_sheet(
         for what, row in (("worst", rows[0]), ("median", rows[len(rows) // 2])):
             pair = next(pair for pair in found if pair.name == row.image)
             lq, gt = read_pair(pair, protocol)
-            window = _busiest(np.abs(lq.astype(np.float32) - gt).sum(2), side)
+            window = busiest(np.abs(lq.astype(np.float32) - gt).sum(2), side)
             panels.append(Panel(f"{data}: {pair.name} ({what})", eight_bit(lq[window])))
             for model, restorer in restorers.items():
                 values = next(
@@ -79,7 +79,7 @@ def quality_plot(table: EvalTable) -> Figure:
     return Figure(f"{metric} against time", panels)
 
 
-def _busiest(change: Image, side: int) -> tuple[slice, slice]:
+def busiest(change: Image, side: int) -> tuple[slice, slice]:
     """Where a window (at most side×side) of a plane (H, W) has the largest sum."""
     height, width = (min(side, length) for length in change.shape)
     sums = np.pad(change.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
 from repix.models import MODELS, create_model
 from repix.models.adapter import Adapter
-from repix.named import check_trusted, own_names
+from repix.named import check_trusted, is_own, own_names
 from repix.weights import CARD_NAME, TORCH_FORMS, Tiling, find_card, read_weights
 
 _MOST_MAPS = 64
@@ -44,14 +45,12 @@ def load_network(name_or_path: str | os.PathLike[str], *, trust: bool = False) -
         WeightsError: no such model, or one without safetensors.
     """
     name = os.fspath(name_or_path)
-    try:
-        card, folder = find_card(name)
-    except WeightsError:
-        if name not in MODELS and ".py:" not in name:
-            raise
+    if _is_untrained(name):
         torch.manual_seed(0)
         return create_model(name).eval()
     import safetensors.torch
+
+    card, folder = find_card(name)
 
     check_trusted([card.arch, *own_names(card.args)], where=f"{folder / CARD_NAME}", trust=trust)
     state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
@@ -62,6 +61,17 @@ def load_network(name_or_path: str | os.PathLike[str], *, trust: bool = False) -
     net = create_model(card.arch, **card.args)
     net.load_state_dict(state)
     return net.eval()
+
+
+def _is_untrained(name: str) -> bool:
+    """Whether a name is a network's, and no model's."""
+    if name not in MODELS and not is_own(name):
+        return False
+    try:
+        find_card(name)
+    except WeightsError:
+        return True
+    return False
 
 
 def rain(net: nn.Module, image: Image) -> Figure:
@@ -352,18 +362,20 @@ def inspect(
     """
     if show == "signal":
         return signal(image)
-    if show == "features":
-        if layer is None:
-            raise InputError("features: name a layer (--layer); a wrong name lists those that there are")
-        if model in BACKBONES:
-            if not layer.isdigit():
-                raise InputError(f"{model}'s layers are numbers, as in torchvision's features[:{layer}]")
-            stack = FeatureStack(str(model), layers=[int(layer)], weights=backbone)
-            return features(stack, image, layer=f"features.{layer}")
-        return features(load_network(model, trust=trust), image, layer=layer)
-    if show not in SHOWN:
+    if show == "features" and layer is None:
+        raise InputError("features: name a layer (--layer); a wrong name lists those that there are")
+    if show == "features" and model in BACKBONES:
+        if not str(layer).isdigit():
+            raise InputError(f"{model}'s layers are numbers, as in torchvision's features[:{layer}]")
+        stack = FeatureStack(str(model), layers=[int(str(layer))], weights=backbone)
+        return features(stack, image, layer=f"features.{layer}")
+    if show not in (*SHOWN, "features"):
         raise InputError(f"cannot show {show!r}; choose {', '.join((*SHOWN, 'features', 'signal'))}")
-    return SHOWN[show](load_network(model, trust=trust), image)
+    net = load_network(model, trust=trust)
+    seen = features(net, image, layer=str(layer)) if show == "features" else SHOWN[show](net, image)
+    if _is_untrained(os.fspath(model)):  # a random map looks like one that has been learnt
+        seen = replace(seen, title=f"{seen.title}, of random weights ({model} is untrained)")
+    return seen
 
 
 def save_arrays(figure: Figure, path: str | Path) -> None:

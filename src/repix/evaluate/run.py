@@ -15,11 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
+from repix.data.sets import find_set
 from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable
 from repix.infer.ensemble import AUGMENTATIONS
 from repix.io.image import read_image, resize, to_8_bits
-from repix.metrics import METRICS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
+from repix.metrics import METRICS, PROTOCOLS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
 from repix.palettes import VOID, LabelColour, nearest_label
 from repix.tasks import DERAIN, TASKS, TRANSLATE
 from repix.weights import ModelCard
@@ -49,7 +50,8 @@ def evaluate(
             fit the ground truth: metrics of labels with a palette, of VGG16's features with a backbone and no palette.
         protocol: key of `repix.metrics.PROTOCOLS`.
         palette: colours of label maps; None takes what the restorers' cards say.
-        backbone: VGG16's weights for the kernel distance; None looks in torch hub's cache, or downloads.
+        backbone: weights of VGG16 for the kernel distance, of AlexNet for LPIPS: a file, or a folder of both; None
+            looks where `repix.features.load_weights` does.
         progress: show a bar on standard error.
 
     Raises:
@@ -96,29 +98,33 @@ def evaluate(
                     raise InputError(f"{pair.lq}: {error}") from None
                 rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
-    costs = {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
     means = []
-    for mean in _means(rows):
+    for mean in means_of(rows):
         whole: dict[str, float] = {}
         for _, one in pooled.get((mean.data, mean.model), ()):
             whole.update(one.values())
         means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in names if name in whole}}))
-    return EvalTable(protocol, names, tuple(means), tuple(rows), costs)
+    return EvalTable(protocol, names, tuple(means), tuple(rows), costs_of(restorers), _note(protocol, names))
 
 
 def find_sets(
-    data: Sequence[Path], *, layout: str = "auto", folders: tuple[Path, Path] | None = None
+    data: Sequence[Path],
+    *,
+    layout: str = "auto",
+    folders: tuple[Path, Path] | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, list[Pair]]:
-    """Pairs of each folder by a short name of it.
+    """Pairs of each set by a short name of it.
 
     Args:
         data: folders of pairs.
         layout: as `find_pairs` has it.
         folders: one more set, of a folder of degraded images and one of their ground truth; both may be one, to
             measure what clean images lose.
+        names: sets that `repix.data.sets.find_set` finds.
 
     Raises:
-        InputError: a folder without pairs.
+        InputError: a folder without pairs, or a set that is not there.
     """
     short = len({folder.resolve().name for folder in data}) == len(data)
     sets = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
@@ -126,7 +132,7 @@ def find_sets(
         lq, gt = (folder.resolve() for folder in folders)
         name = f"{lq.name}, clean to itself" if lq == gt else "/".join(lq.parts[-2:])
         sets[name] = find_pairs_in(*folders)
-    return sets
+    return {name: find_set(name) for name in names} | sets
 
 
 def read_pair(pair: Pair, protocol: EvalProtocol) -> tuple[Image, Image]:
@@ -174,7 +180,7 @@ class _Measures:
     Args:
         metrics: what to measure.
         palette: colours of label maps, None where images are none.
-        backbone: VGG16's weights.
+        backbone: a classifier's weights.
 
     Raises:
         InputError: a metric of labels, and no palette.
@@ -220,6 +226,17 @@ class _Measures:
         return {name: self._known[name] for name in metric.needs}
 
 
+def costs_of(restorers: Mapping[str, object]) -> dict[str, Cost]:
+    """What networks cost, of those that say which they are."""
+    return {name: cost for name, restorer in restorers.items() if (cost := _cost(restorer)) is not None}
+
+
+def _note(protocol: str, names: Sequence[str]) -> str:
+    """The protocol in words."""
+    sentences = dict.fromkeys(text for name in names for text in METRICS[name].protocol)
+    return " ".join([f"Protocol {protocol}: {PROTOCOLS[protocol].note}.", *sentences])
+
+
 def _cost(restorer: object) -> Cost | None:
     """What a restorer's network costs; None without a card that says which it is, or without torch."""
     card = getattr(restorer, "card", None)
@@ -241,7 +258,8 @@ def _cost(restorer: object) -> Cost | None:
     return Cost(parameters, runs * counter.get_total_flops() / 2e9)
 
 
-def _means(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
+def means_of(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
+    """The mean over the images of each set and model."""
     groups: dict[tuple[str, str], list[EvalRow]] = {}
     for row in rows:
         groups.setdefault((row.data, row.model), []).append(row)

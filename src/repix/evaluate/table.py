@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repix.io.files import atomic
-from repix.metrics import METRICS, PROTOCOLS
+from repix.metrics import METRICS
 
 _MEANS = (
     "Means over images. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
@@ -59,11 +59,12 @@ class EvalTable:
     """The result of `evaluate`.
 
     Attributes:
-        protocol: key of `PROTOCOLS`.
+        protocol: key of `PROTOCOLS`, or `real` where there is no ground truth.
         metrics: names of the metrics, in the order of the columns.
         means: a row for each set and model, `input` first.
         images: a row for each set, model and image.
         costs: model -> what it costs, where that is known.
+        how: it was measured, in sentences.
     """
 
     protocol: str
@@ -71,12 +72,12 @@ class EvalTable:
     means: tuple[EvalRow, ...]
     images: tuple[EvalRow, ...]
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    how: str = ""
 
     @property
     def note(self) -> str:
-        """The protocol in words."""
-        sentences = dict.fromkeys(text for name in self.metrics for text in METRICS[name].protocol)
-        return " ".join([f"Protocol {self.protocol}: {PROTOCOLS[self.protocol].note}.", *sentences, _MEANS])
+        """How it was measured, what means and costs are."""
+        return f"{self.how} {_MEANS}".lstrip()
 
     def to_text(self, *, per_image: bool = False) -> str:
         """The table for a terminal."""
@@ -164,7 +165,9 @@ class EvalTable:
         for row in (*self.images, *self.means) if per_image else self.means:
             texts = [row.data, row.model, *([row.image or "mean"] if per_image else [])]
             values = [
-                f"{row.values[name]:.{2 if METRICS[name].unit == 'dB' else 4}f}" if name in row.values else ""
+                f"{row.values[name]:.{2 if name in METRICS and METRICS[name].unit == 'dB' else 4}f}"
+                if name in row.values
+                else ""
                 for name in self.metrics
             ]
             seconds = row.seconds_per_megapixel

@@ -402,7 +402,7 @@ def restore_levels(
     first would do the same to wide streaks.
 
     Args:
-        run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `repix.infer.tiling.apply_tiled`.
+        run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `run_tiles` and `writer`.
         image: (H, W, 3), uint8 or uint16.
         levels: `auto`, or levels in the order in which they run; none leaves the image as it is.
         scales: the finest and the coarsest level there may be. Where an image is too small for any of those asked for,
@@ -415,7 +415,7 @@ def restore_levels(
         The result, (H, W, 3) of `image`'s type, and the levels that ran, in their order.
 
     Raises:
-        BackendError: as `apply_tiled`.
+        BackendError: as `run_tiles`.
     """
     out = np.empty_like(image) if out is None else out
     size = image.shape[:2]

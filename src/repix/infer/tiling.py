@@ -16,53 +16,6 @@ from repix.infer.padding import mirrored
 Rounding = Literal["nearest", "down"]
 
 
-def apply_tiled(
-    run: Callable[[Floats], Floats],
-    image: Image,
-    *,
-    multiple_of: int = 1,
-    tile: int | None = None,
-    overlap: int = 0,
-    strength: float = 1.0,
-    rounding: Rounding = "nearest",
-    out: Image | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> Image:
-    """Run a network over an image, in memory that grows with the image's shorter side only; see `run_tiles`.
-
-    Finished rows are blended with the input by `strength`, rounded and clipped.
-
-    Args:
-        run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
-        image: (H, W, 3), uint8 or uint16.
-        multiple_of: what h and w must be multiples of.
-        tile: longest side of a tile in pixels; None runs the image in one piece.
-        overlap: pixels that neighbouring tiles share.
-        strength: 0 gives the input, 1 the network's output.
-        rounding: `nearest` (half to even), or `down`, as some papers' scripts saved their results.
-        out: where to write, of `image`'s shape and type; may be `image` itself. None makes a new array.
-        progress: called with the fraction of the work done since the last call; the fractions add up to 1.
-
-    Returns:
-        `out`, (H, W, 3) of `image`'s type.
-
-    Raises:
-        BackendError: the network's output has another shape or is not finite.
-    """
-    out = np.empty_like(image) if out is None else out
-    run_tiles(
-        run,
-        reader(image),
-        writer(image, out, strength=strength, rounding=rounding),
-        image.shape[:2],
-        multiple_of=multiple_of,
-        tile=tile,
-        overlap=overlap,
-        progress=progress,
-    )
-    return out
-
-
 def reader(image: Image) -> Callable[[slice, slice], Floats]:
     """What `run_tiles` reads from: a window of an image, as (h, w, 3) float32 in [0, 1]."""
     scale = np.float32(np.iinfo(image.dtype).max)
@@ -78,7 +31,14 @@ def reader(image: Image) -> Callable[[slice, slice], Floats]:
 def writer(
     image: Image, out: Image, *, strength: float = 1.0, rounding: Rounding = "nearest"
 ) -> Callable[[slice, slice, Floats], None]:
-    """What `run_tiles` writes to: a band, blended with the same band of `image`, rounded and clipped, in `out`."""
+    """What `run_tiles` writes to: a band, blended with the same band of `image`, rounded and clipped, in `out`.
+
+    Args:
+        image: (H, W, 3), uint8 or uint16.
+        out: where to write, of `image`'s shape and type; may be `image` itself.
+        strength: 0 gives the input, 1 the network's output.
+        rounding: `nearest` (half to even), or `down`, as some papers' scripts saved their results.
+    """
     scale = np.float32(np.iinfo(image.dtype).max)
 
     def write(rows: slice, columns: slice, made: Floats) -> None:
@@ -106,21 +66,28 @@ def run_tiles(
 ) -> None:
     """Run a network over what `read` gives and hand each finished band to `write`.
 
-    The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
-    tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
-    a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
-    the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96).
+        The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
+        tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
+        a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
+        the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96).
 
-    Args:
-        run, multiple_of, tile, overlap, progress: as for `apply_tiled`.
-        read: (rows, columns) -> (h, w, 3) float32 in [0, 1].
-        write: (rows, columns, (h, w, 3) float32, not clamped, which it may overwrite): a finished band across the
-            image's shorter side. No later `read` reaches into it.
-        size: (H, W).
-        memory: of a recurrent network, which it runs in place of `run`.
+        Args:
+            run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
+            read: (rows, columns) -> (h, w, 3) float32 in [0, 1].
+            write: (rows, columns, (h, w, 3) float32, not clamped, which it may overwrite): a finished band across the
+                image's shorter side. No later `read` reaches into it.
+            size: (H, W).
+    <<<<<<< HEAD
+            memory: of a recurrent network, which it runs in place of `run`.
+    =======
+            multiple_of: what h and w must be multiples of.
+            tile: longest side of a tile in pixels; None runs the image in one piece.
+            overlap: pixels that neighbouring tiles share.
+            progress: called with the fraction of the work done since the last call; the fractions add up to 1.
+    >>>>>>> int
 
-    Raises:
-        BackendError: the network's output has another shape or is not finite.
+        Raises:
+            BackendError: the network's output has another shape or is not finite.
     """
     if tile is not None:
         tile = max(tile // multiple_of, 1) * multiple_of

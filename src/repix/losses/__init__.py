@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from repix.errors import RecipeError, did_you_mean
+from repix.errors import InputError, RecipeError, WeightsError, did_you_mean
 from repix.models import Prediction
 
 LOSSES: dict[str, str] = {
@@ -26,6 +26,7 @@ LOSSES: dict[str, str] = {
     "l1": "repix.losses.pixel:L1",
     "l2": "repix.losses.pixel:L2",
     "laplacian": "repix.losses.pixel:Laplacian",
+    "lpips": "repix.losses.perceptual:Lpips",
     "mask": "repix.losses.pixel:Mask",
     "psnr": "repix.losses.pixel:Psnr",
     "perceptual": "repix.losses.perceptual:Perceptual",
@@ -63,23 +64,28 @@ class WeightedLoss(nn.Module):
     Args:
         terms: weight of each loss by name, e.g. `{"l1": 1.0}`; or its weight and arguments, e.g.
             `{"perceptual": {"weight": 0.1, "backbone": "vgg16", "layers": [22]}}`.
+        where: the recipe's key that holds the terms, for messages.
 
     Raises:
         RecipeError: no term, an unknown one, or one without a weight.
+        InputError, WeightsError: a backbone that is unknown, or without its weights.
     """
 
-    def __init__(self, terms: Mapping[str, float | Mapping[str, Any]]) -> None:
+    def __init__(self, terms: Mapping[str, float | Mapping[str, Any]], *, where: str = "losses") -> None:
         super().__init__()
         if not terms:
-            raise RecipeError(f"no loss given; expected at least one of {', '.join(LOSSES)}")
+            raise RecipeError(f"{where}: no loss given; expected at least one of {', '.join(LOSSES)}")
         self._weights: dict[str, float] = {}
         self.terms = nn.ModuleDict()
         for name, term in terms.items():
             args = dict(term) if isinstance(term, Mapping) else {"weight": term}
             if not isinstance(args.get("weight"), int | float):
-                raise RecipeError(f"loss {name!r}: got {term!r}, expected a number or a mapping with `weight`")
+                raise RecipeError(f"{where}.{name}: got {term!r}, expected a number or a mapping with `weight`")
             self._weights[name] = float(args.pop("weight"))
-            self.terms[name] = create_loss(name, **args)
+            try:
+                self.terms[name] = create_loss(name, **args)
+            except (InputError, RecipeError, WeightsError) as error:
+                raise type(error)(f"{where}.{name}: {error}") from None
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, and each term before its weight."""

@@ -32,7 +32,7 @@ class Contrastive(nn.Module):
         form: see above.
         backbone: `vgg19`, `vgg16` or `alexnet`.
         layers: indices in torchvision's `features`; None takes those that the form has in its source, for VGG19.
-        weights: file of the backbone's weights; None takes the torch hub's cache, or downloads.
+        weights: file of the backbone's weights, or where to look: `repix.features.load_weights`.
         normalize: ImageNet normalisation before the backbone.
 
     Only `ratio` is 0 at p = g; the cosine forms keep pushing away from the rainy image.

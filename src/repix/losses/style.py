@@ -18,7 +18,7 @@ class Style(nn.Module):
     Args:
         backbone: `vgg19`, `vgg16` or `alexnet`.
         layers: indices in torchvision's `features`; the default is the first ReLU of each of VGG19's five blocks.
-        weights: file of the backbone's weights; None takes the torch hub's cache, or downloads.
+        weights: file of the backbone's weights, or where to look: `repix.features.load_weights`.
         normalize: ImageNet normalisation before the backbone.
     """
 

@@ -1,4 +1,4 @@
-"""The networks, by name. Adding one is one file, one line in `MODELS` and one row of golden values.
+"""The networks, by name. Adding one is one file, one line in `repix.networks` and one row of golden values.
 
 A network is a `torch.nn.Module` with
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from repix.errors import RecipeError, did_you_mean
 from repix.named import find_named
+<<<<<<< HEAD
 from repix.weights import State
 
 MODELS: dict[str, str] = {
@@ -37,6 +38,9 @@ MODELS: dict[str, str] = {
     "unet": "repix.models.unet:UNet",
     "vgg_unet": "repix.models.vgg_unet:VggUNet",
 }
+=======
+from repix.networks import MODELS as MODELS
+>>>>>>> int
 
 
 class Prediction(NamedTuple):

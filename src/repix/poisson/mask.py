@@ -89,6 +89,21 @@ def _trace_edge(flips: NDArray[Any], outline: NDArray[Any], x0: float, y0: float
     np.add.at(flips, (y[crossed], columns), 1)
 
 
+def parse_numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    """Reads so many numbers with commas between them.
+
+    Raises:
+        InputError: other text; the message names the option.
+    """
+    try:
+        values = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        raise InputError(f"{option} is {text!r}; expected {count} numbers with commas between them")
+    return values
+
+
 def parse_polygon(text: str) -> list[list[tuple[float, float]]]:
     """Reads a polygon from `"x,y x,y ..."` or from JSON.
 

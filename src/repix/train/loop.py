@@ -34,6 +34,7 @@ from repix.train.checkpoints import (
 )
 from repix.train.curves import Curves
 from repix.train.recipe import Recipe, is_of_old_format, load_recipe, read_yaml
+from repix.train.steering import SteerMixture
 from repix.train.task import LOG_EVERY
 from repix.train.translation import create_task
 
@@ -94,6 +95,10 @@ def train(
             enable_version_counter=False,
         ),
     ]
+    if recipe.data.steer:
+        steering = SteerMixture(data.sets, lag=data.made_ahead)
+        data.factors_at = steering.factors_at
+        callbacks.append(steering)
     if task.chooses:
         best = ModelCheckpoint(
             dirpath=folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False
@@ -262,7 +267,11 @@ def _check_same(recipe: Recipe, folder: Path) -> None:
     now["stages"] = now["stages"][: len(before["stages"])]
     changed = [key for key in now if now[key] != before[key]]
     if changed:
-        longer = "; to train longer, add a stage at the end" if changed == ["stages"] else ""
+        longer = (
+            "; to train longer, add a stage at the end (--set 'stages.N={steps: 1000}')"
+            if changed == ["stages"]
+            else ""
+        )
         raise RecipeError(
             f"{folder}: the run was started with other settings for {', '.join(changed)}; "
             f"restore them, or start another run with -o{longer}"

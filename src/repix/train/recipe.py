@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from repix._environment import data_folder
 from repix._types import one_line
@@ -51,7 +51,8 @@ class Stage(Samples):
 
     losses: dict[str, float | dict[str, Any]] = Field(
         {"l1": 1.0},
-        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; "
+        description="weight of each term, or its weight and arguments: {perceptual: {weight: 0.1, layers: [22]}}; null "
+        "leaves it out, as with --set stages.4.losses.perceptual=null; "
         "translation may have {adversarial: {weight: 1, mode: vanilla | lsgan | hinge}} among them",
     )
     lr: PositiveFloat = 1e-3
@@ -74,6 +75,11 @@ class Stage(Samples):
     network: dict[str, Any] = Field(
         {}, description="attributes of the network to set, of those that it lists as `stage_attributes`: {stages: 3}"
     )
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _left_out(cls, losses: Any) -> Any:
+        return {k: term for k, term in losses.items() if term is not None} if isinstance(losses, dict) else losses
 
 
 class Recipe(Strict):
@@ -278,7 +284,8 @@ def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()
 
     Args:
         path: a YAML file.
-        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value.
+        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value; the index after
+            the last adds to a list.
 
     Raises:
         RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
@@ -307,9 +314,9 @@ def _override(values: Any, override: str) -> None:
         else:
             raise RecipeError(f"--set {override!r}: there is no {part!r} in the recipe")
     if isinstance(node, list):
-        if not (last.isdigit() and int(last) < len(node)):
-            raise RecipeError(f"--set {override!r}: expected an index below {len(node)}, got {last!r}")
-        node[int(last)] = value
+        if not (last.isdigit() and int(last) <= len(node)):
+            raise RecipeError(f"--set {override!r}: expected an index up to {len(node)}, got {last!r}")
+        node[int(last) : int(last) + 1] = [value]  # the one after the last is added
     elif isinstance(node, dict):
         node[last] = value
     else:

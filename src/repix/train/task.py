@@ -31,8 +31,8 @@ from repix.train.start import load_frozen, start_from
 
 # An image that comes back bit for bit would average as infinity.
 _MOST_DB = 100.0
-# What a set adds to the score at most: what is good enough must not outweigh what is not.
-_ENOUGH_DB = 45.0
+ENOUGH_DB = 45.0
+"""What a set adds to the score at most: what is good enough must not outweigh what is not."""
 _GRID_ROWS = 6
 # Columns of the grids, as TensorBoard calls them.
 _GRID = "input | output | target"
@@ -74,7 +74,7 @@ class RestorationTask(lightning.LightningModule):
         self._losses: dict[str, WeightedLoss] = {}
         changeable = Adapter(self.net).stage_attributes
         for number, stage in enumerate(recipe.stages):  # all at once, so that a mistake fails before the first step
-            self._loss_of(stage)
+            self._loss_of(stage, where=f"stages.{number}.losses")
             for name in stage.network:
                 if name not in changeable:
                     raise RecipeError(
@@ -95,11 +95,11 @@ class RestorationTask(lightning.LightningModule):
         out: Tensor = self.net(x)
         return out
 
-    def _loss_of(self, stage: Stage) -> WeightedLoss:
+    def _loss_of(self, stage: Stage, *, where: str = "losses") -> WeightedLoss:
         terms = {name: term for name, term in stage.losses.items() if name != "adversarial"}
         key = repr(terms)
         if key not in self._losses:
-            self._losses[key] = WeightedLoss(terms)
+            self._losses[key] = WeightedLoss(terms, where=where)
         return self._losses[key].to(self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -197,7 +197,7 @@ class RestorationTask(lightning.LightningModule):
     def score(self, means: Mapping[str, float]) -> float:
         """What the best checkpoint has most of, from the means of the sets by name."""
         scores = [
-            min(means[name], _ENOUGH_DB) if METRICS[self._sets[name].metric].higher_is_better else -means[name]
+            min(means[name], ENOUGH_DB) if METRICS[self._sets[name].metric].higher_is_better else -means[name]
             for name in self._deciding
             if name in means
         ]

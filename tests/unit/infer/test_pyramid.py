@@ -189,7 +189,7 @@ def test_levels_as_one_network() -> None:
 
 
 def test_a_small_image_runs_as_without_levels() -> None:
-    from repix.infer.tiling import apply_tiled
+    from tiled import apply_tiled
 
     rainy = levels_of(scene(321, 481) + streaks(321, 481, 2))
     result, ran = restore(rainy)

@@ -14,7 +14,8 @@ from scipy.ndimage import uniform_filter
 
 from repix.errors import BackendError
 from repix.infer.padding import mirrored
-from repix.infer.tiling import _cut, _weights, apply_tiled
+from repix.infer.tiling import _cut, _weights
+from tiled import apply_tiled
 
 
 def identity(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from data_sets import DATA, needs
 from repix import features
 from repix.errors import InputError, RecipeError, WeightsError
 from repix.features import FeatureStack, Lpips, load_weights
-from repix.losses import create_loss
+from repix.losses import WeightedLoss, create_loss
+from repix.metrics import METRICS
 from repix.models import Prediction
 
 BACKBONES = DATA / "backbones"
@@ -89,14 +90,73 @@ def test_lpips_with_other_weights(random_weights: str) -> None:
         Lpips(backbone=BACKBONES / "alexnet_features.pth", head=random_weights)
 
 
-def test_absent_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Neither data sets nor torch's cache; the folder that the latter would be."""
+    monkeypatch.delenv("REPIX_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_absent_weights_say_what_to_put_where(
+    nothing_there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(WeightsError) as caught:
         create_loss("perceptual")
     message = str(caught.value)
     assert "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth" in message
-    assert str(tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth") in message
+    assert str(nothing_there / "vgg19-dcbb9e9d.pth") in message
+    assert "REPIX_DATA" in message
     assert "\n" not in message
+    monkeypatch.setenv("REPIX_DATA", str(tmp_path / "data"))
+    with pytest.raises(WeightsError) as caught:
+        WeightedLoss({"lpips": 1.0}, where="stages.2.losses")
+    assert str(caught.value).startswith("stages.2.losses.lpips: no weights of alexnet")
+    assert str(tmp_path / "data" / "backbones" / "alexnet-owt-7be5be79.pth") in str(caught.value)
+
+
+def random_classifier(backbone: str, path: Path) -> Path:
+    """A file with a classifier's keys and shapes, in half precision, as torchvision has them."""
+    torch.manual_seed(0)
+    state = nn.ModuleDict({"features": nn.Sequential(*features.conv_stack(backbone))}).state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({key: value.half() for key, value in state.items()}, path)
+    return path
+
+
+@pytest.mark.usefixtures("nothing_there")
+@pytest.mark.parametrize("folder", ["data/backbones", "hub/checkpoints"])
+def test_vgg19_by_its_keys_wherever_it_lies(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPIX_DATA", str(tmp_path / "data"))
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "vgg19_bn-c79401a0.pth").write_bytes(b"another network")
+    path = random_classifier("vgg19", tmp_path / folder / "vgg19-dcbb9e9d.pth")
+    for loss in ("perceptual", "style"):
+        at_clean, at_rainy = (float(create_loss(loss)(Prediction(pred), GT, LQ)) for pred in (GT, LQ))
+        assert at_clean == 0 < at_rainy
+    with pytest.raises(WeightsError, match=r"not vgg16's weights, but vgg19's .*wanted: .*vgg16-397923af.pth"):
+        FeatureStack("vgg16", layers=[28], weights=path)
+
+
+@pytest.mark.usefixtures("nothing_there")
+def test_lpips_finds_its_own_weights_beside_alexnets(tmp_path: Path) -> None:
+    path = random_classifier("alexnet", tmp_path / "files" / "alexnet.pth")
+    with pytest.raises(WeightsError, match="no weights of lpips_alex"):
+        create_loss("lpips", weights=str(path))
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 192, 384, 256, 256))}
+    torch.save(heads, tmp_path / "files" / "lpips_alex.pth")
+    for weights in (path, path.parent):
+        loss = create_loss("lpips", weights=str(weights))
+        pred = LQ.clone().requires_grad_()
+        value = loss(Prediction(pred), GT, LQ)
+        value.backward()
+        assert float(value.detach()) > float(loss(Prediction(GT), GT, LQ)) == 0
+        assert pred.grad is not None
+        assert torch.isfinite(pred.grad).all()
+        image, other = (one[0].permute(1, 2, 0).numpy() for one in (LQ, GT))
+        expected = float(loss(Prediction(LQ[:1]), GT[:1], LQ[:1]))
+        assert METRICS["lpips"].measure(image, other, weights=weights) == pytest.approx(expected, rel=1e-3)
 
 
 @needs_vgg16
