@@ -164,10 +164,10 @@ class ClipDataset(MixtureDataset):
             if len(clip) < max(stage.frames for stage in stages):
                 raise InputError(f"{clip[0].lq.parent}: {len(clip)} frames are fewer than a sample has")
 
-    def _sample(self, index: int, attempt: int) -> Sample:
+    def _sample(self, index: int, attempt: int, factors: Mapping[str, float]) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
-        kind = self._draw_kind(stage, rng)
+        kind = self._draw_kind(stage, factors, rng)
         if kind == PAIRS:
             lq, gt, name = self._from_disk(stage, rng)
         else:

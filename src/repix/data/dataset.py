@@ -320,12 +320,7 @@ class MixtureDataset(Dataset[Sample]):
     def _sample(self, index: int, attempt: int, factors: Mapping[str, float]) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
-<<<<<<< HEAD
-        kind = self._draw_kind(stage, rng)
-=======
-        mixture = stage.mixture or self._mixture
-        kind = _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
->>>>>>> int
+        kind = self._draw_kind(stage, factors, rng)
         lq, gt, name = self.make(kind, stage, rng)
         if self._camera and rng.random() < self._camera:
             lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
@@ -344,8 +339,9 @@ class MixtureDataset(Dataset[Sample]):
             raise InputError(f"{kind}: got images of {lq.shape} and {gt.shape}, expected two of {clean.shape}")
         return lq, gt, name
 
-    def _draw_kind(self, stage: Samples, rng: np.random.Generator) -> str:
-        return _draw_kind(stage.mixture or self._mixture, rng)
+    def _draw_kind(self, stage: Samples, factors: Mapping[str, float], rng: np.random.Generator) -> str:
+        mixture = stage.mixture or self._mixture
+        return _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
 
     def _context(self, stage: Samples) -> Context:
         return Context(

@@ -66,28 +66,25 @@ def run_tiles(
 ) -> None:
     """Run a network over what `read` gives and hand each finished band to `write`.
 
-        The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
-        tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
-        a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
-        the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96).
+    The image is padded below and on the right to multiples of `multiple_of` (`repix.infer.padding`), cut into equal
+    tiles along that grid, and the results are blended where tiles overlap. The outer three eighths of an overlap, where
+    a tile lacks context, get no weight: measured on RepixNet, that gains more than a wider ramp (largest difference to
+    the whole image 3 instead of 5 grey levels at tile 512, overlap 64; 1 at 1024 and 96).
 
-        Args:
-            run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
-            read: (rows, columns) -> (h, w, 3) float32 in [0, 1].
-            write: (rows, columns, (h, w, 3) float32, not clamped, which it may overwrite): a finished band across the
-                image's shorter side. No later `read` reaches into it.
-            size: (H, W).
-    <<<<<<< HEAD
-            memory: of a recurrent network, which it runs in place of `run`.
-    =======
-            multiple_of: what h and w must be multiples of.
-            tile: longest side of a tile in pixels; None runs the image in one piece.
-            overlap: pixels that neighbouring tiles share.
-            progress: called with the fraction of the work done since the last call; the fractions add up to 1.
-    >>>>>>> int
+    Args:
+        run: (1, 3, h, w) float32 in [0, 1] -> the same shape, not clamped; h and w are multiples of `multiple_of`.
+        read: (rows, columns) -> (h, w, 3) float32 in [0, 1].
+        write: (rows, columns, (h, w, 3) float32, not clamped, which it may overwrite): a finished band across the
+            image's shorter side. No later `read` reaches into it.
+        size: (H, W).
+        multiple_of: what h and w must be multiples of.
+        tile: longest side of a tile in pixels; None runs the image in one piece.
+        overlap: pixels that neighbouring tiles share.
+        progress: called with the fraction of the work done since the last call; the fractions add up to 1.
+        memory: of a recurrent network, which it runs in place of `run`.
 
-        Raises:
-            BackendError: the network's output has another shape or is not finite.
+    Raises:
+        BackendError: the network's output has another shape or is not finite.
     """
     if tile is not None:
         tile = max(tile // multiple_of, 1) * multiple_of

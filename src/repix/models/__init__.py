@@ -22,25 +22,8 @@ from torch import Tensor, nn
 
 from repix.errors import RecipeError, did_you_mean
 from repix.named import find_named
-<<<<<<< HEAD
-from repix.weights import State
-
-MODELS: dict[str, str] = {
-    "derainnet": "repix.models.derainnet:DerainNet",
-    "fcn": "repix.models.pix2pix:FCN",
-    "pix2pix": "repix.models.pix2pix:Pix2Pix",
-    "prenet": "repix.models.prenet:PReNet",
-    "progressive_spanet": "repix.models.progressive_spanet:ProgressiveSPANet",
-    "repixnet": "repix.models.repixnet:RepixNet",
-    "repixnet_video": "repix.models.repixnet_video:RepixNetVideo",
-    "resnet": "repix.models.resnet:ResNet",
-    "spanet": "repix.models.spanet:SPANet",
-    "unet": "repix.models.unet:UNet",
-    "vgg_unet": "repix.models.vgg_unet:VggUNet",
-}
-=======
 from repix.networks import MODELS as MODELS
->>>>>>> int
+from repix.weights import State
 
 
 class Prediction(NamedTuple):
