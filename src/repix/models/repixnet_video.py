@@ -12,6 +12,9 @@ from repix.models.alignment import CELL, find_motion, warped
 from repix.models.repixnet import RepixNet
 from repix.weights import State
 
+# What is new begins at 0 and has far to go, while the other weights are nearly there already: it learns so much faster.
+_QUICK = 10.0
+
 
 class RepixNetVideo(RepixNet):
     """RepixNet that sees the frame before, its result and a few features, laid on this frame by `alignment`.
@@ -61,10 +64,11 @@ class RepixNetVideo(RepixNet):
         seen = frame[:, 6:]
         change = frame[:, :6] - seen * torch.cat([x, x], dim=1)  # 0 where nothing was seen
         features = warped(features, motion / (x.shape[3] // features.shape[3]))
-        made = self.decoded(self.stem(x) + self.memory(torch.cat([self.fold(change), features.to(x.dtype)], dim=1)))
+        known = torch.cat([self.fold(change), features.to(x.dtype)], dim=1)
+        made = self.decoded(self.stem(x) + _QUICK * self.memory(known))
         alone = x - self.tail(made)
         # seen times the former result, where the gate is open
-        y = alone + self.gate(made).clamp(0, 1) * (change[:, :3] - seen * (alone - x))
+        y = alone + (_QUICK * self.gate(made)).clamp(0, 1) * (change[:, :3] - seen * (alone - x))
         frame = torch.cat([y.clamp(0, 1), x, torch.ones_like(x[:, :1])], dim=1)
         return y, frame, self.keep(made).tanh()
 

@@ -94,7 +94,7 @@ def test_an_open_gate_gives_the_result_before() -> None:
     gate = video.gate[0]
     assert isinstance(gate, nn.Conv2d)
     assert gate.bias is not None
-    nn.init.constant_(gate.bias, 2.0)
+    nn.init.constant_(gate.bias, 0.2)
     before, now = tensor(scene()), tensor(scene())
     frame = torch.cat([before * 0.5, now, torch.ones_like(now[:, :1])], dim=1)
     with torch.inference_mode():
