@@ -184,19 +184,22 @@ def test_what_is_transferred_and_that_nothing_is_asked_for_afterwards(
     visit: Callable[..., Any], host: Host, tmp_path: Path
 ) -> None:
     page = visit()
-    page.wait_for_timeout(1000)  # the browser looks for another service worker
     total = sum(size for sizes in host.sent.values() for size in sizes)
-    print(f"transferred: {total / 2**20:.2f} MB gzipped in {sum(map(len, host.sent.values()))} requests")
-    assert total <= 15 * 2**20
+    print(f"transferred: {total / 1e6:.2f} MB gzipped in {sum(map(len, host.sent.values()))} requests")
+    assert total <= 15e6
     assert not [name for name in host.sent if "asyncify" in name or "webgpu" in name]  # there is no graphics card
-    before = {name: len(sizes) for name, sizes in host.sent.items()}
+
+    def requests() -> dict[str, int]:  # after a visit the browser itself looks for another service worker, now or later
+        return {name: len(sizes) for name, sizes in host.sent.items() if name != "sw.js"}
+
+    before = requests()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     assert page.evaluate("crossOriginIsolated")
     assert re.fullmatch(r"Runs on \d+ threads? of the processor\.", page.inner_text("#engine-said"))
     page.click("#sample")
     page.locator("#download:enabled").wait_for()
-    assert {name: len(sizes) for name, sizes in host.sent.items()} == before
+    assert requests() == before
     assert not [url for url in asked if not url.startswith(("blob:", f"{host.url}rainy.jpg"))]
     # and without a network all of it again
     page.context.set_offline(True)
@@ -221,9 +224,8 @@ def test_without_isolation_one_thread_runs_and_the_page_says_so(visit: Callable[
 def test_files_keep_what_they_hold(visit: Callable[..., Any], restorer: Restorer, tmp_path: Path) -> None:
     page = visit()
     rainy = np.ascontiguousarray(read_image(EXAMPLE).pixels[:160, :240])
-    profile = Path(pyvips.__file__).parent  # libvips brings profiles of its own by name
-    assert profile.is_dir()
     image = pyvips.Image.new_from_array(rainy).copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
+    converted = image.icc_transform("srgb", embedded=True).rot90().numpy()
     image = image.copy()
     image.set_type(pyvips.GValue.gint_type, "orientation", 6)
     image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-Artist", "Somebody (Somebody, ASCII, 9 components, 9 bytes)")
@@ -237,14 +239,15 @@ def test_files_keep_what_they_hold(visit: Callable[..., Any], restorer: Restorer
         assert after.metadata["icc-profile-data"] == before.metadata["icc-profile-data"]
         assert after.metadata["xmp-data"] == before.metadata["xmp-data"]
         raw = pyvips.Image.new_from_file(str(made))
-        assert raw.get("orientation") == 1 if "orientation" in raw.get_fields() else True
+        assert "orientation" not in raw.get_fields() or raw.get("orientation") == 1
         assert raw.get("exif-ifd0-Artist").startswith("Somebody")
         wanted = restorer.restore(before.pixels, levels=levels).image
         apart = np.abs(after.pixels.astype(int) - wanted)
         if name.endswith("png"):
             assert apart.max() <= 1
-        else:  # once more through JPEG; a conversion of colours would move saturated ones by 20
-            assert apart.mean() < 2
+        else:  # once more through JPEG, without a shift of colours
+            assert np.abs(converted.astype(int) - before.pixels).mean(axis=(0, 1)).max() > 2.5
+            assert np.abs((after.pixels.astype(int) - wanted).mean(axis=(0, 1))).max() < 1
     wide = np.dstack([rainy.astype(np.uint16) * 257, np.linspace(0, 65535, rainy[..., 0].size).reshape(160, 240)])
     pyvips.Image.new_from_array(wide.astype(np.uint16)).copy(interpretation="rgb16").write_to_file(
         str(tmp_path / "wide.png")

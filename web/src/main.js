@@ -4,6 +4,7 @@ import { chinese } from './zh.js';
 
 translatePage(chinese);
 const items = [];
+const PATIENCE = 5000; // ms for the service worker, without which there are no threads
 let current = null, keys = 0, touched = false;
 let worker = null, isReady = false, broken = ''; // broken: why there is no engine
 const divider = new Divider($('#stage'));
@@ -15,9 +16,9 @@ const isOpen = (item) => item.state === 'waiting' || item.state === 'running';
 async function isolate() { // whether the page is about to be loaded again
   if (crossOriginIsolated) { sessionStorage.removeItem('again'); if (!navigator.serviceWorker?.controller) navigator.serviceWorker?.register('sw.js').catch(() => {}); return false; }
   try {
-    await navigator.serviceWorker.register('sw.js');
-    await navigator.serviceWorker.ready;
-    if (items.length || sessionStorage.getItem('again')) return false;
+    const registration = await navigator.serviceWorker.register('sw.js');
+    await Promise.race([navigator.serviceWorker.ready, new Promise((go) => setTimeout(go, PATIENCE))]);
+    if (!registration?.active || items.length || sessionStorage.getItem('again')) return false;
     sessionStorage.setItem('again', 'yes');
     location.reload();
     return true;

@@ -55,3 +55,22 @@ def test_nothing_comes_from_elsewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert re.findall(r"https?://|url\(|@import", text) == []
     assert re.findall(r"\son\w+=|<script>|style=", text) == []  # what the content security policy forbids
+
+
+def test_the_page_without_a_server_has_chinese_words_too() -> None:
+    source = Path(__file__).parents[3] / "web" / "src"
+    known = words() | {
+        unquoted(first or second)
+        for first, second in re.findall(
+            r"'((?:[^'\\]|\\.)*)':|\"([^\"]*)\":", (source / "zh.js").read_text(encoding="utf-8")
+        )
+    }
+    html = re.sub(
+        r"<head>.*?</head>|<noscript>.*?</noscript>", "", (source / "index.html").read_text("utf-8"), flags=re.DOTALL
+    )
+    said = {text.strip() for text in re.findall(r">([^<>]+)<", html)} - {""}
+    said |= {value for name in ("aria-label", "title", "alt") for value in re.findall(rf'\b{name}="([^"]+)"', html)}
+    scripts = "".join((source / name).read_text("utf-8") for name in ("main.js", "files.js"))
+    said |= {unquoted(text) for text in re.findall(r"\b(?:t|FileError|lost\.add)\('((?:[^'\\]|\\.)*)'", scripts)}
+    assert len(said) > 50
+    assert said - ENGLISH_STAYS - known == set()
