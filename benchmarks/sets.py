@@ -4,8 +4,9 @@
 
 FOLDER is laid out by `../shared/data/more/lay.py` (all of Rain800, night, nturain_a1); the rest is in REPIX_DATA.
 `held_out.csv` names the pairs that repixnet was not trained on; of the test sets the first ten images are taken, and of
-the yard every 24th frame of the second half, with that half's temporal median as the ground truth. Rows that are there
-are not measured again. Everything runs on `--device cpu`.
+the yard every 24th frame of the second half, with that half's temporal median as the ground truth. Plain streaks are
+drawn over eight of Rain100L's clean images, every second of them blurred to a smooth ground. Rows that are there are
+not measured again. Everything runs on `--device cpu`.
 """
 
 from __future__ import annotations
@@ -18,19 +19,30 @@ from typing import Any
 
 import av
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from common import DATA, RESULTS, ROOT, read_rows, write_rows
 from repix.data.pairs import Pair, find_pairs_in
+from repix.degradations.crisp import StreakParams, draw_crisp_streaks
 from repix.evaluate.run import evaluate
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
-from repix.io.image import Picture, write_image
+from repix.io.image import Picture, read_image, write_image
 from repix.models.prenet import load_published
 
 TABLE = RESULTS / "sets.csv"
 METRICS = ["psnr_y", "ssim_y", "psnr_rgb"]
 PRENET = {f"PReNet ({name})": name for name in ("Rain100L", "Rain100H", "Rain1400")}
 # what each was trained on besides: all else is zero-shot
+# plain streaks: width and softness in pixels, and how much of the image they cover
+LIGHT = 235.0
+STREAKS = {
+    "aliased": StreakParams(width=2, softness=0, length=45, opacity=0.8, cover=0.07),
+    "thin": StreakParams(width=1.5, length=45, opacity=0.8, cover=0.05),
+    "wide": StreakParams(width=3, length=60, opacity=0.6, cover=0.14),
+    "dense": StreakParams(width=1.5, length=30, opacity=0.5, cover=0.2),
+    "faint": StreakParams(width=3, length=60, opacity=0.3, cover=0.3),
+}
 OTHERS = "other images of the set"
 KNOWN = {
     ("Rain100L", "repixnet"): "RainTrainL, its training set",
@@ -43,6 +55,7 @@ KNOWN = {
     ("night streets", "repixnet"): OTHERS,
     ("streets in fog", "repixnet"): OTHERS,
     ("NTURain", "repixnet"): "other frames of the clip",
+    **{(f"{kind} streaks", "repixnet"): "such streaks, drawn" for kind in STREAKS},
     ("yard, real rain", "repixnet"): "16 frames of the first half",
 }
 
@@ -79,6 +92,19 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
         write_image(temporary / f"{k}.png", Picture(np.ascontiguousarray(yard[k])))
         shown.append(Pair(str(k), temporary / f"{k}.png", median))
     yield "yard, real rain", shown
+    clean = sorted(file for file in (DATA / "Rain100L").iterdir() if file.is_file())[::13]
+    for number, (kind, params) in enumerate(STREAKS.items()):
+        streaks = []
+        for k, file in enumerate(clean):
+            gt = read_image(file).pixels
+            if k % 2:  # a smooth ground
+                gt = np.rint(gaussian_filter(gt.astype(np.float32), (25, 25, 0))).astype(np.uint8)
+            share = draw_crisp_streaks(gt.shape[:2], params, np.random.default_rng((number, k)))[..., None]
+            paths = [temporary / f"{kind}-{k}-{side}.png" for side in ("lq", "gt")]
+            write_image(paths[0], Picture(np.rint(gt * (1 - share) + LIGHT * share).astype(np.uint8)))
+            write_image(paths[1], Picture(gt))
+            streaks.append(Pair(str(k), *paths))
+        yield f"{kind} streaks", streaks
 
 
 def make(name: str) -> Callable[..., Any]:
