@@ -20,8 +20,7 @@ from repix.io.files import check_regular, check_writable
 from repix.io.formats import (
     IMAGES,
     IMAGES_WRITABLE,
-    RAW,
-    RAW_ADVICE,
+    REFUSED,
     VIDEOS,
     VIDEOS_WRITABLE,
     by_suffix,
@@ -335,7 +334,9 @@ def _refused(path: Path) -> str | None:
 def _counted(unknown: Counter[str]) -> str:
     parts = []
     for suffix, count in unknown.most_common(6):
-        parts.append(f"{count:,} {suffix or 'without extension'}" + (f" ({RAW_ADVICE})" if suffix in RAW else ""))
+        parts.append(
+            f"{count:,} {suffix or 'without extension'}" + (f" ({REFUSED[suffix]})" if suffix in REFUSED else "")
+        )
     more = sum(unknown.values()) - sum(count for _, count in unknown.most_common(6))
     return ", ".join(parts) + (f" and {more:,} others" if more else "")
 
@@ -511,8 +512,8 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
     kind = _kind(src)
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
-        if src.suffix.lower() in RAW:
-            return f"{RAW_ADVICE}, and give repix the TIFF or JPEG"
+        if (advice := REFUSED.get(src.suffix.lower())) is not None:
+            return advice
         return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
