@@ -584,20 +584,26 @@ def _without_collisions(jobs: list[Job], key: _Keys, *, overwrite: bool) -> list
 
 
 class _Keys:
-    """One text for one file, however it is spelled; folders are resolved once."""
+    """One text for one file, however it is spelled; each spelling and each folder is looked at once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
+        self._files: dict[str, str] = {}
 
     def __call__(self, path: Path) -> str:
-        folder, name = os.path.split(os.fspath(path))
-        if name in ("", ".", "..") or os.path.islink(path):
-            whole = os.path.realpath(path)
-        else:
-            if folder not in self._folders:
-                self._folders[folder] = os.path.realpath(folder or os.curdir)
-            whole = os.path.join(self._folders[folder], name)
-        return whole.casefold() if _CASE_BLIND else whole
+        spelled = os.fspath(path)
+        if spelled not in self._files:
+            whole = self._whole(spelled)
+            self._files[spelled] = whole.casefold() if _CASE_BLIND else whole
+        return self._files[spelled]
+
+    def _whole(self, spelled: str) -> str:
+        folder, name = os.path.split(spelled)
+        if name in ("", ".", "..") or os.path.islink(spelled):
+            return os.path.realpath(spelled)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or os.curdir)
+        return os.path.join(self._folders[folder], name)
 
 
 # ---- what became of it

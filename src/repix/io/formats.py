@@ -6,6 +6,7 @@ is written as (`by_suffix`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,7 +232,7 @@ HEAD = 65536
 
 def by_suffix(name: str | Path) -> Format | None:
     """What a file is taken for by the extension of its name, upper and lower case alike; None for no kind of ours."""
-    return _BY_SUFFIX.get(Path(name).suffix.lower())
+    return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())
 
 
 def sniff(head: bytes) -> Format | None:
