@@ -20,6 +20,7 @@ import tifffile
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+import metadata_table
 from repix.cli import main
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
@@ -405,7 +406,7 @@ def everything(format: str, order: str, turn: int, *, grey: bool) -> Picture:
 
 
 NO_ROOM = {".jpg": set(), ".png": {"iptc"}, ".webp": {"iptc", "text"}, ".tif": {"text"}, ".avif": {"iptc", "text"}}
-"""By the writer, kinds of things that it has no place for: the table in docs/metadata.md says the same."""
+"""By the writer, kinds of things that it has no place for."""
 
 
 @pytest.mark.parametrize("suffix", list(NO_ROOM))
@@ -427,6 +428,12 @@ def test_every_writer_keeps_or_names_everything(work: Path, format: str, suffix:
         assert found.inventory.orientation == 1
         assert found.pixels.shape[:2] == ((60, 40) if turn == 6 and format != "avif" else found.pixels.shape[:2])
         assert write_image(f"again{suffix}", found) == ()
+
+
+def test_the_table_of_the_page_is_what_happens() -> None:
+    assert sum(len(made) for made in metadata_table.files().values()) == 40
+    page = metadata_table.PAGE.read_text(encoding="utf-8")
+    assert f"{metadata_table.BEGIN}\n{metadata_table.table()}\n{metadata_table.END}" in page
 
 
 # ---- blending

@@ -220,9 +220,11 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
             raise InputError(f"{path}: {name} cannot hold the image's transparency; use --format png, webp or tiff")
         alpha = None
     notes: list[str] = []
+    bits = max(image.bits, 9) if pixels.dtype == np.uint16 else 8
+    if bits > format.bits:
+        notes.append(f"{bits if image.bits > 8 else 16} bit reduced to {format.bits}, {name} holds no more")
     if pixels.dtype == np.uint16 and format.bits == 8:
         pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        notes.append(f"{image.bits if image.bits > 8 else 16} bit reduced to 8, {name} holds no more")
     options = dict(format.options)
     if format.name == "avif":
         wide = pixels.dtype == np.uint16
