@@ -1,14 +1,17 @@
 """Videos: what `--deflicker` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
     python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
+    python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv FILE] [--look FOLDER]
     python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
 `deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
 shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
-be 0. `merge` makes one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from
-the hand. `speed` makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
+be 0. `memory` puts a model that carries a state beside repixnet, which sees each frame alone: on such scenes, one from
+the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes
+one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `speed`
+makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, shift
 
 from common import DATA, read_rows, write_rows
-from repix.degradations.rain import RainParams, add_rain
+from repix.degradations.rain import RainParams, add_rain, falling
 from repix.infer.deflicker import deflicker
+from repix.infer.frames import restore_frames
 from repix.infer.merge import merge
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
@@ -137,13 +141,75 @@ def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def held(photo: Image, rng: np.random.Generator | None, margin: int = 16) -> Image:
-    """A photo as a hand holds the camera: shifted by up to 10 pixels, turned by up to a degree, closer by up to 1 %."""
+def shaking(photo: Image, other: Image, t: int) -> Image:
+    return held(photo, np.random.default_rng(t), reach=2)
+
+
+def error_change(frames: list[Image], clean: list[Image]) -> float:
+    """What flickers: mean change of the error from frame to frame, in levels."""
+    errors = [frame.astype(np.float32) - gt for frame, gt in zip(frames, clean, strict=True)]
+    return float(np.mean([np.abs(b - a).mean() for a, b in itertools.pairwise(errors)]))
+
+
+def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
+    models = {name: Restorer.from_pretrained(name, "cpu") for name in ("repixnet", options.model)}
+    photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
+    clips: list[tuple[str, list[Image], list[Image]]] = []
+    for folder in options.clips:
+        sides = ([read_image(p).pixels for p in sorted((folder / side).iterdir())] for side in ("rainy", "clean"))
+        clips.append((folder.name, *sides))
+    for name, scene in {**SCENES, "hand": shaking}.items():
+        for number, path in enumerate(photos):
+            photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
+            params = RainParams.from_severity(0.5, np.random.default_rng(number), focal=420)
+            clean = [scene(photo, other, t) for t in range(FRAMES)]
+            fall = np.random.default_rng([number, 9])
+            floats = np.stack(clean).astype(np.float32) / 255
+            rainy = list(np.rint(falling(floats, params, fall) * 255).astype(np.uint8))
+            clips.append((name, rainy, clean))
+    found: dict[str, list[list[float]]] = {}
+    for number, (name, rainy, clean) in enumerate(clips):
+        made = [rainy]
+        seconds = []
+        for restorer in models.values():
+            frames = (Frame(pixels, t) for t, pixels in enumerate(rainy))
+            _, cpu, out = clocked(lambda r=restorer, f=frames: [f.pixels for f in restore_frames(r, f)])
+            made.append(out)
+            seconds.append(cpu / len(out))
+        quality = [float(np.mean([psnr(*pair) for pair in zip(video, clean, strict=True)])) for video in made]
+        found.setdefault(name, []).append([*quality, *(error_change(video, clean) for video in made), *seconds])
+        if options.look:
+            options.look.mkdir(parents=True, exist_ok=True)
+            k = 2 * len(clean) // 3
+            sheet = np.concatenate([
+                np.concatenate([rainy[k], made[1][k]], axis=1), np.concatenate([made[2][k], clean[k]], axis=1),
+            ])  # fmt: skip
+            write_image(options.look / f"memory-{name.replace(', ', '-')}-{number}.png", sheet)
+    rows = []
+    for name, results in found.items():
+        mean = np.mean(results, axis=0)
+        rows.append({
+            "model": described(models[options.model]), "scene": name, "clips": len(results),
+            "psnr_rainy": round(mean[0], 2), "psnr_alone": round(mean[1], 2), "psnr_memory": round(mean[2], 2),
+            "worst_gain": round(min(r[2] - r[1] for r in results), 2), "flicker_rainy": round(mean[3], 3),
+            "flicker_alone": round(mean[4], 3), "flicker_memory": round(mean[5], 3),
+            "cpu_s_alone": round(mean[6], 4), "cpu_s_memory": round(mean[7], 4),
+        })  # fmt: skip
+        print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
+    return rows
+
+
+def held(photo: Image, rng: np.random.Generator | None, margin: int = 16, reach: float = 10) -> Image:
+    """A photo as a hand holds it: shifted by up to `reach` pixels, turned by up to a degree, closer by up to 1 %."""
     H, W = photo.shape[:2]
     y, x = np.mgrid[margin : H - margin, margin : W - margin].astype(float)
     if rng is None:  # the reference
         return photo[margin : H - margin, margin : W - margin].copy()
-    (down, right), angle, zoom = rng.uniform(-10, 10, 2), np.deg2rad(rng.uniform(-1, 1)), 1 + rng.uniform(-0.01, 0.01)
+    (down, right), angle, zoom = (
+        rng.uniform(-reach, reach, 2),
+        np.deg2rad(rng.uniform(-1, 1)),
+        1 + rng.uniform(-0.01, 0.01),
+    )
     y, x = y - H / 2, x - W / 2
     places = (
         H / 2 + zoom * (y * np.cos(angle) + x * np.sin(angle)) + down,
@@ -284,7 +350,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["deflicker", "merge", "speed"])
+    parser.add_argument("what", choices=["deflicker", "memory", "merge", "speed"])
     parser.add_argument("--model", default="repixnet")
     parser.add_argument("--photos", type=int, default=6, help="deflicker and merge: how many photos")
     parser.add_argument(
@@ -292,13 +358,21 @@ def main() -> None:
         type=Path,
         help="folder for rainy | alone over deflicker | its change times 4, or rainy | alone | merged",
     )
+    parser.add_argument(
+        "--clips", type=Path, nargs="*", default=[], help="memory: folders with rainy/ and clean/ frames"
+    )
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
     parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
     parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
     parser.add_argument("--csv", type=Path, help="add rows there")
     options = parser.parse_args()
     options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
-    measures = {"deflicker": measure_deflicker, "merge": measure_merge, "speed": measure_speed}
+    measures = {
+        "deflicker": measure_deflicker,
+        "memory": measure_memory,
+        "merge": measure_merge,
+        "speed": measure_speed,
+    }
     rows = measures[options.what](options)
     if options.csv:
         write_rows(options.csv, [*(read_rows(options.csv) if options.what == "speed" else []), *rows])

@@ -9,6 +9,7 @@ MODELS: dict[str, str] = {
     "prenet": "repix.models.prenet:PReNet",
     "progressive_spanet": "repix.models.progressive_spanet:ProgressiveSPANet",
     "repixnet": "repix.models.repixnet:RepixNet",
+    "repixnet_video": "repix.models.repixnet_video:RepixNetVideo",
     "resnet": "repix.models.resnet:ResNet",
     "spanet": "repix.models.spanet:SPANet",
     "unet": "repix.models.unet:UNet",

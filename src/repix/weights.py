@@ -31,6 +31,8 @@ _log = logging.getLogger("repix")
 _ASSETS = Path(__file__).parent / "assets"
 CARD_NAME = "card.json"
 DEFAULT_MODEL = "repixnet"
+VIDEO_MODEL = "repixnet-video"
+"""What videos are restored with where no model is named, if it is shipped."""
 FORMAT: Literal[2] = 2
 """Number of the cards' format that is written; older ones are read too."""
 
@@ -263,6 +265,11 @@ def list_cards() -> list[ModelCard]:
         WeightsError: a shipped card is damaged.
     """
     return [_load_card(path) for path in sorted(_ASSETS.glob(f"*/{CARD_NAME}"))]
+
+
+def is_shipped(name: str) -> bool:
+    """Whether the package has a model of that name."""
+    return (_ASSETS / name / CARD_NAME).is_file()
 
 
 def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:

@@ -22,6 +22,7 @@ from repix.weights import ModelCard, find_card
 # Arguments that make each network small enough to test in a blink; every model must be here.
 SMALL: dict[str, dict[str, Any]] = {
     "repixnet": {"channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]},
+    "repixnet_video": {"features": 4, "channels": [8, 16], "encoder": [1], "middle": 1, "decoder": [1]},
     "resnet": {"channels": 8, "blocks": 2},
     "prenet": {"stages": 2, "channels": 8, "blocks": 1},
     "unet": {"channels": [4, 8]},
@@ -53,6 +54,13 @@ def trained(name: str) -> nn.Module:
     return net.eval()
 
 
+def first(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a network makes of an image; of one that remembers, of a first frame."""
+    state = net.zeros(x) if Adapter(net).state else ()
+    made = net(x, *state)
+    return made[0] if state else made
+
+
 def noise(height: int, width: int, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height * width))
 
@@ -63,7 +71,7 @@ def test_shape_and_type_are_kept(name: str) -> None:
     for rows, columns in ((2, 3), (5, 2)):
         x = noise(rows * unit * 2, columns * unit * 2, batch=2)
         with torch.inference_mode():
-            y = net(x)
+            y = first(net, x)
         assert y.shape == x.shape
         assert y.dtype == torch.float32
         assert torch.isfinite(y).all()
@@ -76,7 +84,7 @@ def test_training_sees_what_inference_gives(name: str) -> None:
     with torch.inference_mode():
         prediction = net.forward_train(x)
         assert isinstance(prediction, Prediction)
-        torch.testing.assert_close(prediction.pred, net(x))
+        torch.testing.assert_close(prediction.pred, first(net, x))
     assert all(stage.shape == x.shape for stage in prediction.stages)
 
 
@@ -85,13 +93,17 @@ def test_a_stage_may_change_what_is_listed(name: str) -> None:
     for attribute in Adapter(net).stage_attributes:
         assert attribute in SMALL[name], "what a stage leaves is exported by the constructor's arguments"
         setattr(net, attribute, getattr(net, attribute))
-        assert net(noise(32, 48)).shape == (1, 3, 32, 48)
+        assert first(net, noise(32, 48)).shape == (1, 3, 32, 48)
 
 
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     net = trained(name).train()
     x = noise(32, 48, batch=2)
-    prediction = net.forward_train(x)
+    if Adapter(net).state:
+        clips = torch.stack([x, noise(32, 48, batch=2) * 0.9, x * 0.5], dim=1)
+        prediction, x = Adapter(net).predict_clips(clips), clips.flatten(0, 1)
+    else:
+        prediction = net.forward_train(x)
     loss = (prediction.pred - x * 0.7).square().mean()
     if prediction.mask is not None:
         loss = loss + prediction.mask.square().mean()
@@ -105,15 +117,15 @@ def test_images_of_a_batch_do_not_touch_each_other(name: str) -> None:
     net = trained(name)
     x = noise(32, 48, batch=3)
     with torch.inference_mode():
-        together = net(x)
-        alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
+        together = first(net, x)
+        alone = torch.cat([first(net, x[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_odd_sizes_through_the_restorer(name: str) -> None:
     net = trained(name)
     unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
-    restorer = Restorer(TorchBackend(net), multiple_of=unit, tiling=tiling)
+    restorer = Restorer(TorchBackend(net), state=Adapter(net).state, multiple_of=unit, tiling=tiling)
     rng = np.random.default_rng(0)
     for height, width in ((37, 53), (1, 1), (7, 90)):
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -130,8 +142,8 @@ def test_tiled_equals_whole_where_tiles_are_allowed(name: str) -> None:
     small = tiling.model_copy(update={"tile": max(128, 2 * tiling.overlap)})
     size = (small.tile + 70, small.tile + 110, 3)  # four tiles
     image = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
-    whole = Restorer(TorchBackend(net), multiple_of=unit)(image)
-    tiled = Restorer(TorchBackend(net), multiple_of=unit, tiling=small)(image)
+    whole = Restorer(TorchBackend(net), state=Adapter(net).state, multiple_of=unit)(image)
+    tiled = Restorer(TorchBackend(net), state=Adapter(net).state, multiple_of=unit, tiling=small)(image)
     assert np.abs(tiled.astype(int) - whole.astype(int)).max() <= 1
 
 
@@ -139,7 +151,14 @@ def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -
     net = trained(name)
     unit, tiling = Adapter(net).multiple_of, Adapter(net).tiling
     card = ModelCard(
-        name=name, task="derain", arch=name, args=SMALL[name], multiple_of=unit, tiling=tiling, licence="Apache-2.0"
+        name=name,
+        task="derain",
+        arch=name,
+        args=SMALL[name],
+        multiple_of=unit,
+        tiling=tiling,
+        state=list(Adapter(net).state),
+        licence="Apache-2.0",
     )
     written = save_model(net, card, tmp_path / name)
     assert len(written.onnx_parity) == 3
@@ -154,10 +173,10 @@ def test_onnx_and_safetensors_give_the_same_network(name: str, tmp_path: Path) -
     again.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     x = noise(32, 48)
     with torch.inference_mode():
-        torch.testing.assert_close(again(x), net(x), atol=0, rtol=0)
+        torch.testing.assert_close(first(again, x), first(net, x), atol=0, rtol=0)
     image = np.random.default_rng(2).integers(0, 256, (45, 67, 3), dtype=np.uint8)
     onnx = Restorer.from_pretrained(str(folder), device="cpu")(image)
-    torch_ = Restorer(TorchBackend(net), multiple_of=unit, tiling=tiling)(image)
+    torch_ = Restorer(TorchBackend(net), state=Adapter(net).state, multiple_of=unit, tiling=tiling)(image)
     assert np.abs(onnx.astype(int) - torch_.astype(int)).max() <= 1
     # and it travels inside the files
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
@@ -178,7 +197,7 @@ def test_residual_or_direct_is_one_argument(name: str) -> None:
     for predict in ("rain", "image"):
         net = create_model(name, **{**SMALL[name], "predict": predict}).eval()
         with torch.inference_mode():
-            assert net(noise(32, 32)).shape == (1, 3, 32, 32)
+            assert first(net, noise(32, 32)).shape == (1, 3, 32, 32)
 
 
 def test_a_network_of_ones_own(tmp_path: Path) -> None:

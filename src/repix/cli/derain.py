@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @file_options(
     names="NAME_derained.EXT, DIR_derained/",
-    model="repixnet",
-    models="A shipped model (repix models lists them), or a model's folder.",
+    model="",
+    models="A shipped model (repix models lists them), or a model's folder. "
+    "[repixnet; for videos repixnet-video, which remembers the frame before]",
     formats="Write jpg, png, webp, tiff or avif; videos mp4, mov, mkv, webm. [as is]",
 )
 @click.option(
@@ -104,9 +105,10 @@ def derain(
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     if raw is not None and paths != ("-",):
         raise InputError("--raw says what comes on standard input; give - as the only PATH")
-    check_model(DERAIN, model)
+    if model:
+        check_model(DERAIN, model)
     options = BatchOptions(
-        model=model,
+        model=model or None,
         device=device,
         threads=threads,
         quality=quality,

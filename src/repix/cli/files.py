@@ -97,7 +97,7 @@ def _loaded(options: BatchOptions) -> BatchOptions:
     name = restorer.card.name if restorer.card is not None else "a network"
     seconds = time.perf_counter() - begun
     say(f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {seconds:.1f} s", err=True)
-    return dataclasses.replace(options, model=restorer)
+    return options if options.model is None else dataclasses.replace(options, model=restorer)
 
 
 def _through_streams(paths: Sequence[str], output: str | None, options: BatchOptions, task: Task, run: Run) -> None:
@@ -144,7 +144,7 @@ def _through_pipe(output: Path | None, head: bytes, options: BatchOptions, task:
     if not task.takes_video:
         raise InputError(f"standard input is a video; repix {task.verb} takes images")
     raw = RawVideo.parse(options.video.raw) if options.video.raw is not None else None
-    restorer = options.load()
+    restorer = options.load_for_video()
     source = PipeReader(sys.stdin.buffer, raw=raw, head=head, max_pixels=options.max_pixels)
     notes: tuple[str, ...] = ()
     try:

@@ -110,7 +110,7 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
     # click takes None for a default too
     chosen = click.option("-m", "--model", required=True, metavar="NAME", help=models)
     if model is not None:
-        chosen = click.option("-m", "--model", default=model, show_default=True, metavar="NAME", help=models)
+        chosen = click.option("-m", "--model", default=model, show_default=bool(model), metavar="NAME", help=models)
     options = (
         click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
         click.option("-o", "--output", metavar="OUT", help=f"Folder (or file name, for one file). [{names}]"),

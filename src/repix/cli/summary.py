@@ -25,8 +25,8 @@ def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, ru
     from repix.infer.jobs import Naming, plan
     from repix.weights import find_card
 
-    assert isinstance(options.model, str)
-    planned = plan(paths, output, options=options, naming=Naming.of(find_card(options.model)[0]))
+    assert isinstance(options.image_model, str)
+    planned = plan(paths, output, options=options, naming=Naming.of(find_card(options.image_model)[0]))
     jobs, settled = planned.pending(overwrite=options.overwrite)
     for job in jobs:
         say(f"{job.src} → {' and '.join(map(str, job.wanted))}")

@@ -90,6 +90,9 @@ class Data(Augment):
 
     photos: list[Path] = Field([], description="folders of clean photos")
     pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
+    clips: list[Path] = Field(
+        [], description="folders of rainy and clean frames in their order, for stages with frames: the mixture's pairs"
+    )
     masks: list[Path] = Field([], description="folders of streak masks, white on black")
     mixture: Mixture = Field(
         {}, description=f"weight of each kind of sample: {', '.join(SAMPLES)}, or my_fog.py:Fog of one's own"
@@ -125,7 +128,7 @@ class Data(Augment):
     def _lists(cls, values: Any) -> Any:
         """One folder may be written without a list around it."""
         if isinstance(values, dict):
-            for key in ("photos", "pairs", "masks", "validation"):
+            for key in ("photos", "pairs", "clips", "masks", "validation"):
                 if isinstance(values.get(key), str | Path):
                     values = {**values, key: [values[key]]}
         return values
@@ -142,6 +145,9 @@ class Samples(Strict):
 
     steps: PositiveInt = Field(le=10**9)
     batch: PositiveInt = Field(8, le=65536, description="images in a step, over all processes")
+    frames: PositiveInt = Field(
+        1, description="consecutive frames in a sample, for a network that carries a state; in all stages or in none"
+    )
     patch: PositiveInt = Field(96, le=8192, description="side of the crops in pixels")
     severity: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
         (0.0, 1.0), description="range of synthetic rain: 0 drizzle, 1 storm"

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from repix.data.clips import ClipDataset, group_clips
 from repix.data.config import PAIRS, Data, Samples
 from repix.data.dataset import (
     ImageCache,
@@ -209,6 +210,8 @@ class RestorationData(lightning.LightningDataModule):
             all_pairs = _readable(all_pairs, _paths_of)
         with _of("data.masks"):
             masks = _readable(list_photos(data.masks), lambda path: (path,))
+        with _of("data.clips"):
+            clips = group_clips([_readable(find_pairs(folder), _paths_of) for folder in data.clips])
         hold_out_seed = seed if data.hold_out_seed is None else data.hold_out_seed
         rng = np.random.default_rng((hold_out_seed, 3))
         kept_photos, held_photos = _split(all_photos, data.hold_out, rng)
@@ -241,14 +244,25 @@ class RestorationData(lightning.LightningDataModule):
         cut = [found._replace(pairs=found.pairs[: data.max_validation]) for found in every]
         whole = [found._replace(pairs=_readable(found.pairs, _paths_of, whole=True)) for found in cut]
         self.sets = [found for found in whole if found.pairs]
-        items = [*all_pairs, *(pair for found in folders for pair in found.pairs)]
+        items = [*all_pairs, *itertools.chain(*clips), *(pair for found in folders for pair in found.pairs)]
         named = {path for item in items for path in _paths_of(item)}.union(all_photos, masks)
         self.files = sorted(path.as_posix() for path in named)
         self._validation = ValidationDataset(self.sets, seed=hold_out_seed)
         self._stages, self._workers = list(stages), data.workers
         self.factors_at: Callable[[int], Mapping[str, float]] | None = None
         self._train: PairedDataset | MixtureDataset
-        if mixture:
+        if any(stage.frames > 1 for stage in stages):
+            self._train = ClipDataset(
+                kept_photos,
+                clips=clips,
+                masks=masks,
+                mixture=mixture,
+                stages=stages,
+                seed=seed,
+                max_side=data.max_side,
+                camera=data.camera,
+            )
+        elif mixture:
             self._train = MixtureDataset(
                 kept_photos,
                 pairs=kept_pairs,

@@ -322,8 +322,7 @@ class MixtureDataset(Dataset[Sample]):
     def _sample(self, index: int, attempt: int, factors: Mapping[str, float]) -> Sample:
         rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
-        mixture = stage.mixture or self._mixture
-        kind = _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
+        kind = self._draw_kind(stage, factors, rng)
         lq, gt, name = self.make(kind, stage, rng)
         if self._camera and rng.random() < self._camera:
             lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
@@ -337,17 +336,23 @@ class MixtureDataset(Dataset[Sample]):
             lq, gt = map(to_float, paired_crop(*load_pair(self._cache, pair), size, rng, name=pair.name))
             return lq, gt, pair.name
         clean, name = self._clean(stage.patch, rng)
-        context = Context(
+        lq, gt = self._degradation(kind)(clean, rng, self._context(stage))
+        if not lq.shape == gt.shape == clean.shape:
+            raise InputError(f"{kind}: got images of {lq.shape} and {gt.shape}, expected two of {clean.shape}")
+        return lq, gt, name
+
+    def _draw_kind(self, stage: Samples, factors: Mapping[str, float], rng: np.random.Generator) -> str:
+        mixture = stage.mixture or self._mixture
+        return _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
+
+    def _context(self, stage: Samples) -> Context:
+        return Context(
             severity=stage.severity,
             sharp_streaks_density=stage.sharp_streaks_density,
             photos=Loaded(self._photos, self._photo),
             pairs=Loaded(self._pairs, lambda pair: load_pair(self._cache, pair)),
             masks=Loaded(self._masks, lambda path: self._cache.load(path)[..., 0]),
         )
-        lq, gt = self._degradation(kind)(clean, rng, context)
-        if not lq.shape == gt.shape == clean.shape:
-            raise InputError(f"{kind}: got images of {lq.shape} and {gt.shape}, expected two of {clean.shape}")
-        return lq, gt, name
 
     def _photo(self, path: Path) -> Levels:
         return self._cache.load(path, max_side=self._max_side)

@@ -87,6 +87,11 @@ class Degradation(Protocol):
         """
         ...
 
+    # and, of those that a mixture of video may name:
+    # def frames(self, clean: Floats, rng: Generator, context: Context) -> Floats
+    #     Consecutive frames of one scene, (T, H, W, 3) in [0, 1], 25 in a second, degraded: what wind, drops and light
+    #     are like is drawn once, where drops are follows from their fall or is drawn for each frame.
+
 
 def create_degradation(name: str) -> Degradation:
     """Build a degradation by name.

@@ -14,3 +14,7 @@ class Clean(Degradation):
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
         return clean, clean
+
+    def frames(self, clean: Floats, rng: np.random.Generator, context: Context) -> Floats:
+        """See `Degradation`."""
+        return clean

@@ -8,7 +8,7 @@ open) is common to all of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,19 @@ class CrispStreaks(Degradation):
         layer = draw_crisp_rain((scene.shape[0], scene.shape[1]), rng)
         rainy = lay_over(scene, layer, light_on_rain(scene, rng), opaque=rng.random() < 0.8)
         return recompressed(rainy, rng, context), scene
+
+    def frames(self, clean: Floats, rng: np.random.Generator, context: Context) -> Floats:
+        """See `Degradation`; over the scene as it is."""
+        kinds = [StreakParams.draw(rng)]
+        if rng.random() < 0.3:
+            more, lean = StreakParams.draw(rng), kinds[0].angle + float(rng.normal(0, 6))
+            kinds.append(replace(more, angle=lean, cover=min(more.cover, 0.1)))
+        light, opaque = light_on_rain(clean[0], rng), rng.random() < 0.8
+        made = np.empty_like(clean)
+        for number, scene in enumerate(clean):  # streaks are short: none is in two frames
+            layers = [draw_crisp_streaks((clean.shape[1], clean.shape[2]), kind, rng) for kind in kinds]
+            made[number] = lay_over(scene, np.maximum.reduce(layers), light, opaque=opaque)
+        return made
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,23 @@ class StreakMasks(Degradation):
         rainy = blend_rain(clean, layer, "add" if rng.random() < 0.8 else "screen")
         return recompressed(rainy, rng, context), clean
 
+    def frames(self, clean: Floats, rng: np.random.Generator, context: Context) -> Floats:
+        """See `Degradation`."""
+        size = clean.shape[1], clean.shape[2]
+        count = 1 if rng.random() < 0.45 else int(rng.integers(2, 5))
+        kinds = [
+            (int(rng.integers(len(context.masks))), _Warp.draw(rng, 30, (0.6, 1.8)), float(rng.uniform(0.3, 1.0)))
+            for _ in range(count)
+        ]
+        blending: Literal["add", "screen"] = "add" if rng.random() < 0.8 else "screen"
+        made = np.empty_like(clean)
+        for number, scene in enumerate(clean):
+            layer = np.zeros(size, np.float32)
+            for mask, warp, strength in kinds:
+                layer += _window(context.masks[mask], size, rng, warp) * np.float32(strength / 255)
+            made[number] = blend_rain(scene, layer, blending)
+        return made
+
 
 def warp_mask(
     mask: Floats | Levels,
@@ -47,12 +64,29 @@ def warp_mask(
         rotation: at most so many degrees either way.
         scale: smallest and largest magnification of the streaks.
     """
-    angle = math.radians(rng.uniform(-rotation, rotation))
-    step = 1 / float(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]))))
+    return _window(mask, shape, rng, _Warp.draw(rng, rotation, scale))
+
+
+class _Warp(NamedTuple):
+    """Angle in radians, pixels of the mask for one of the window, and whether it is mirrored."""
+
+    angle: float
+    step: float
+    mirror: bool
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rotation: float, scale: tuple[float, float]) -> _Warp:
+        angle = math.radians(rng.uniform(-rotation, rotation))
+        step = 1 / float(np.exp(rng.uniform(math.log(scale[0]), math.log(scale[1]))))
+        return cls(angle, step, bool(rng.random() < 0.5))
+
+
+def _window(mask: Floats | Levels, shape: tuple[int, int], rng: np.random.Generator, warp: _Warp) -> Floats:
+    angle, step, mirror = warp
     cos, sin = np.float32(step * math.cos(angle)), np.float32(step * math.sin(angle))
     y = np.arange(shape[0], dtype=np.float32)[:, None] - shape[0] / 2
     x = np.arange(shape[1], dtype=np.float32)[None, :] - shape[1] / 2
-    if rng.random() < 0.5:
+    if mirror:
         x = -x
 
     def mirrored(at: Floats, size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:

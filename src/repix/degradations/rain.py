@@ -194,8 +194,26 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
     Returns:
         (H, W) float32, at least 0, mostly below 1 (streaks that cross add up).
     """
+    return draw_falling_streaks(shape, params, rng, frames=1)[0]
+
+
+def draw_falling_streaks(
+    shape: tuple[int, int], params: RainParams, rng: np.random.Generator, *, frames: int, rate: float = 25.0
+) -> Floats:
+    """The same in consecutive frames: between two of them a drop falls by v/rate, which is f·v/(rate·z) pixels.
+
+    Args:
+        shape: (height, width).
+        params: rain and camera.
+        rng: source of all randomness.
+        frames: how many.
+        rate: frames in a second.
+
+    Returns:
+        (frames, H, W) float32.
+    """
     height, width = shape
-    layer = np.zeros(shape, np.float32)
+    made = np.zeros((frames, *shape), np.float32)
     variety = _KERNELS if height * width > 1 << 16 else _PATCH_KERNELS
     depths = np.geomspace(params.near, params.far, params.layers)
     ratio = (params.far / params.near) ** (1 / max(params.layers, 2))
@@ -213,7 +231,12 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
         cover = 0.2 * (params.rate / 10) ** 0.65 * params.density * weight
         area = float((lengths * np.maximum(widths, 1)).mean())
         per_pixel = min(cover / max(area, 4.0), _MOST_STREAKS / 1e6)
-        count = int(rng.poisson(per_pixel * (height + 2 * margin) * (width + 2 * margin)))
+        # what a later frame shows is above the first one, and upwind
+        falls = params.focal * _velocity(diameters) / (rate * z) * (frames - 1)
+        above = math.ceil(falls.max() * math.cos(math.radians(lean)))
+        aside = math.ceil(falls.max() * abs(math.sin(math.radians(lean))))
+        left, right = (margin + aside if lean > 0 else margin), (margin + aside if lean < 0 else margin)
+        count = int(rng.poisson(per_pixel * (height + 2 * margin + above) * (width + left + right)))
         if not count:
             continue
         kernels = [
@@ -225,11 +248,15 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
         share = 12.0 * diameters * 1e-3 / (_velocity(diameters) * params.exposure)
         share = np.clip(share, 0.15, 0.9) * params.brightness / (1 + 0.3 * defocus)
         which = rng.integers(0, variety, count)
-        ys = rng.integers(-margin, height + margin, count)
-        xs = rng.integers(-margin, width + margin, count)
+        ys = rng.integers(-margin - above, height + margin, count)
+        xs = rng.integers(-left, width + right, count)
         gains = share[which] * rng.uniform(0.4, 1.2, count)
-        _stamp(layer, kernels, which, ys, xs, gains)
-    return layer
+        for frame, layer in enumerate(made):
+            fallen = falls[which] * (frame / max(frames - 1, 1))
+            down = np.rint(ys + fallen * math.cos(math.radians(lean))).astype(int)
+            across = np.rint(xs + fallen * math.sin(math.radians(lean))).astype(int)
+            _stamp(layer, kernels, which, down, across, gains)
+    return made
 
 
 def add_rain(
@@ -268,9 +295,7 @@ def add_rain(
             warped = warp_mask(mask, shape, rng, rotation=abs(params.angle) + params.spread, scale=(0.6, 1.8))
             layer += warped * float(params.brightness * rng.uniform(0.5, 1))
     else:
-        # drops show the scene's own light: a night image has darker streaks than noon
-        light = 0.35 + 0.65 * float(np.percentile(scene[:: max(1, shape[0] // 64), :: max(1, shape[1] // 64)], 90))
-        layer = draw_streaks(shape, params, rng) * np.float32(light)
+        layer = draw_streaks(shape, params, rng) * _light(scene)
     rainy = blend_rain(add_mist(scene, params.mist, rng), layer, params.blending)
     rainy = add_noise(rainy, params.noise, rng)
     if params.jpeg is not None:
@@ -278,6 +303,21 @@ def add_rain(
     if image.dtype == np.float32:
         return rainy.astype(np.float32), layer
     return np.clip(np.rint(rainy * np.float32(top)), 0, top).astype(image.dtype), layer
+
+
+def _light(scene: Floats) -> np.float32:
+    """Drops show the scene's own light: a night image has darker streaks than noon."""
+    step = [max(1, side // 64) for side in scene.shape[:2]]
+    return np.float32(0.35 + 0.65 * float(np.percentile(scene[:: step[0], :: step[1]], 90)))
+
+
+def falling(clean: Floats, params: RainParams, rng: np.random.Generator) -> Floats:
+    """Consecutive frames (T, H, W, 3) of one scene under one rain, without mist, noise and JPEG."""
+    layers = draw_falling_streaks((clean.shape[1], clean.shape[2]), params, rng, frames=len(clean))
+    light = _light(clean[0])
+    return np.stack(
+        [blend_rain(scene, layer * light, params.blending) for scene, layer in zip(clean, layers, strict=True)]
+    )
 
 
 def without_camera(params: RainParams) -> RainParams:
@@ -296,3 +336,8 @@ class Rain(Degradation):
             params = without_camera(params)
         rainy = add_rain(clean, params, rng)[0].astype(np.float32)
         return recompressed(rainy, rng, context), clean
+
+    def frames(self, clean: Floats, rng: np.random.Generator, context: Context) -> Floats:
+        """See `Degradation`."""
+        focal = context.focal or float(np.exp(rng.uniform(np.log(350), np.log(1800))))
+        return falling(clean, RainParams.from_severity(float(rng.uniform(*context.severity)), rng, focal=focal), rng)

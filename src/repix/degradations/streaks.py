@@ -9,7 +9,7 @@ import numpy as np
 from repix._types import Floats
 from repix.degradations import Context, Degradation
 from repix.degradations.camera import recompressed
-from repix.degradations.rain import RainParams, add_rain
+from repix.degradations.rain import RainParams, add_rain, falling
 
 
 class SharpStreaks(Degradation):
@@ -21,6 +21,11 @@ class SharpStreaks(Degradation):
         params = sharp_streaks(rng, focal=focal, density=context.sharp_streaks_density)
         rainy = add_rain(clean, params, rng)[0].astype(np.float32)
         return recompressed(rainy, rng, context), clean
+
+    def frames(self, clean: Floats, rng: np.random.Generator, context: Context) -> Floats:
+        """See `Degradation`."""
+        focal = context.focal or float(np.exp(rng.uniform(np.log(400), np.log(900))))
+        return falling(clean, sharp_streaks(rng, focal=focal, density=context.sharp_streaks_density), rng)
 
 
 def sharp_streaks(rng: np.random.Generator, *, focal: float = 600.0, density: float = 0.5) -> RainParams:

@@ -106,10 +106,11 @@ def restore_on_ray(
         planned = plan(inputs, dst, options=options)
         _refuse_results_over_inputs(planned.jobs)
     jobs, settled = planned.pending(overwrite=options.overwrite)
-    if not isinstance(options.model, str | os.PathLike):
+    model = options.image_model
+    if not isinstance(model, str | os.PathLike):
         raise InputError("a cluster's workers load the model themselves; give its name or its folder")
-    model = os.path.abspath(options.model) if os.path.isdir(options.model) else str(options.model)
-    options = replace(options, model=model, threads=options.threads or 1)
+    model = os.path.abspath(model) if os.path.isdir(model) else str(model)
+    options = replace(options, model=options.model and model, threads=options.threads or 1)
     verify(*find_card(model))  # a damaged model is better told of before there are workers
 
     mark = secrets.token_hex(4)

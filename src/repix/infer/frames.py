@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 
 from repix._types import Floats
 from repix.infer.deflicker import deflicker as calmed
+from repix.infer.memory import Memory
 from repix.infer.pyramid import Levels
 from repix.infer.restorer import Restorer
 from repix.io.video import Frame
@@ -19,6 +21,8 @@ from repix.io.video import Frame
 _log = logging.getLogger("repix")
 _THUMBNAIL = 64  # pixels on the shorter side of what is compared to find cuts
 _EVERY = 30  # frames: about a second
+_STEPS = 9  # times between frames, whose median is the usual one
+_GAP = 1.75  # times that: a frame is missing
 _CUT = 0.12  # mean difference of neighbouring frames, of the full range, from which on it is another scene
 
 
@@ -33,7 +37,8 @@ def restore_frames(
     """Restore the frames of one video, in order.
 
     Frames are restored one by one, several at once where that is faster; `deflicker` sets a filter in time behind that.
-    A model that carries a state from frame to frame (`ModelCard.state`) is another way, for its card to ask for.
+    A model that carries a state from frame to frame (`ModelCard.state`) gets one frame after the other; where another
+    scene begins or frames are missing, it begins anew.
 
     Args:
         restorer: what restores a frame.
@@ -48,7 +53,11 @@ def restore_frames(
     Raises:
         BackendError: the network failed.
     """
-    restored = _one_by_one(restorer, frames, strength, live)
+    memory = restorer.remember()
+    if memory is not None:
+        restored = _in_order(restorer, memory, frames, strength)
+    else:
+        restored = _one_by_one(restorer, frames, strength, live)
     return calmed(restored) if deflicker else restored
 
 
@@ -77,6 +86,38 @@ def _one_by_one(
             pool.shutdown(wait=True, cancel_futures=True)  # what nobody waits for any more is not begun
 
 
+def _in_order(
+    restorer: Restorer, memory: Memory, frames: Iterable[Frame], strength: float
+) -> Generator[Frame, None, None]:
+    scene = _Scene(restorer)
+    times = _Times()
+    for frame in frames:
+        levels = scene.levels(frame) if strength > 0 else ()
+        if times.has_gap(frame.pts) or scene.is_cut:
+            memory.forget()
+        made = restorer.restore(frame.pixels, strength=strength, levels=levels, memory=memory)
+        memory.end_frame()
+        yield replace(frame, pixels=made.image)
+
+
+class _Times:
+    """Tells where frames are missing, or times go back."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._steps: deque[int] = deque(maxlen=_STEPS)
+
+    def has_gap(self, pts: int) -> bool:
+        """Whether the next frame, at this time, does not follow the last one."""
+        step = 0 if self._last is None else pts - self._last
+        usual = median(self._steps) if self._steps else step
+        gap = self._last is not None and (step <= 0 or step > _GAP * usual)
+        self._last = pts
+        if step > 0:
+            self._steps.append(step)
+        return gap
+
+
 class _Scene:
     """Which levels of the pyramid a video's frames run: found once a scene, and looked at again about every second.
 
@@ -90,16 +131,15 @@ class _Scene:
         self._other: tuple[int, ...] | None = None  # what the last look found, where that was something else
         self._since = 0  # frames since the last look
         self._before: Floats | None = None
+        self.is_cut = False  # whether the last frame shows another scene than the one before
 
     def levels(self, frame: Frame) -> Levels:
         """For the next frame."""
-        if self._restorer.levels != "auto" or self._restorer.scales is None:
+        self.is_cut = is_cut = self._find_cut(frame)
+        if self._restorer.scales is None:
+            return (1,)
+        if self._restorer.levels != "auto":
             return self._restorer.levels
-        step = max(min(frame.pixels.shape[:2]) // _THUMBNAIL, 1)
-        thumbnail = frame.pixels[step // 2 :: step, step // 2 :: step].astype(np.float32)
-        scale = np.iinfo(frame.pixels.dtype).max
-        is_cut = self._before is not None and float(np.abs(thumbnail - self._before).mean()) > _CUT * scale
-        self._before = thumbnail
         self._since += 1
         if self._found is None or is_cut or self._since >= _EVERY:
             found = self._restorer.restore(frame.pixels).levels
@@ -111,3 +151,11 @@ class _Scene:
                 self._other = found if found != self._found else None
             self._since = 0
         return self._found
+
+    def _find_cut(self, frame: Frame) -> bool:
+        step = max(min(frame.pixels.shape[:2]) // _THUMBNAIL, 1)
+        thumbnail = frame.pixels[step // 2 :: step, step // 2 :: step].astype(np.float32)
+        scale = np.iinfo(frame.pixels.dtype).max
+        is_cut = self._before is not None and float(np.abs(thumbnail - self._before).mean()) > _CUT * scale
+        self._before = thumbnail
+        return is_cut

@@ -6,6 +6,7 @@ Images are done here; videos, which need PyAV, in `infer.video`. What there is t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from repix.errors import InputError, RepixError
 from repix.infer.jobs import Bar, BatchOptions, Job, Naming, Result, Summary, plan
 from repix.infer.restorer import Restorer, Strength
 from repix.io.formats import FORMATS
-from repix.io.image import Picture, read_image, write_image
+from repix.io.image import Picture, read_image, refuse_to_destroy, write_image
 from repix.io.inventory import Difference
 from repix.tasks import DERAIN
 
@@ -90,6 +91,7 @@ def restore_jobs(
     """Write what is wanted of each job, giving each result as it comes; otherwise as `restore`."""
     bar = Bar(len(jobs), enabled=progress)
     strength = options.strength
+    for_video = functools.cache(lambda: options.load_for_video(restorer))
     with ThreadPoolExecutor(_WORKERS, "repix-io") as pool:
         writing: deque[tuple[Future[Result], int]] = deque()
         try:
@@ -97,7 +99,7 @@ def restore_jobs(
                 begun = time.perf_counter()
                 bar.start(job.src)
                 if image is None:
-                    image = _restore_video(restorer, job, options, bar)
+                    image = _restore_video(for_video, job, options, bar)
                 if isinstance(image, Result):
                     yield replace(image, seconds=time.perf_counter() - begun)
                     bar.advance(1)
@@ -142,18 +144,14 @@ def _read(job: Job, options: BatchOptions) -> Picture | Result | None:
         return None
     try:
         image = read_image(job.src, max_pixels=options.max_pixels)
-        held = image.inventory.images if image.inventory is not None else []
-        if held and not options.force and job.dst in job.wanted and _is_same(job.src, job.dst):
-            raise InputError(
-                f"{job.src} holds {', '.join(held)}, which overwriting it would destroy; --force does so, "
-                "-o writes elsewhere"
-            )
+        if not options.force and job.dst in job.wanted:
+            refuse_to_destroy(job.src, image, job.dst)
         return image
     except Exception as error:
         return _failed(job.src, error)
 
 
-def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar) -> Result:
+def _restore_video(load: Callable[[], Restorer], job: Job, options: BatchOptions, bar: Bar) -> Result:
     from repix.infer.video import restore_video  # PyAV and SciPy, which images do without
 
     def advance(fraction: float, rate: float) -> None:
@@ -162,7 +160,7 @@ def _restore_video(restorer: Restorer, job: Job, options: BatchOptions, bar: Bar
     try:
         times = _times(job.src) if options.times else None
         dst, compare = (path if path in job.wanted else None for path in (job.dst, job.compare))
-        notes = restore_video(restorer, job.src, dst, options=options, compare=compare, progress=advance)
+        notes = restore_video(load(), job.src, dst, options=options, compare=compare, progress=advance)
         for path in job.wanted:
             _set_times(path, times)
     except Exception as error:
@@ -222,13 +220,6 @@ def _write(
 def _before_after(before: Picture, after: Picture) -> Picture:
     alpha = None if after.alpha is None else np.concatenate([after.alpha, after.alpha], axis=1)
     return replace(after, pixels=np.concatenate([before.pixels, after.pixels], axis=1), alpha=alpha)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
 
 
 def _times(path: Path) -> tuple[int, int] | None:

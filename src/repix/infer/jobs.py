@@ -20,8 +20,7 @@ from repix.io.files import check_regular, check_writable
 from repix.io.formats import (
     IMAGES,
     IMAGES_WRITABLE,
-    RAW,
-    RAW_ADVICE,
+    REFUSED,
     VIDEOS,
     VIDEOS_WRITABLE,
     by_suffix,
@@ -31,7 +30,7 @@ from repix.io.formats import (
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
-from repix.weights import DEFAULT_MODEL, ModelCard
+from repix.weights import DEFAULT_MODEL, VIDEO_MODEL, ModelCard, is_shipped
 
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
@@ -77,6 +76,7 @@ class BatchOptions:
 
     Attributes:
         model: name of a shipped model, a model's folder, or a `Restorer`; the next five are for loading the first two.
+            None takes `repixnet`, and for videos `repixnet-video`, which sees the frame before too.
         device: `auto`, `cpu`, `openvino`, `cuda`, `coreml` or `directml`.
         threads: threads on the CPU; None takes what the process may use.
         quality: `draft`, `fast`, or `best` for four times the time; see `repix.infer.restorer.Quality`.
@@ -96,7 +96,7 @@ class BatchOptions:
         InputError: a strength that is neither within [0, 1] nor `auto`, or levels that are no powers of two.
     """
 
-    model: str | os.PathLike[str] | Restorer = DEFAULT_MODEL
+    model: str | os.PathLike[str] | Restorer | None = None
     device: str = "auto"
     threads: int | None = None
     quality: Quality = "fast"
@@ -115,16 +115,39 @@ class BatchOptions:
         check_strength(self.strength)
         check_levels(self.levels)
 
+    @property
+    def image_model(self) -> str | os.PathLike[str] | Restorer:
+        """What restores images."""
+        return DEFAULT_MODEL if self.model is None else self.model
+
     def load(self) -> Restorer:
-        """The restorer that `model` names.
+        """The restorer of images.
 
         Raises:
             WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
         """
-        if not isinstance(self.model, str | os.PathLike):
-            return self.model
+        return self._load(self.image_model)
+
+    def load_for_video(self, restorer: Restorer | None = None) -> Restorer:
+        """The restorer of videos: that of images, unless nobody named a model and there is one for videos.
+
+        Quality `best`, which mirrors images, is for the one that sees each frame alone.
+
+        Args:
+            restorer: that of images, where it is loaded already.
+
+        Raises:
+            WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
+        """
+        if self.model is not None or self.quality == "best" or not is_shipped(VIDEO_MODEL):
+            return restorer if restorer is not None else self.load()
+        return self._load(VIDEO_MODEL)
+
+    def _load(self, model: str | os.PathLike[str] | Restorer) -> Restorer:
+        if not isinstance(model, str | os.PathLike):
+            return model
         return Restorer.from_pretrained(
-            self.model,
+            model,
             self.device,
             threads=self.threads,
             size=self.size,
@@ -311,7 +334,9 @@ def _refused(path: Path) -> str | None:
 def _counted(unknown: Counter[str]) -> str:
     parts = []
     for suffix, count in unknown.most_common(6):
-        parts.append(f"{count:,} {suffix or 'without extension'}" + (f" ({RAW_ADVICE})" if suffix in RAW else ""))
+        parts.append(
+            f"{count:,} {suffix or 'without extension'}" + (f" ({REFUSED[suffix]})" if suffix in REFUSED else "")
+        )
     more = sum(unknown.values()) - sum(count for _, count in unknown.most_common(6))
     return ", ".join(parts) + (f" and {more:,} others" if more else "")
 
@@ -487,8 +512,8 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
     kind = _kind(src)
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
-        if src.suffix.lower() in RAW:
-            return f"{RAW_ADVICE}, and give repix the TIFF or JPEG"
+        if (advice := REFUSED.get(src.suffix.lower())) is not None:
+            return advice
         return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
@@ -559,20 +584,26 @@ def _without_collisions(jobs: list[Job], key: _Keys, *, overwrite: bool) -> list
 
 
 class _Keys:
-    """One text for one file, however it is spelled; folders are resolved once."""
+    """One text for one file, however it is spelled; each spelling and each folder is looked at once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
+        self._files: dict[str, str] = {}
 
     def __call__(self, path: Path) -> str:
-        folder, name = os.path.split(os.fspath(path))
-        if name in ("", ".", "..") or os.path.islink(path):
-            whole = os.path.realpath(path)
-        else:
-            if folder not in self._folders:
-                self._folders[folder] = os.path.realpath(folder or os.curdir)
-            whole = os.path.join(self._folders[folder], name)
-        return whole.casefold() if _CASE_BLIND else whole
+        spelled = os.fspath(path)
+        if spelled not in self._files:
+            whole = self._whole(spelled)
+            self._files[spelled] = whole.casefold() if _CASE_BLIND else whole
+        return self._files[spelled]
+
+    def _whole(self, spelled: str) -> str:
+        folder, name = os.path.split(spelled)
+        if name in ("", ".", "..") or os.path.islink(spelled):
+            return os.path.realpath(spelled)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or os.curdir)
+        return os.path.join(self._folders[folder], name)
 
 
 # ---- what became of it

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from repix._types import Floats, Image
 from repix.errors import InputError
+from repix.infer.memory import Memory
 from repix.infer.padding import padded, to_floats
 from repix.infer.tiling import Rounding, reader, run_tiles, writer
 
@@ -389,6 +390,7 @@ def restore_levels(
     out: Image | None = None,
     progress: Callable[[float], None] | None = None,
     on_layer: Callable[[int, Floats], None] | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Image, tuple[int, ...]]:
     """Restore an image over scales.
 
@@ -407,6 +409,7 @@ def restore_levels(
             its coarsest runs.
         on_layer: called with each level and the rain layer that it takes away, (h, w, 3) at that level; for level 1
             only where another follows.
+        memory: of a recurrent network, which it runs in place of `run`; levels must be given.
 
     Returns:
         The result, (H, W, 3) of `image`'s type, and the levels that ran, in their order.
@@ -421,8 +424,12 @@ def restore_levels(
     tile = min(tile, _LARGE_TILE) if is_large and tile is not None else tile
     tiling: dict[str, Any] = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
     write = writer(image, out, strength=strength, rounding=rounding)
+
+    def at(level: int) -> dict[str, Any]:
+        return tiling | ({"memory": memory.at(level)} if memory is not None else {})
+
     if wanted == [1] and on_layer is None:
-        run_tiles(run, reader(image), write, size, progress=progress, **tiling)
+        run_tiles(run, reader(image), write, size, progress=progress, **at(1))
         return out, (1,)
     current = _Current(image, there if wanted else ())
     report = _Progress(progress, sum(level**-2 for level in wanted))
@@ -433,7 +440,7 @@ def restore_levels(
         if level > 1:
             layer: NDArray[np.floating] | None = look.layer if look is not None else None
             if layer is None:
-                layer = _layer(run, current.reduced[level], progress=report.level(level), **tiling)
+                layer = _layer(run, current.reduced[level], progress=report.level(level), **at(level))
             if on_layer is not None:
                 on_layer(level, layer.astype(np.float32))
             current.subtract(level, layer)
@@ -442,7 +449,7 @@ def restore_levels(
         if is_large and strength != 1 and np.may_share_memory(image, out):  # the image is still needed
             kept = np.empty_like(image)
         current.reduced.clear()
-        run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **tiling)
+        run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **at(1))
         if on_layer is not None:
             whole = (slice(0, size[0]), slice(0, size[1]))
             on_layer(1, current.window(*whole) - reader(kept)(*whole))
@@ -458,7 +465,7 @@ def restore_levels(
             if place and not found_rain(look, _FINE):
                 continue
         if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image
-            run_tiles(run, current.window, write, size, progress=report.level(1), **tiling)
+            run_tiles(run, current.window, write, size, progress=report.level(1), **at(1))
             report.end()
             return out, (*ran, 1)
         apply(level, look)

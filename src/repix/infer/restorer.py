@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -16,11 +16,12 @@ from repix.errors import InputError
 from repix.infer import kinds
 from repix.infer.backends import Backend, open_backend
 from repix.infer.ensemble import self_ensemble
+from repix.infer.memory import Memory, zeros
 from repix.infer.pyramid import Levels, check_levels, find_first, reduce, restore_levels
 from repix.infer.tiling import Rounding
 from repix.infer.uncertainty import find_strength
 from repix.io.image import resize
-from repix.weights import DEFAULT_MODEL, ModelCard, Tiling, find_card
+from repix.weights import DEFAULT_MODEL, ModelCard, State, Tiling, find_card
 
 Strength = float | Literal["auto"]
 """0 (the image as it was) to 1; `auto` does less where what was found may not be rain."""
@@ -74,6 +75,7 @@ class Restorer:
             and no more memory; see `Quality`.
         levels: levels of the pyramid, for a network whose card has `scales`: `auto`, or which run in which order.
         scales: the finest and the coarsest level of the pyramid; None keeps to each image's own size.
+        state: what the network carries from frame to frame; an image is a first frame.
         card: what the network is, where it came with a card.
 
     Raises:
@@ -91,6 +93,7 @@ class Restorer:
         quality: Quality = "fast",
         levels: Levels = "auto",
         scales: tuple[int, int] | None = None,
+        state: Sequence[State] = (),
         card: ModelCard | None = None,
     ) -> None:
         if quality not in get_args(Quality):
@@ -109,6 +112,7 @@ class Restorer:
         self.quality = quality
         self.levels = levels
         self.scales = scales
+        self.state = tuple(state)
         self.card = card
         self._origin: tuple[str, str, int | None] | None = None
 
@@ -149,6 +153,7 @@ class Restorer:
             quality=quality,
             levels=levels,
             scales=card.scales,
+            state=card.state,
             card=card,
         )
         shipped = folder.name == str(name_or_path) and not Path(name_or_path).is_dir()
@@ -224,6 +229,7 @@ class Restorer:
         rounding: Rounding = "nearest",
         out: Image | None = None,
         progress: Callable[[float], None] | None = None,
+        memory: Memory | None = None,
     ) -> Restored:
         """Restore one image, and say how.
 
@@ -235,6 +241,8 @@ class Restorer:
             rounding: `nearest`, or `down` for the protocol of papers whose scripts truncated.
             out: where to write, of the same shape and type; may be `image` itself, which saves memory.
             progress: called with fractions of the work that add up to 1.
+            memory: what the frames before have left, for a network with a state (`remember`); this one's is added. It
+                needs levels that are no `auto`.
 
         Returns:
             `image`: (H, W, 3) of the same type, `out` where that was given; strength and levels.
@@ -259,7 +267,7 @@ class Restorer:
         if scaled == image.shape[:2]:
             amount = self.find_strength(image) if strength == "auto" else strength
             levels = self.levels if levels is None else levels
-            return self._run(image, amount, levels if amount > 0 else (), rounding, out, progress)
+            return self._run(image, amount, levels if amount > 0 else (), rounding, out, progress, memory)
         if strength != 1:
             raise InputError(f"strength {strength} needs a network that works at the image's own size; use size=0")
         worked = self._run(resize(image, scaled), 1.0, (1,), rounding, None, progress)
@@ -270,9 +278,22 @@ class Restorer:
         out[...] = result
         return worked._replace(image=out)
 
+    def remember(self) -> Memory | None:
+        """What a video's frames are restored with, in their order; None for a network without a state.
+
+        Raises:
+            InputError: quality `best`, which runs every image mirrored.
+        """
+        if not self.state:
+            return None
+        if self.quality == "best":
+            name = self.card.name if self.card is not None else "this network"
+            raise InputError(f"{name} remembers the frame before, quality best sees it mirrored; take fast")
+        return Memory(self.backend.run, self.state)
+
     def run(self, x: Floats) -> Floats:
         """The network alone, once: (1, 3, H, W) in [0, 1] of sides that it takes -> the same shape, not clamped."""
-        y, _ = self.backend.run(x)
+        y, _ = self.backend.run(x, zeros(self.state, x))
         return y
 
     def find_strength(self, image: Image) -> float:
@@ -317,6 +338,7 @@ class Restorer:
         rounding: Rounding,
         out: Image | None,
         progress: Callable[[float], None] | None,
+        memory: Memory | None = None,
     ) -> Restored:
         best = self.quality == "best"
         made, ran = restore_levels(
@@ -331,5 +353,6 @@ class Restorer:
             rounding=rounding,
             out=out,
             progress=progress,
+            memory=memory,
         )
         return Restored(made, strength, ran)

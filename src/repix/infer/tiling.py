@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from repix._types import Floats, Image
 from repix.errors import BackendError
+from repix.infer.memory import LevelMemory
 from repix.infer.padding import mirrored
 
 Rounding = Literal["nearest", "down"]
@@ -61,6 +62,7 @@ def run_tiles(
     tile: int | None = None,
     overlap: int = 0,
     progress: Callable[[float], None] | None = None,
+    memory: LevelMemory | None = None,
 ) -> None:
     """Run a network over what `read` gives and hand each finished band to `write`.
 
@@ -79,6 +81,7 @@ def run_tiles(
         tile: longest side of a tile in pixels; None runs the image in one piece.
         overlap: pixels that neighbouring tiles share.
         progress: called with the fraction of the work done since the last call; the fractions add up to 1.
+        memory: of a recurrent network, which it runs in place of `run`.
 
     Raises:
         BackendError: the network's output has another shape or is not finite.
@@ -99,7 +102,14 @@ def run_tiles(
             xs, x_index = _within(column, width, breadth)
             piece = (read(xs, ys).swapaxes(0, 1) if turned else read(ys, xs))[y_index][:, x_index]
             given = np.ascontiguousarray(piece.transpose(2, 1, 0) if turned else piece.transpose(2, 0, 1), np.float32)
-            got = run(given[None])
+            if memory is None:
+                got = run(given[None])
+            else:
+                weights = down[i][:, None] * across[j][None, :]
+                place, whole = (row, column), (rows[-1] + height, padded)
+                if turned:
+                    weights, place, whole = weights.T, place[::-1], whole[::-1]
+                got = memory.run(given[None], *place, whole, weights)
             if got.shape != (1, *given.shape):
                 raise BackendError(f"the network made {got.shape} from {(1, *given.shape)}; it must keep the shape")
             got = got[0].transpose(2, 1, 0) if turned else got[0].transpose(1, 2, 0)

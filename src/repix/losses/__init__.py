@@ -22,6 +22,7 @@ LOSSES: dict[str, str] = {
     "cross_entropy": "repix.losses.pixel:CrossEntropy",
     "edge": "repix.losses.pixel:Edge",
     "fft": "repix.losses.pixel:Fft",
+    "flicker": "repix.losses.pixel:Flicker",
     "l1": "repix.losses.pixel:L1",
     "l2": "repix.losses.pixel:L2",
     "laplacian": "repix.losses.pixel:Laplacian",

@@ -121,6 +121,22 @@ class Fft(nn.Module):
         return torch.view_as_real(torch.fft.rfft2(prediction.pred - gt, norm="ortho")).abs().mean()
 
 
+class Flicker(nn.Module):
+    """Mean absolute change of the error from frame to frame: what flickers where the scene does not (Lai et al. 2018,
+    "Learning blind video temporal consistency", eq. 3, without its warping: the ground truth moves as the scene)."""
+
+    def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:
+        """Scalar ≥ 0; 0 for images, and where the error stays the same.
+
+        Raises:
+            RecipeError: images that are no frames of a clip.
+        """
+        if prediction.frames < 2:
+            raise RecipeError("flicker: images have no frames; give the stage's frames, or take the term out")
+        error = (prediction.pred - gt).unflatten(0, (-1, prediction.frames))
+        return (error[:, 1:] - error[:, :-1]).abs().mean()
+
+
 class Laplacian(nn.Module):
     """Absolute difference of the levels of a Laplacian pyramid (Burt & Adelson 1983), each by its mean, summed: with
     means instead of sums this is the weighting of Bojanowski et al. 2018, "Optimizing the latent space", eq. 3.

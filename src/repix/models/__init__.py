@@ -7,6 +7,8 @@ A network is a `torch.nn.Module` with
     multiple_of: int                H and W must be multiples of this (padding is `repix.infer`'s work)
     stage_attributes: tuple         names of attributes that a stage of training may change
     tileable: bool                  False where a value depends on the whole image (pooling, recurrence)
+    state: tuple[State, ...]        what it carries from frame to frame; empty for images. Such a network has
+                                    forward(x, *state) -> (y, *state), and `zeros(x)`, the state before the first frame
 
 Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer` clips once, at the end.
 """
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from repix.errors import RecipeError, did_you_mean
 from repix.named import find_named
 from repix.networks import MODELS as MODELS
+from repix.weights import State
 
 
 class Prediction(NamedTuple):
@@ -32,6 +35,7 @@ class Prediction(NamedTuple):
         mask: attention over the rain, (N, 1, H, W) in [0, 1], or None.
         logits: of each colour of a palette, (N, K, H, W), or None.
         palette: those colours, (K, 3) in [0, 1], or None.
+        frames: so many consecutive images are frames of one clip.
     """
 
     pred: Tensor
@@ -39,6 +43,7 @@ class Prediction(NamedTuple):
     mask: Tensor | None = None
     logits: Tensor | None = None
     palette: Tensor | None = None
+    frames: int = 1
 
 
 class Network(nn.Module):
@@ -51,6 +56,9 @@ class Network(nn.Module):
     overlap: int = 96
     # Attributes that a stage of training may change: `network: {stages: 3}`.
     stage_attributes: tuple[str, ...] = ()
+    state: tuple[State, ...] = ()
+    # Parts that a network which starts as another one adds to it, and which change nothing as they are made.
+    additions: tuple[str, ...] = ()
     # Parts that stay in floating point where the rest runs in int8 (`repix.train.quantize`).
     keep_float: tuple[str, ...] = ()
 

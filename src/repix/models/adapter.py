@@ -12,7 +12,7 @@ from repix.infer.backends.torch import TorchBackend
 from repix.infer.padding import padded, to_floats
 from repix.infer.restorer import Restorer
 from repix.models import Network, Prediction
-from repix.weights import Tiling
+from repix.weights import State, Tiling
 
 
 class Adapter:
@@ -26,12 +26,14 @@ class Adapter:
         stage_attributes: names of its attributes that a stage of training may change.
         multiple_of: H and W given to it must be multiples of this.
         tiling: how it may be tiled; None if it must run in one piece, which is what a network means that says nothing.
+        state: what it carries from frame to frame; empty for images.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
         self.stage_attributes: tuple[str, ...] = tuple(getattr(net, "stage_attributes", Network.stage_attributes))
         self.multiple_of = int(getattr(net, "multiple_of", Network.multiple_of))
+        self.state: tuple[State, ...] = tuple(getattr(net, "state", Network.state))
         self.tiling: Tiling | None = None
         if getattr(net, "tileable", False):
             tile, overlap = getattr(net, "tile", Network.tile), getattr(net, "overlap", Network.overlap)
@@ -51,9 +53,26 @@ class Adapter:
             logits=made.logits.float() if made.logits is not None else None,
         )
 
+    def predict_clips(self, clips: Tensor) -> Prediction:
+        """The same of clips, frame after frame; the estimates clip by clip.
+
+        Args:
+            clips: (N, T, 3, H, W) in [0, 1].
+
+        Returns:
+            `pred`: (N·T, 3, H, W).
+        """
+        state: tuple[Tensor, ...] = self.net.zeros(clips[:, 0])  # type: ignore[operator]
+        made = []
+        for frame in clips.unbind(1):
+            y, *following = self.net(frame, *state)
+            state = tuple(following)
+            made.append(y.float())
+        return Prediction(torch.stack(made, dim=1).flatten(0, 1), frames=clips.shape[1])
+
     def restorer(self) -> Restorer:
         """The network as users run it, over whole images."""
-        return Restorer(TorchBackend(self.net), multiple_of=self.multiple_of)
+        return Restorer(TorchBackend(self.net), multiple_of=self.multiple_of, state=self.state)
 
     def tensor(self, image: Image) -> Tensor:
         """An image of any size as the network takes it, (1, 3, H', W') in [0, 1]."""

@@ -94,7 +94,13 @@ class RepixNet(Network):
 
     def forward_train(self, x: Tensor) -> Prediction:
         """(N, 3, H, W) in [0, 1] -> `Prediction`, with `logits` where there is a palette."""
-        features = self.stem(x)
+        out: Tensor = self.tail(self.decoded(self.stem(x)))
+        if self.head is not None:
+            return cast("Prediction", self.head(out))
+        return Prediction(x - out if self.predict == "rain" else out)
+
+    def decoded(self, features: Tensor) -> Tensor:
+        """The U-shape between stem and tail: (N, channels[0], H/unshuffle, W/unshuffle) -> the same."""
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             features = encoder(features)
@@ -103,7 +109,4 @@ class RepixNet(Network):
         features = self.middle(features)
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             features = decoder(up(features) + skips.pop())
-        out: Tensor = self.tail(features)
-        if self.head is not None:
-            return cast("Prediction", self.head(out))
-        return Prediction(x - out if self.predict == "rain" else out)
+        return features

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from repix._types import one_line
-from repix.errors import WeightsError
+from repix.errors import RecipeError, WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
+from repix.infer.memory import zeros
 from repix.infer.pyramid import COARSEST
 from repix.io.files import temporary_folder
 from repix.metrics import METRICS, PROTOCOLS
@@ -71,10 +72,12 @@ def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
     """The network as ONNX at any batch size and any height and width that are multiples of `multiple_of`.
 
     Args:
-        net: (N, 3, H, W) -> (N, 3, H, W); exported in evaluation mode.
+        net: (N, 3, H, W) -> (N, 3, H, W); exported in evaluation mode. What it carries from frame to frame becomes
+            inputs, and outputs of the same names with `_next`.
         multiple_of: see `Network.multiple_of`.
     """
-    side = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    state = Adapter(net).state
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # a line for each operator of an absent torchvision
@@ -84,13 +87,13 @@ def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
             example = torch.rand(2, 3, multiple_of * max(4, 32 // multiple_of), multiple_of * max(5, 40 // multiple_of))
             program = torch.onnx.export(
                 net.eval(),
-                (example,),
+                (example, *(torch.from_numpy(one) for one in zeros(state, example.numpy()))),
                 dynamo=True,
                 verbose=False,
                 opset_version=_OPSET,
-                input_names=["x"],
-                output_names=["y"],
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC, **side},),
+                input_names=["x", *(one.name for one in state)],
+                output_names=["y", *(f"{one.name}_next" for one in state)],
+                dynamic_shapes=(dynamic,) * (1 + len(state)),
             )
     finally:
         logger.setLevel(level)
@@ -148,15 +151,20 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
 
     Returns:
-        "HxW" -> difference on random images in [0, 1].
+        "HxW" -> difference on random images in [0, 1], and in what is carried from frame to frame.
     """
     torch_, onnx_ = TorchBackend(net), OnnxBackend(model)
     unit = multiple_of * max(1, 16 // multiple_of)
     found = {}
     for rows, columns in ((1, 3), (5, 4), (7, 11)):
-        x = torch.rand(1, 3, rows * unit, columns * unit, generator=torch.Generator().manual_seed(rows)).numpy()
-        (expected, _), (got, _) = torch_.run(x), onnx_.run(x)
-        found[f"{rows * unit}x{columns * unit}"] = float(np.abs(got - expected).max())
+        generator = torch.Generator().manual_seed(rows)
+        x, before = (torch.rand(1, 3, rows * unit, columns * unit, generator=generator).numpy() for _ in range(2))
+        state = zeros(Adapter(net).state, x)
+        if state:  # a second frame
+            _, state = torch_.run(before, state)
+        (expected, after), (got, next_) = torch_.run(x, state), onnx_.run(x, state)
+        pairs = zip((expected, *after), (got, *next_), strict=True)
+        found[f"{rows * unit}x{columns * unit}"] = max(float(np.abs(a - b).max()) for a, b in pairs)
     return found
 
 
@@ -309,7 +317,7 @@ def export(
         UntrustedCodeError: the recipe names code that is not trusted.
         InputError: int8, and the run's data is missing.
         WeightsError: no checkpoint, or the export does not match.
-        RecipeError: the run's recipe is missing or damaged.
+        RecipeError: the run's recipe is missing or damaged, or int8 of a network with a state.
     """
     checkpoint = Path(run)
     if checkpoint.is_dir():
@@ -331,6 +339,7 @@ def export(
         **_translation(recipe),
         multiple_of=known.multiple_of,
         tiling=known.tiling,
+        state=list(known.state),
         scales=(1, COARSEST) if recipe.task.local and known.tiling is not None else None,
         training={
             "recipe": dump_recipe(recipe),
@@ -343,6 +352,8 @@ def export(
         limits=list(limits),
         licence=licence,
     )
+    if int8 and known.state:
+        raise RecipeError("int8 is for networks without a state; export with --half")
     if not int8:
         return save_model(net, card, Path(out), half=half)
     from repix.train.loop import last_batches  # Lightning takes two seconds to import

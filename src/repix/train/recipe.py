@@ -146,7 +146,19 @@ class Recipe(Strict):
             raise ValueError("stages.teacher_weight needs a teacher: give the name or folder of a model")
         if self.task.needs_pairs and not self.data.pairs:
             raise ValueError(f"nothing to {self.task.verb}: give data.pairs, a folder of pairs")
+        if any(stage.frames > 1 for stage in self.stages):
+            self._check_clips()
+        elif self.data.clips:
+            raise ValueError("data.clips is for stages with frames; for images give the folders as data.pairs")
         return self
+
+    def _check_clips(self) -> None:
+        if any(stage.frames == 1 for stage in self.stages):
+            raise ValueError("stages.frames: give all stages frames, or none")
+        if not self.data.mixture and any(not stage.mixture for stage in self.stages):
+            raise ValueError("stages.frames needs data.mixture")
+        if self.teacher is not None or self.reinit_dead_units or any(stage.levels for stage in self.stages):
+            raise ValueError("stages.frames does not go with teacher, reinit_dead_units or stages.levels")
 
     @property
     def steps(self) -> int:

@@ -18,7 +18,8 @@ def start_from(net: nn.Module, model: str) -> None:
     """Copy a model's weights into a network that is the same, or has more residual blocks, or takes a classifier's.
 
     Blocks that the model doesn't have are set to return their input, so that the network starts as what it has grown
-    from (Net2DeeperNet, Chen et al. 2016, section 2.3).
+    from (Net2DeeperNet, Chen et al. 2016, section 2.3). Parts that the network lists as its `additions` to another one
+    stay as they are made.
 
     Args:
         net: filled in place.
@@ -39,10 +40,11 @@ def start_from(net: nn.Module, model: str) -> None:
     state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
     own = net.state_dict()
     new = [name for name, part in net.named_modules() if isinstance(part, ResidualBlock) and _is_new(name, state)]
+    added = [name for name in getattr(net, "additions", ()) if _is_new(name, state)]
     odd = sorted(
         key
         for key in own.keys() | state.keys()
-        if not key.startswith(tuple(f"{name}." for name in new))
+        if not key.startswith(tuple(f"{name}." for name in [*new, *added]))
         and (key not in own or key not in state or own[key].shape != state[key].shape)
     )
     if odd:

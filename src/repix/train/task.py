@@ -103,7 +103,7 @@ class RestorationTask(lightning.LightningModule):
         return self._losses[key].to(self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1]."""
+        """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1], or (N, T, 3, P, P) of a stage with frames."""
         lq, gt = batch["lq"], batch["gt"]
         stage = self._begin(lq)
         if stage.levels:
@@ -111,7 +111,8 @@ class RestorationTask(lightning.LightningModule):
             multiple_of = Adapter(self.net).multiple_of
             run = self._output
             lq = left_by_levels(run, lq, stage.levels, np.random.default_rng(place), multiple_of=multiple_of)
-        losses, prediction = self._loss_of(stage), self._predict(lq)
+        prediction = self._predict(lq)
+        losses, lq, gt = self._loss_of(stage), *(images.flatten(0, -4) for images in (lq, gt))
         total, parts = losses(prediction, gt, lq)
         if self._teacher and stage.teacher_weight:
             with torch.no_grad():
@@ -140,6 +141,8 @@ class RestorationTask(lightning.LightningModule):
         return stage
 
     def _predict(self, lq: Tensor) -> Prediction:
+        if lq.dim() == 5:
+            return Adapter(self.net).predict_clips(lq)
         if self.recipe.channels_last:
             lq = lq.contiguous(memory_format=torch.channels_last)
         return Adapter(self.net).predict(lq)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from repix.errors import InputError
+from repix.infer import jobs
 from repix.infer.jobs import BatchOptions, Naming, plan
 
 
@@ -178,3 +180,16 @@ def test_results_of_a_translation_carry_its_models_name(work: Path) -> None:
     touch("d/a.jpg", "d/a_labels.png", "d/a_other.png")
     assert taken("d", naming=Naming("labels")) == (["d/a.jpg", "d/a_other.png"], ["d/a_labels.png"])
     assert taken("d")[0] == ["d/a.jpg", "d/a_labels.png", "d/a_other.png"]
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_videos_have_a_model_of_their_own_where_none_was_named(monkeypatch: pytest.MonkeyPatch, shipped: bool) -> None:
+    monkeypatch.setattr(jobs, "is_shipped", lambda name: shipped and name == "repixnet-video")
+    monkeypatch.setattr(BatchOptions, "_load", lambda self, model: model)
+    of_images: Any = "the restorer of images"
+    assert BatchOptions().load() == "repixnet"
+    assert BatchOptions().load_for_video() == ("repixnet-video" if shipped else "repixnet")
+    assert BatchOptions().load_for_video(of_images) == ("repixnet-video" if shipped else of_images)
+    assert BatchOptions(quality="best").load_for_video(of_images) == of_images
+    assert BatchOptions(model="repixnet").load_for_video(of_images) == of_images
+    assert BatchOptions(model="repixnet").load_for_video() == "repixnet"

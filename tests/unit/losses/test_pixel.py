@@ -81,3 +81,13 @@ def test_gradients_of_mask_and_stages() -> None:
     assert torch.autograd.gradcheck(lambda x: create_loss("mask")(Prediction(gt, mask=x), gt, lq), (mask,))
     stage = (gt + 0.1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: create_loss("stages")(Prediction(gt, (x, gt)), gt, lq), (stage,))
+
+
+def test_flicker_is_what_the_error_changes_by() -> None:
+    gt = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    error = torch.tensor([0.1, 0.1, 0.1, 0.2, 0.0, 0.1]).view(6, 1, 1, 1)  # two clips: a steady one, and another
+    flicker = create_loss("flicker")
+    assert float(flicker(Prediction(gt + error, frames=3), gt, gt)) == pytest.approx(0.3 / 4, abs=1e-6)
+    assert float(flicker(Prediction(gt, frames=3), gt, gt)) == 0
+    with pytest.raises(RecipeError, match="images have no frames"):
+        flicker(Prediction(gt), gt, gt)

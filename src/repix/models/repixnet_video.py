@@ -1,0 +1,82 @@
+"""RepixNet with a memory: what a streak hides in one frame, the frames before have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from repix.models import Prediction
+from repix.models.alignment import CELL, find_motion, warped
+from repix.models.repixnet import RepixNet
+from repix.weights import State
+
+# What is new begins at 0 and has far to go, while the other weights are nearly there already: it learns so much faster.
+_QUICK = 10.0
+
+
+class RepixNetVideo(RepixNet):
+    """RepixNet that sees the frame before, its result and a few features, laid on this frame by `alignment`.
+
+    The result and the input before enter the stem as differences from this frame, so that where they show nothing (the
+    first frame, what has come into view) they are 0 and the network is RepixNet. At the end a gate in [0, 1] takes the
+    result before in place of what was found in this frame alone, where both show the same. Gate and memory are
+    zero-initialised: the untrained network is the RepixNet that its other weights are of.
+
+    Args:
+        features: channels that are carried, at 1/unshuffle of the resolution.
+        channels, encoder, middle, decoder, unshuffle: see `RepixNet`.
+
+    Shapes: (N, 3, H, W) in [0, 1], and the state, what the frame before left: (N, 7, H, W), its result, its input and
+    ones; (N, features, H/unshuffle, W/unshuffle). Zeros before the first frame. Returns the estimate and the state.
+    """
+
+    additions = ("memory", "gate", "keep")
+
+    def __init__(
+        self,
+        *,
+        features: int = 8,
+        channels: Sequence[int] = (32, 64, 128),
+        encoder: Sequence[int] = (1, 1),
+        middle: int = 3,
+        decoder: Sequence[int] = (1, 2),
+        unshuffle: int = 2,
+    ) -> None:
+        super().__init__(channels=channels, encoder=encoder, middle=middle, decoder=decoder, unshuffle=unshuffle)
+        self.multiple_of = max(self.multiple_of, CELL)
+        self.state = (State(name="frame", channels=7), State(name="features", channels=features, stride=unshuffle))
+        self.fold = nn.PixelUnshuffle(unshuffle)
+        self.memory = nn.Conv2d(6 * unshuffle**2 + features, channels[0], 3, padding=1, bias=False)
+        self.gate = nn.Sequential(nn.Conv2d(channels[0], unshuffle**2, 3, padding=1), nn.PixelShuffle(unshuffle))
+        self.keep = nn.Conv2d(channels[0], features, 1)
+        new = self.gate[0]
+        assert isinstance(new, nn.Conv2d)
+        assert new.bias is not None
+        for part in (self.memory.weight, new.weight, new.bias):
+            nn.init.zeros_(part)
+
+    def forward(self, x: Tensor, frame: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, 3, H, W) and the state -> the estimate, (N, 3, H, W), and the state for the next frame."""
+        motion = find_motion(x, frame[:, 3:6])
+        frame = warped(frame, motion).to(x.dtype)
+        seen = frame[:, 6:]
+        change = frame[:, :6] - seen * torch.cat([x, x], dim=1)  # 0 where nothing was seen
+        features = warped(features, motion / (x.shape[3] // features.shape[3]))
+        known = torch.cat([self.fold(change), features.to(x.dtype)], dim=1)
+        made = self.decoded(self.stem(x) + _QUICK * self.memory(known))
+        alone = x - self.tail(made)
+        # seen times the former result, where the gate is open
+        y = alone + (_QUICK * self.gate(made)).clamp(0, 1) * (change[:, :3] - seen * (alone - x))
+        frame = torch.cat([y.clamp(0, 1), x, torch.ones_like(x[:, :1])], dim=1)
+        return y, frame, self.keep(made).tanh()
+
+    def forward_train(self, x: Tensor) -> Prediction:
+        """(N, 3, H, W) in [0, 1], each the first frame of a clip -> `Prediction`."""
+        return Prediction(self(x, *self.zeros(x))[0])
+
+    def zeros(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The state before a first frame (N, 3, H, W)."""
+        height, width = x.shape[2:]
+        return tuple(x.new_zeros(len(x), one.channels, height // one.stride, width // one.stride) for one in self.state)

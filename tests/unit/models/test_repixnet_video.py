@@ -1,0 +1,104 @@
+"""RepixNet with a memory: where it starts, what it is given, and motion found without learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.ndimage import shift as moved
+from torch import Tensor, nn
+
+from repix.models import create_model
+from repix.models.alignment import find_motion, warped
+from repix.models.repixnet_video import RepixNetVideo
+from repix.train.start import start_from
+from repix.weights import ModelCard, save_card
+
+ARGS = {"channels": [8, 16, 16], "encoder": [1, 1], "middle": 1, "decoder": [1, 1]}
+
+
+def scene(height: int = 128, width: int = 160, seed: int = 0) -> np.ndarray:
+    """Detail of all sizes, as photos have, (H, W, 3) in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    sizes = [gaussian_filter(rng.standard_normal((height, width, 3)), (s, s, 0)) * s for s in (1, 3, 9)]
+    made = np.sum(sizes, axis=0)
+    return np.clip(0.5 + 0.15 * made / made.std(), 0, 1).astype(np.float32)
+
+
+def tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
+
+
+def net(trained: bool = False) -> RepixNetVideo:
+    torch.manual_seed(0)
+    made = create_model("repixnet_video", features=4, **ARGS).eval()
+    assert isinstance(made, RepixNetVideo)
+    nn.init.normal_(made.tail[0].weight, std=0.02)  # type: ignore[arg-type]
+    if trained:
+        for part in (made.memory, made.gate[0]):
+            nn.init.normal_(part.weight, std=0.1)  # type: ignore[arg-type]
+    return made
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (0, 5), (3, -17.5), (-0.5, 0.25), (12, 25)])
+def test_motion_of_the_camera(shift: tuple[float, float]) -> None:
+    wide = scene(224, 256)
+    there = moved(wide, (*shift, 0), order=3, mode="reflect")[48:-48, 48:-48]
+    here = wide[48:-48, 48:-48]
+    rng = np.random.default_rng(1)
+    rainy = np.clip(here + 0.5 * (rng.random((*here.shape[:2], 1)) > 0.96), 0, 1).astype(np.float32)
+    field = find_motion(tensor(rainy), tensor(there.astype(np.float32)))
+    inner = field[0, :, 4:-4, 4:-4]
+    assert float((inner[0] - shift[1]).abs().median()) < 0.35
+    assert float((inner[1] - shift[0]).abs().median()) < 0.35
+    laid = warped(tensor(there.astype(np.float32)), field)
+    error = (laid - tensor(here))[..., 40:-40, 40:-40].square().mean()
+    assert float(error) < 1e-3
+    if max(map(abs, shift)) > 1:
+        assert float(error) < 0.3 * float((tensor(there.astype(np.float32)) - tensor(here)).square().mean())
+
+
+def test_what_nothing_shows_is_zero() -> None:
+    field = torch.zeros(1, 2, 4, 4)
+    field[:, 0] = 8
+    laid = warped(torch.ones(1, 1, 32, 32), field)
+    assert (laid[..., :24] == 1).all()
+    assert (laid[..., 24:] == 0).all()
+
+
+def test_a_first_frame_is_what_the_image_network_makes(tmp_path: Path) -> None:
+    image = create_model("repixnet", **ARGS).eval()
+    nn.init.normal_(image.tail[0].weight, std=0.02)  # type: ignore[index, arg-type, union-attr]
+    card = ModelCard(name="still", task="derain", arch="repixnet", args=ARGS, tiling=None, multiple_of=8, licence="X")
+    (tmp_path / "model.safetensors").write_bytes(safetensors.torch.save(image.state_dict()))
+    save_card(card, tmp_path, forms={"safetensors-fp32": "model.safetensors"})
+    video = net()
+    start_from(video, str(tmp_path))
+    a, b = tensor(scene()), tensor(scene(seed=1))
+    with torch.inference_mode():
+        y, *state = video(a, *video.zeros(a))
+        torch.testing.assert_close(y, image(a), atol=0, rtol=0)
+        torch.testing.assert_close(video(b, *state)[0], image(b), atol=0, rtol=0)  # nothing learnt yet: each alone
+        for part in (video.memory, video.gate[0]):
+            nn.init.normal_(part.weight, std=0.1)  # type: ignore[arg-type]
+        torch.testing.assert_close(video(a, *video.zeros(a))[0], image(a), atol=1e-6, rtol=0)
+        assert float((video(b, *state)[0] - image(b)).abs().max()) > 0.01
+
+
+def test_an_open_gate_gives_the_result_before() -> None:
+    video = net()
+    gate = video.gate[0]
+    assert isinstance(gate, nn.Conv2d)
+    assert gate.bias is not None
+    nn.init.constant_(gate.bias, 0.2)
+    before, now = tensor(scene()), tensor(scene())
+    frame = torch.cat([before * 0.5, now, torch.ones_like(now[:, :1])], dim=1)
+    with torch.inference_mode():
+        y, after, _ = video(now, frame, video.zeros(now)[1])
+    torch.testing.assert_close(y, before * 0.5, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after[:, 3:6], now)
+    assert (after[:, 6] == 1).all()
