@@ -110,8 +110,10 @@ class OpenVinoBackend:
         self.form = form
         self._model = model
         self._threads = threads or cores.wanted() or cores.allowed()
+        # where pixels of the frame before lie is computed too, and bf16 knows no places beyond 256
+        is_recurrent = len(_core().read_model(model).inputs) > 1
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() and not is_recurrent else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": calls,
         }
