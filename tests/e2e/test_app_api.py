@@ -391,6 +391,25 @@ def test_every_end_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_end_while_a_network_runs_is_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An engine that computes while Python ends takes the process down."""
+    files, photo = tmp_path / "files", tmp_path / "photo.png"
+    files.mkdir()
+    write_image(photo, np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), dtype=np.uint8))
+    with run(files) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.ask, "/api/derain", photo.read_bytes())
+        end = time.monotonic() + 30
+        while json.loads(server.ask("/health").body)["jobs"] == 0:
+            assert time.monotonic() < end
+        time.sleep(0.5)
+        server.process.terminate()
+        assert server.process.wait(30) in (0, 143)  # by force where the network takes longer than the grace
+        assert asked.result(30).error == "cancelled"
+    said = capfd.readouterr().err
+    assert said in ("repix: the web UI has ended, its files are deleted\n", "repix: stopped\n")
+    assert list(files.iterdir()) == []
+
+
 def test_a_reverse_proxy_finds_it_under_its_path(tmp_path: Path) -> None:
     with run(tmp_path, "--root-path", "/rain", "--allow-host", "photos.example") as server:
         for path in ("/", "/rain/", "/rain/health", "/health", "/rain/static/main.js"):  # with and without the path

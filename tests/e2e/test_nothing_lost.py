@@ -20,6 +20,7 @@ import tifffile
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+import metadata_table
 from repix.cli import main
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
@@ -161,6 +162,21 @@ def test_avif_keeps_primaries_transfer_and_matrix(derain: Derain, strong: bool) 
     assert np.abs(before - after).max() <= 65535 * 0.02
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif", ".png", ".avif"])
+def test_display_p3_stays_display_p3(derain: Derain, suffix: str) -> None:
+    """By two numbers where the format has them, by a profile where not."""
+    Path("in.png").write_bytes(png(chunk(b"cICP", bytes([12, 13, 0, 1]))))
+    code, out, _ = derain("in.png", "-o", f"out{suffix}")
+    assert (code, out.count("note:")) == (0, 0), out
+    found = read_image(f"out{suffix}").metadata
+    numbers = {".png": "png-cICP", ".avif": "nclx"}.get(suffix)
+    if numbers:
+        assert found[numbers][:2] == bytes([12, 13])
+    else:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(found["icc-profile-data"])).profile
+        assert "P3" in (profile.profile_description or "")
+
+
 def test_ten_bit_heic_becomes_a_png_of_sixteen(derain: Derain) -> None:
     ramp = (np.arange(60, dtype=np.uint16) * 1000)[None, :, None].repeat(40, 0).repeat(3, 2)
     pillow_heif.from_bytes("RGB;16", (60, 40), ramp.tobytes()).save("ten.heic", quality=-1)
@@ -205,6 +221,16 @@ def test_images_behind_a_jpeg_are_named_and_no_longer_promised(
     assert code == 1
     assert "--force" in err
     assert Path("in.jpg").read_bytes() == data
+    Image.fromarray(PIXELS[:20, :20]).save("s.png")
+    blend = ["blend", "s.png", "in.jpg", "--polygon", "2,2 9,2 9,9", "-o", "in.jpg", "--overwrite"]
+    with pytest.raises(SystemExit) as stop:
+        main(blend)
+    assert stop.value.code == 2
+    assert Path("in.jpg").read_bytes() == data
+    with pytest.raises(SystemExit) as stop:
+        main([*blend, "--force"])
+    assert stop.value.code == 0
+    Path("in.jpg").write_bytes(data)
     assert derain("in.jpg", "-o", "in.jpg", "--overwrite", "--force")[0] == 0
     assert len(Path("in.jpg").read_bytes()) < len(data)
 
@@ -281,6 +307,57 @@ def test_raw_is_told_to_be_developed(derain: Derain) -> None:
         assert "develop it first" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "how", "said"),
+    [
+        ("float64", {"photometric": "minisblack"}, "64 bit floating point samples"),
+        ("float32", {"photometric": "rgb"}, "32 bit floating point samples"),
+        ("int16", {"photometric": "minisblack"}, "16 bit signed samples"),
+        ("uint32", {"photometric": "minisblack"}, "32 bit samples"),
+        ("uint16", {"photometric": "cielab"}, "16 bit L*a*b* samples"),
+    ],
+)
+def test_samples_of_tiff_that_are_not_read_are_named(derain: Derain, name: str, how: dict[str, str], said: str) -> None:
+    pixels = PIXELS if how["photometric"] != "minisblack" else PIXELS[..., 0]
+    with tifffile.TiffWriter("in.tif") as file:
+        file.write(pixels.astype(name), **how)
+    code, _, err = derain("in.tif")
+    assert code == 1
+    assert err.startswith(f"repix: in.tif: {said}; repix reads 8 and 16 bit")
+
+
+def test_what_was_wrong_with_one_file_is_not_said_of_another(derain: Derain) -> None:
+    """libvips keeps what it only warned of for the next error."""
+    with tifffile.TiffWriter("warned.tif") as file:
+        file.write(PIXELS, photometric="rgb", extratags=[(34675, "B", 4, b"none", True)])
+    Path("cut.png").write_bytes(png()[:-30])
+    assert derain("warned.tif")[0] == 0
+    code, _, err = derain("cut.png")
+    assert code == 1
+    assert "icc" not in err.lower()
+
+
+def test_jpeg_xl_and_cameras_names_for_heic(derain: Derain) -> None:
+    for name in ("a.jxl", "a.png"):
+        Path(name).write_bytes(b"\xff\x0a" + bytes(40))
+        code, _, err = derain(name)
+        assert (code, err) == (1, f"repix: {name}: JPEG XL: convert it to PNG first\n")
+    pillow_heif.from_pillow(Image.fromarray(PIXELS)).save("a.heic")
+    os.rename("a.heic", "a.hif")
+    assert derain("a.hif")[0] == 0
+    assert Path("a_derained.jpg").exists()
+
+
+@pytest.mark.parametrize("words", ["caf\xe9".encode("latin-1"), "雨".encode(), b"plain"])
+def test_a_comment_is_a_text_of_png_in_every_encoding(derain: Derain, words: bytes) -> None:
+    Path("in.jpg").write_bytes(jpeg(segment(0xFE, words)))
+    code, out, _ = derain("in.jpg", "-o", "out.png")
+    assert (code, out.count("note:")) == (0, 0)
+    with Image.open("out.png") as image:
+        image.load()
+        assert image.info["Comment"] == (words.decode("latin-1") if words[-1] == 0xE9 else words.decode())
+
+
 def test_times_of_the_input_stay(derain: Derain) -> None:
     Image.fromarray(PIXELS).save("a.jpg")
     os.utime("a.jpg", (10**9, 10**9))
@@ -329,7 +406,7 @@ def everything(format: str, order: str, turn: int, *, grey: bool) -> Picture:
 
 
 NO_ROOM = {".jpg": set(), ".png": {"iptc"}, ".webp": {"iptc", "text"}, ".tif": {"text"}, ".avif": {"iptc", "text"}}
-"""By the writer, kinds of things that it has no place for: the table in docs/metadata.md says the same."""
+"""By the writer, kinds of things that it has no place for."""
 
 
 @pytest.mark.parametrize("suffix", list(NO_ROOM))
@@ -351,6 +428,12 @@ def test_every_writer_keeps_or_names_everything(work: Path, format: str, suffix:
         assert found.inventory.orientation == 1
         assert found.pixels.shape[:2] == ((60, 40) if turn == 6 and format != "avif" else found.pixels.shape[:2])
         assert write_image(f"again{suffix}", found) == ()
+
+
+def test_the_table_of_the_page_is_what_happens() -> None:
+    assert sum(len(made) for made in metadata_table.files().values()) == 40
+    page = metadata_table.PAGE.read_text(encoding="utf-8")
+    assert f"{metadata_table.BEGIN}\n{metadata_table.table()}\n{metadata_table.END}" in page
 
 
 # ---- blending

@@ -24,12 +24,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters 
 HERE = Path(__file__).parent
 # Of one test on an idle machine; each start of a worker takes seconds.
 PATIENCE = 100
-# An image of this name kills the process that opens it, on the cluster's nodes.
+# On the cluster's nodes, an image of this name kills the process that opens it, and what turns onnxruntime's telemetry
+# off is noted where that is imported.
 POISON = """
-import os, sys
+import os, pathlib, sys
 def hook(event, arguments):
     if event == "open" and str(arguments[0]).endswith("poison.png"):
         os.kill(os.getpid(), 9)
+    if event == "import" and arguments[0] == "onnxruntime":
+        said = os.environ.get("ORT_DISABLE_TELEMETRY", "not set")
+        pathlib.Path(__file__).with_name(f"telemetry-{os.getpid()}").write_text(said)
 sys.addaudithook(hook)
 """
 
@@ -50,7 +54,8 @@ class Nodes:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(path)},
+                env={name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+                | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(path)},
             )
         self.address = self._answer()
 
@@ -178,6 +183,8 @@ def test_urls_are_fetched_by_the_workers(nodes: Nodes, derain: Start, tmp_path: 
     assert f"{url}/bad.jpg: " in err
     check(tmp_path / "out", images)
     assert {line["src"] for line in manifest(tmp_path / "out")} == {f"{url}/{n}" for n in (*images, "bad.jpg")}
+    # nothing set it where the nodes were started: the workers did, before they imported onnxruntime
+    assert {path.read_text() for path in nodes.folder.glob("telemetry-*")} == {"1"}
 
 
 def test_interrupted_without_a_cluster_and_taken_up_again(derain: Start, tmp_path: Path) -> None:

@@ -3,63 +3,80 @@
     python tests/long/kill.py --count 50 --seed 0
     python tests/long/kill.py folder video training export --count 8
 
-Each moment is drawn from the time that an undisturbed run takes. Training keeps TMPDIR on another file system where
-/dev/shm is one.
+Each moment is drawn from the time that an undisturbed run takes. Commands run in processes that are forked from one
+which has imported everything: a moment before the work begins would show nothing, and imports take most of the time.
+TMPDIR is on another file system where /dev/shm is one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
+import multiprocessing.process
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 WHAT = ("folder", "video", "training", "export")
 
 
-def repix(*arguments: str) -> list[str]:
-    """The command line of this Python."""
-    return [sys.executable, "-m", "repix", *arguments]
+_FORKS = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
+_FORKS.set_forkserver_preload(
+    ["repix.cli", "repix.infer.images", "repix.infer.video", "repix.train.loop", "onnxruntime"]
+)
 
 
-def environment() -> dict[str, str]:
-    """With the temporary folder elsewhere, where that is possible."""
-    other = Path("/dev/shm")
-    return os.environ | ({"TMPDIR": str(other)} if other.is_dir() else {})
+def _work(arguments: Sequence[str], folder: Path, errors: Path) -> None:
+    """The command line in a process of its own, and in a group of its own with what it starts."""
+    os.setsid()
+    os.chdir(folder)
+    if Path("/dev/shm").is_dir():
+        os.environ["TMPDIR"] = "/dev/shm"
+        tempfile.tempdir = None
+    for number, name in ((1, os.devnull), (2, str(errors))):
+        opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+    from repix.cli import main
+
+    main(list(arguments))
 
 
-def run(command: list[str], folder: Path) -> float:
+def _start(arguments: Sequence[str], folder: Path) -> tuple[multiprocessing.process.BaseProcess, Path]:
+    errors = folder.with_name(f"{folder.name}.errors")
+    process = _FORKS.Process(target=_work, args=(arguments, folder, errors))
+    process.start()
+    return process, errors
+
+
+def run(arguments: Sequence[str], folder: Path) -> float:
     """Run to the end; gives the seconds."""
     begun = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[2:])} ended with {done.returncode}: {done.stderr[-500:]}")
+    process, errors = _start(arguments, folder)
+    process.join()
+    if process.exitcode:
+        said = errors.read_text(errors="replace")[-500:]
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.exitcode}: {said}")
     return time.perf_counter() - begun
 
 
-def killed(command: list[str], folder: Path, seconds: float) -> None:
+def killed(arguments: Sequence[str], folder: Path, seconds: float) -> None:
     """Run, and kill after some seconds, with everything that it has started."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process, _ = _start(arguments, folder)
+    process.join(seconds)
+    if process.exitcode is None:
+        assert process.pid is not None
+        with contextlib.suppress(ProcessLookupError):  # it may have no group of its own yet
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -76,7 +93,7 @@ class Folder:
     """Images of a folder."""
 
     def __init__(self, model: Path) -> None:
-        self.command = repix("derain", "in", "-o", "out", "-m", str(model), "-q")
+        self.command = ["derain", "in", "-o", "out", "-m", str(model), "-q"]
 
     def prepare(self, folder: Path) -> None:
         """Make the inputs."""
@@ -101,7 +118,7 @@ class Video(Folder):
     """One video."""
 
     def __init__(self, model: Path) -> None:
-        self.command = repix("derain", "in", "-o", "out", "-m", str(model), "-q")
+        self.command = ["derain", "in", "-o", "out", "-m", str(model), "-q"]
 
     def prepare(self, folder: Path) -> None:
         """Make the inputs."""
@@ -132,7 +149,7 @@ class Training(Folder):
     """A run, resumed."""
 
     def __init__(self, model: Path) -> None:
-        self.command = repix("train", "tiny.yaml", "-o", "run", "--no-export")
+        self.command = ["train", "tiny.yaml", "-o", "run", "--no-export"]
 
     def prepare(self, folder: Path) -> None:
         """Make the inputs."""
@@ -166,7 +183,7 @@ class Export(Training):
     def __init__(self, model: Path) -> None:
         super().__init__(model)
         self.train = self.command
-        self.command = repix("export", "run", "-o", "model")
+        self.command = ["export", "run", "-o", "model"]
 
     def prepare(self, folder: Path) -> None:
         """Make the inputs."""
@@ -192,8 +209,8 @@ class Export(Training):
 MAKERS: dict[str, Callable[[Path], Folder]] = dict(zip(WHAT, (Folder, Video, Training, Export), strict=True))
 
 
-def trial(name: str, *, count: int, seed: int, model: Path) -> list[str]:
-    """Kill and go on, `count` times; gives what was wrong, one line each."""
+def trial(name: str, *, count: int, seed: int, model: Path, first: int = 0) -> list[str]:
+    """Kill and go on, `count` times, the moments from number `first` on; gives what was wrong, one line each."""
     wrong = []
     with tempfile.TemporaryDirectory() as made:
         base, case = Path(made) / "base", MAKERS[name](model)
@@ -203,7 +220,7 @@ def trial(name: str, *, count: int, seed: int, model: Path) -> list[str]:
         shutil.copytree(base, undisturbed)
         seconds = run(case.command, undisturbed)
         expected = case.result(undisturbed)
-        for number in range(count):
+        for number in range(first, first + count):
             moment = random.Random(f"{seed}/{name}/{number}").uniform(0, seconds)
             folder = Path(made) / f"{number}"
             shutil.copytree(base, folder)
@@ -220,6 +237,7 @@ def trial(name: str, *, count: int, seed: int, model: Path) -> list[str]:
                 problems += ["another result"] if case.result(folder) != expected else []
             except (RuntimeError, AssertionError, OSError, KeyError) as error:
                 problems = [str(error)]
+            print(f"{name} {number}: {'; '.join(problems) or 'well'}", file=sys.stderr, flush=True)
             wrong += [f"FAILED {name} {number} at {moment:.2f} of {seconds:.2f} s: {text}" for text in problems]
             shutil.rmtree(folder)
     return wrong
@@ -230,6 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", help=f"of {', '.join(WHAT)} [all]")
     parser.add_argument("--count", type=int, default=8, help="moments, shared by all")
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     what = given.what or list(WHAT)
@@ -241,7 +260,7 @@ def main() -> None:
         wrong = []
         for k, name in enumerate(what):
             count = given.count // len(what) + (k < given.count % len(what))
-            found = trial(name, count=count, seed=given.seed, model=model) if count else []
+            found = trial(name, count=count, seed=given.seed, model=model, first=given.first) if count else []
             print(*found, f"{name}: {count} kills, {len(found)} wrong", sep=os.linesep, flush=True)
             wrong += found
     sys.exit(1 if wrong else 0)

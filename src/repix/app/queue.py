@@ -73,6 +73,7 @@ class JobQueue:
         self._lock = threading.Condition()
         self._running: Job | None = None
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     def __len__(self) -> int:
         return len(self._waiting) + (self._running is not None)
@@ -81,6 +82,10 @@ class JobQueue:
         """Put work at the end."""
         job = Job(work)
         with self._lock:
+            if self._closing:
+                job.state = "cancelled"
+                job.future.set_exception(StoppedError("cancelled"))
+                return job
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="repix-jobs", daemon=True)
@@ -105,10 +110,28 @@ class JobQueue:
             job.state, job.ended = "cancelled", time.monotonic()
         job.future.set_exception(StoppedError("cancelled"))
 
+    def stop(self) -> None:
+        """Cancel everything, and take nothing more."""
+        with self._lock:
+            self._closing = True
+            jobs = [*self._waiting, *([self._running] if self._running is not None else [])]
+            self._lock.notify_all()
+        for job in jobs:
+            self.cancel(job)
+
+    def close(self) -> None:
+        """Stop, and wait until the work that runs has noticed: Python must not end while another thread is inside an
+        engine, which crashes when its libraries are taken down around it."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         while True:
             with self._lock:
                 while not self._waiting:
+                    if self._closing:
+                        return
                     self._lock.wait()
                 job = self._running = self._waiting.popleft()
                 job.state, job.begun = "running", time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import mimetypes
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -450,6 +452,7 @@ def serve(
             names=names,
             max_bytes=int(options.max_megabytes * 2**20),
         )
+        queues = (server.network, server.solves)
         running = threading.Event()
         running.set()
         threading.Thread(target=server.store.sweep_while, args=(running,), daemon=True).start()
@@ -461,6 +464,13 @@ def serve(
                     on_ready(address)
                 if browser:
                     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+            def handle_exit(self, number: int, frame: FrameType | None) -> None:
+                """As uvicorn's; those who wait for a job are answered that it has been cancelled."""
+                for queue in queues:
+                    queue.stop()
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is cut off now is no error
+                super().handle_exit(number, frame)
 
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
@@ -490,6 +500,8 @@ def serve(
             Running(config).run(sockets=[listening])
         finally:
             running.clear()
+            for queue in queues:
+                queue.close()
         raise KeyboardInterrupt
 
 

@@ -70,7 +70,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        for line in said.getvalue().splitlines():
+        for line in said.getvalue().expandtabs(4).splitlines():  # click lists choices behind tabs
             say(line, err=True)
         given = list(argv) if argv is not None else sys.argv[1:]
         files = [name for name in given if name.startswith("-") and len(name) > 1 and os.path.lexists(name)]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--overwrite", is_flag=True, help="Replace OUT if it is there, also where it is SOURCE, TARGET or the mask."
 )
+@click.option("--force", is_flag=True, help="With --overwrite in place: even where a gain map or video goes.")
 def blend(
     source: Path,
     target: Path | None,
@@ -57,6 +58,7 @@ def blend(
     descent: int | None,
     output: Path | None,
     overwrite: bool,
+    force: bool,
 ) -> None:
     """Paste a region of SOURCE into TARGET without a seam, or change a region of one image.
 
@@ -71,7 +73,7 @@ def blend(
     import time
 
     from repix.io.formats import IMAGES_WRITABLE
-    from repix.io.image import read_image, write_image
+    from repix.io.image import read_image, refuse_to_destroy, write_image
     from repix.poisson.compose import blend_images
     from repix.poisson.mask import parse_numbers, parse_polygon, read_polygon
 
@@ -93,7 +95,11 @@ def blend(
         file = Path(polygon)
         is_file = polygon.lower().endswith(".json") or (len(polygon) < 256 and file.is_file())
         points = read_polygon(file) if is_file else parse_polygon(polygon)
-    images = [None if path is None else read_image(path) for path in (source, target, mask)]
+    files = (source, target, mask)
+    images = [None if path is None else read_image(path) for path in files]
+    for path, image in zip(files, images, strict=True):
+        if path is not None and image is not None and not force:
+            refuse_to_destroy(path, image, output)
     assert images[0] is not None
 
     def tell(step: int, loss: float, error: float) -> None:

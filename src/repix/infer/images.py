@@ -22,7 +22,7 @@ from repix.errors import InputError, RepixError
 from repix.infer.jobs import Bar, BatchOptions, Job, Naming, Result, Summary, plan
 from repix.infer.restorer import Restorer, Strength
 from repix.io.formats import FORMATS
-from repix.io.image import Picture, read_image, write_image
+from repix.io.image import Picture, read_image, refuse_to_destroy, write_image
 from repix.io.inventory import Difference
 from repix.tasks import DERAIN
 
@@ -144,12 +144,8 @@ def _read(job: Job, options: BatchOptions) -> Picture | Result | None:
         return None
     try:
         image = read_image(job.src, max_pixels=options.max_pixels)
-        held = image.inventory.images if image.inventory is not None else []
-        if held and not options.force and job.dst in job.wanted and _is_same(job.src, job.dst):
-            raise InputError(
-                f"{job.src} holds {', '.join(held)}, which overwriting it would destroy; --force does so, "
-                "-o writes elsewhere"
-            )
+        if not options.force and job.dst in job.wanted:
+            refuse_to_destroy(job.src, image, job.dst)
         return image
     except Exception as error:
         return _failed(job.src, error)
@@ -224,13 +220,6 @@ def _write(
 def _before_after(before: Picture, after: Picture) -> Picture:
     alpha = None if after.alpha is None else np.concatenate([after.alpha, after.alpha], axis=1)
     return replace(after, pixels=np.concatenate([before.pixels, after.pixels], axis=1), alpha=alpha)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
 
 
 def _times(path: Path) -> tuple[int, int] | None:

@@ -20,8 +20,7 @@ from repix.io.files import check_regular, check_writable
 from repix.io.formats import (
     IMAGES,
     IMAGES_WRITABLE,
-    RAW,
-    RAW_ADVICE,
+    REFUSED,
     VIDEOS,
     VIDEOS_WRITABLE,
     by_suffix,
@@ -335,7 +334,9 @@ def _refused(path: Path) -> str | None:
 def _counted(unknown: Counter[str]) -> str:
     parts = []
     for suffix, count in unknown.most_common(6):
-        parts.append(f"{count:,} {suffix or 'without extension'}" + (f" ({RAW_ADVICE})" if suffix in RAW else ""))
+        parts.append(
+            f"{count:,} {suffix or 'without extension'}" + (f" ({REFUSED[suffix]})" if suffix in REFUSED else "")
+        )
     more = sum(unknown.values()) - sum(count for _, count in unknown.most_common(6))
     return ", ".join(parts) + (f" and {more:,} others" if more else "")
 
@@ -511,8 +512,8 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
     kind = _kind(src)
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
-        if src.suffix.lower() in RAW:
-            return f"{RAW_ADVICE}, and give repix the TIFF or JPEG"
+        if (advice := REFUSED.get(src.suffix.lower())) is not None:
+            return advice
         return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
@@ -583,20 +584,26 @@ def _without_collisions(jobs: list[Job], key: _Keys, *, overwrite: bool) -> list
 
 
 class _Keys:
-    """One text for one file, however it is spelled; folders are resolved once."""
+    """One text for one file, however it is spelled; each spelling and each folder is looked at once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
+        self._files: dict[str, str] = {}
 
     def __call__(self, path: Path) -> str:
-        folder, name = os.path.split(os.fspath(path))
-        if name in ("", ".", "..") or os.path.islink(path):
-            whole = os.path.realpath(path)
-        else:
-            if folder not in self._folders:
-                self._folders[folder] = os.path.realpath(folder or os.curdir)
-            whole = os.path.join(self._folders[folder], name)
-        return whole.casefold() if _CASE_BLIND else whole
+        spelled = os.fspath(path)
+        if spelled not in self._files:
+            whole = self._whole(spelled)
+            self._files[spelled] = whole.casefold() if _CASE_BLIND else whole
+        return self._files[spelled]
+
+    def _whole(self, spelled: str) -> str:
+        folder, name = os.path.split(spelled)
+        if name in ("", ".", "..") or os.path.islink(spelled):
+            return os.path.realpath(spelled)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or os.curdir)
+        return os.path.join(self._folders[folder], name)
 
 
 # ---- what became of it

@@ -203,13 +203,19 @@ def _png_chunks(metadata: Mapping[str, bytes]) -> bytes:
         if name.startswith("png-text-"):
             parts.append(_chunk(value[:4], value[4:]))
         elif name.startswith("jpeg-comment-"):
-            try:
-                value.decode("ascii")
+            if value.isascii():
                 parts.append(_chunk(b"tEXt", b"Comment\0" + value))
-            except UnicodeDecodeError:
-                text = value.decode("utf-8", "replace").encode()
-                parts.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + text))
+            else:
+                parts.append(_chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment_text(value).encode()))
     return b"".join(parts)
+
+
+def comment_text(content: bytes) -> str:
+    """The text of a JPEG's or GIF's comment, which does not say its encoding: UTF-8 where it is that, else Latin-1."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 # ---- WebP and GIF ----------------------------------------------------------------------------------------------------

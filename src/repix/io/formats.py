@@ -6,6 +6,7 @@ is written as (`by_suffix`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +158,13 @@ _ALL = (
     ),
     # libvips' binary wheel has no HEVC decoder
     Format(
-        "heic", "image", (".heic", ".heif"), _brand(*_HEIC_BRANDS), load="pillow_heif", exact=False, fallback=".jpg"
+        "heic",
+        "image",
+        (".heic", ".heif", ".hif"),
+        _brand(*_HEIC_BRANDS),
+        load="pillow_heif",
+        exact=False,
+        fallback=".jpg",
     ),
     Format("gif", "image", (".gif",), _starts(b"GIF87a", b"GIF89a"), load="gifload", exact=False, fallback=".png"),
     # nor does it read these three. Nothing that is installed reads JPEG XL.
@@ -166,7 +173,7 @@ _ALL = (
     Format(
         "jpeg2000",
         "image",
-        (".jp2", ".j2k"),
+        (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
         _starts(*_JPEG_2000),
         load="pillow",
         exact=False,
@@ -214,10 +221,10 @@ VIDEOS_WRITABLE = _suffixes("video", written=True)
 """Extensions that a video can be written as."""
 
 _RAW = "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
-RAW = frozenset(f".{name}" for name in _RAW.split(" "))
-"""Extensions of what cameras write before an image is made of it; nothing here reads them."""
-
-RAW_ADVICE = "camera RAW: develop it first"
+_RAW_ADVICE = "camera RAW: develop it first"
+_JXL_ADVICE = "JPEG XL: convert it to PNG first"
+REFUSED: Mapping[str, str] = {f".{name}": _RAW_ADVICE for name in _RAW.split(" ")} | {".jxl": _JXL_ADVICE}
+"""Extensions of kinds that nothing here reads, although people take them for images: what to do with them."""
 
 HEAD = 65536
 """So many bytes from the beginning of a file are enough for `sniff`."""
@@ -225,7 +232,7 @@ HEAD = 65536
 
 def by_suffix(name: str | Path) -> Format | None:
     """What a file is taken for by the extension of its name, upper and lower case alike; None for no kind of ours."""
-    return _BY_SUFFIX.get(Path(name).suffix.lower())
+    return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())
 
 
 def sniff(head: bytes) -> Format | None:
@@ -233,16 +240,15 @@ def sniff(head: bytes) -> Format | None:
     return next((format for format in _ALL if format.is_it(head)), None)
 
 
-def is_raw(head: bytes) -> bool:
-    """Whether a file is a camera's RAW by its first bytes; many are TIFF files by their beginning."""
-    if head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")):
-        return True
-    if head[4:12] == b"ftypcrx ":
-        return True
-    if head[:4] not in (b"II*\0", b"MM\0*"):
-        return False
-    dng = b"\x12\xc6\1\0\4\0\0\0" if head[:2] == b"II" else b"\xc6\x12\0\1\0\0\0\4"  # DNGVersion: 4 bytes
-    return head[8:10] == b"CR" or dng in head
+def advice(head: bytes) -> str | None:
+    """What `REFUSED` says of a file, by its first bytes; many camera RAW files are TIFF files by their beginning."""
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return _JXL_ADVICE
+    raw = head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM"))
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        dng = b"\x12\xc6\1\0\4\0\0\0" if head[:2] == b"II" else b"\xc6\x12\0\1\0\0\0\4"  # DNGVersion: 4 bytes
+        raw = raw or head[8:10] == b"CR" or dng in head
+    return _RAW_ADVICE if raw or head[4:12] == b"ftypcrx " else None
 
 
 def result_suffix(suffix: str, *, exact: bool = False) -> str:

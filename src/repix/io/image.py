@@ -26,7 +26,7 @@ from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
-from repix.io.formats import HEAD, IMAGES_WRITABLE, RAW_ADVICE, Format, by_suffix, is_raw, listed, names, sniff
+from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, advice, by_suffix, listed, names, sniff
 from repix.io.inventory import Difference, Inventory
 
 MAX_PIXELS = 400_000_000
@@ -34,6 +34,7 @@ MAX_PIXELS = 400_000_000
 
 _COLOURS = ("icc-profile-data", "nclx", "png-cICP", "png-gAMA", "png-cHRM", "png-sRGB", "png-mDCV", "png-cLLI")
 """Metadata that says how the numbers are to be read as colours."""
+_READABLE = "repix reads 8 and 16 bit grey, RGB and CMYK"
 _cache = threading.Lock()  # libvips' cache belongs to all threads
 _VIPS_ERRORS = (pyvips.Error, UnicodeDecodeError)
 _PILLOW_ERRORS = (
@@ -115,6 +116,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         found = inventory.take(path, format.name)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if found.refused:
+        raise InputError(f"{path}: {found.refused}; {_READABLE}; convert it first")
     if format.load == "pillow_heif":
         image = _read_heic(path, max_pixels)
     elif format.load == "pillow":
@@ -164,6 +167,24 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (header.width, header.height) if turned else (header.height, header.width)
 
 
+def refuse_to_destroy(path: Path, image: Picture, target: Path) -> None:
+    """Refuse to write over a file that holds more than its image: a gain map, the video of a motion photo.
+
+    Args:
+        path: where the image was read.
+        image: what was read.
+        target: what is to be written.
+
+    Raises:
+        InputError: `target` is the same file, and it does.
+    """
+    held = image.inventory.images if image.inventory is not None else []
+    if held and target.exists() and os.path.samefile(path, target):
+        raise InputError(
+            f"{path} holds {', '.join(held)}, which overwriting it would destroy; --force does so, -o writes elsewhere"
+        )
+
+
 def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     """Write an image atomically: the whole file, or none and whatever was there before.
 
@@ -199,9 +220,11 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
             raise InputError(f"{path}: {name} cannot hold the image's transparency; use --format png, webp or tiff")
         alpha = None
     notes: list[str] = []
+    bits = max(image.bits, 9) if pixels.dtype == np.uint16 else 8
+    if bits > format.bits:
+        notes.append(f"{bits if image.bits > 8 else 16} bit reduced to {format.bits}, {name} holds no more")
     if pixels.dtype == np.uint16 and format.bits == 8:
         pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
-        notes.append(f"{image.bits if image.bits > 8 else 16} bit reduced to 8, {name} holds no more")
     options = dict(format.options)
     if format.name == "avif":
         wide = pixels.dtype == np.uint16
@@ -213,6 +236,7 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     if tags := metadata.get("nclx"):
         pixels, matrix = _for_matrix(pixels, tags[2])
         metadata["nclx"] = bytes([tags[0], tags[1], matrix, 1])
+    pyvips.vips_lib.vips_error_clear()
     try:
         raster = _to_vips(pixels, alpha, image)
         if format.name == "tiff":
@@ -260,7 +284,7 @@ def _for_format(image: Picture, format: str, width: int, height: int) -> dict[st
         elif format == "avif":
             metadata["nclx"] = colours
         elif tuple(colours[:2]) == _DISPLAY_P3:
-            metadata["icc-profile-data"] = pyvips.Image.profile_load("p3").get("icc-profile-data")
+            metadata["icc-profile-data"] = bytes(pyvips.Image.profile_load("p3"))
     return metadata
 
 
@@ -339,10 +363,8 @@ def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:
     """What an image file is by its contents; no file is read that is larger than such an image can be."""
     head = read_head(path, HEAD, max_bytes=8 * max_pixels + 2**28)
     format = sniff(head)
-    if is_raw(head):
-        raise InputError(f"{path}: {RAW_ADVICE}, and give repix the TIFF or JPEG")
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
-        raise InputError(f"{path}: JPEG XL, which nothing that repix builds on reads; convert it to PNG first")
+    if (said := advice(head)) is not None:
+        raise InputError(f"{path}: {said}")
     if format is None:
         raise InputError(f"{path}: not an image that repix reads ({names('image')})")
     name = format.title
@@ -356,6 +378,7 @@ def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:
 
 
 def _read_vips(path: Path, format: Format, max_pixels: int, found: Inventory) -> Picture:
+    pyvips.vips_lib.vips_error_clear()  # what libvips only warned of stays for the next error, of another file
     # revalidate: others may have read this name through libvips, and the file may have been replaced since
     load = getattr(pyvips.Image, format.load)
     page = {"page": found.page} if found.page else {}
@@ -381,8 +404,7 @@ def _read_vips(path: Path, format: Format, max_pixels: int, found: Inventory) ->
         or image.bands != (1 if grey else 3) + alpha
     ):
         raise InputError(
-            f"{path}: {image.bands} channels of {image.format} in {image.interpretation}; "
-            "repix reads 8 and 16 bit grey, RGB and CMYK; convert it first"
+            f"{path}: {image.bands} channels of {image.format} in {image.interpretation}; {_READABLE}; convert it first"
         )
     resolution = (image.xres, image.yres)
     if found.orientation > 1:

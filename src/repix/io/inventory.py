@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -70,6 +70,7 @@ class Inventory:
         page: of a TIFF, the first directory that is the image itself, not a smaller copy or a mask.
         pages: of a TIFF, how many such directories there are.
         is_lab: of a TIFF, whether its colours are CIE L*a*b*.
+        refused: of a TIFF, what its samples are, in words, where they are none that repix reads; else empty.
     """
 
     format: str
@@ -79,6 +80,7 @@ class Inventory:
     page: int = 0
     pages: int = 1
     is_lab: bool = False
+    refused: str = ""
 
     @property
     def images(self) -> list[str]:
@@ -385,11 +387,7 @@ def _add_comment(found: Inventory, content: bytes) -> None:
     if content:
         number = sum(name.startswith("jpeg-comment-") for name in found.parts)
         found.parts[f"jpeg-comment-{number}"] = content
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
-        found.add(("comment", "", number), "text", "comment", text)
+        found.add(("comment", "", number), "text", "comment", containers.comment_text(content))
 
 
 def _png(data: bytes, found: Inventory) -> None:
@@ -404,8 +402,13 @@ def _png(data: bytes, found: Inventory) -> None:
                 _add_xmp(found, read[1].encode())
                 continue
             found.parts[f"png-text-{texts}"] = kind.encode() + content
-            name = read[0] if read is not None else "a damaged one"
-            found.add(("text", name, texts), "text", name, read[1] if read is not None else _digest(content))
+            name = read[0] if read is not None else ""
+            found.add(
+                ("text", name, texts),
+                "text",
+                name or "one without a keyword",
+                read[1] if read is not None else _digest(content),
+            )
             texts += 1
         elif kind == "eXIf":
             _add_exif(found, content)
@@ -495,7 +498,8 @@ def _tiff(data: bytes, found: Inventory) -> None:
     own = [directory for directory in directories if directory.parent == found.page]
     _add_directories(found, own)
     tags = rows[found.page].tags
-    found.is_lab = (value := tags.get(0x0106)) is not None and value.data[:2] == b"\x08\0"
+    found.is_lab = _first(tags, 0x0106) == 8
+    found.refused = _unusual_samples(tags, is_lab=found.is_lab)
     if (value := tags.get(exif.ORIENTATION)) is not None and value.data and 1 <= value.data[0] <= 8:
         found.orientation = value.data[0]
     for tag, add in ((exif.XMP, _add_xmp), (exif.ICC, _add_icc), (exif.PHOTOSHOP, _add_photoshop)):
@@ -521,6 +525,20 @@ def _tiff(data: bytes, found: Inventory) -> None:
     for directory in directories:
         if directory.name == "SubIFD" and not _subtype(directory) & 5:
             found.add(("image", "pages", ""), "image", "further pages")
+
+
+def _first(tags: Mapping[int, exif.Value], tag: int, default: int = 1) -> int:
+    """The first number of a tag of short ones."""
+    value = tags.get(tag)
+    return int.from_bytes(value.data[:2], "little") if value is not None and value.data else default
+
+
+def _unusual_samples(tags: Mapping[int, exif.Value], *, is_lab: bool) -> str:
+    bits, form = _first(tags, 0x0102), _first(tags, 0x0153)
+    kind = {2: " signed", 3: " floating point", 5: " complex", 6: " complex"}.get(form, "")
+    if not kind and bits in ((8,) if is_lab else (1, 2, 4, 8, 16)):
+        return ""
+    return f"{bits} bit{kind}{' L*a*b*' if is_lab else ''} samples"
 
 
 def _subtype(directory: exif.Directory) -> int:

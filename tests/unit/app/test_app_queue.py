@@ -76,3 +76,20 @@ def test_an_error_ends_its_job_alone() -> None:
     assert good.future.result(20) == 1
     assert bad.state == "failed"
     assert isinstance(bad.future.exception(), ZeroDivisionError)
+
+
+def test_a_closed_queue_has_let_go_of_its_work() -> None:
+    """Python must not end while an engine computes in another thread."""
+    queue, gate = JobQueue(), threading.Event()
+    running, waiting = (queue.submit(lambda job: gate.wait(20)) for _ in range(2))
+    until(lambda: running.state == "running")
+    closing = threading.Thread(target=queue.close)
+    closing.start()
+    until(lambda: waiting.state == "cancelled" and running.state == "cancelled")
+    assert closing.is_alive()
+    gate.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    with pytest.raises(StoppedError):
+        queue.submit(lambda job: None).future.result(1)
+    JobQueue().close()  # one that never ran anything

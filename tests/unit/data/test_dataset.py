@@ -11,7 +11,7 @@ import pyvips
 import torch
 
 from repix.data.config import SAMPLES, Augment, Data, Samples
-from repix.data.datamodule import Degraded, RestorationData, ValidationDataset, ValidationSet, list_photos
+from repix.data.datamodule import Degraded, RestorationData, ValidationDataset, ValidationSet, _split, list_photos
 from repix.data.dataset import (
     ImageCache,
     MixtureDataset,
@@ -436,3 +436,10 @@ def test_b_to_a_exchanges_what_is_trained_and_validated(folder: Path) -> None:
         assert isinstance(data._train, PairedDataset)
         for sample in (data._train[0], data._validation[0], data._validation[2]):
             assert torch.allclose((sample["lq"] - sample["gt"]) * 255, torch.tensor(float(difference)), atol=1e-3)
+
+
+def test_more_held_out_than_half_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    kept, held = _split("abcdefg", 5, np.random.default_rng(0))
+    assert (len(kept), len(held)) == (4, 3)
+    assert "3 of 7 are held out, not 5: at least half stays for training" in caplog.text
+    assert sorted([*kept, *held]) == list("abcdefg")

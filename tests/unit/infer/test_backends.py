@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,57 @@ def accumulator() -> bytes:
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
     data: bytes = model.SerializeToString()
     return data
+
+
+def network(nodes: list[onnx.NodeProto], takes: dict[str, int], gives: dict[str, int], **parts: object) -> bytes:
+    """An ONNX network of (n, 3, h, w) tensors of some types."""
+    ports = [
+        [onnx.helper.make_tensor_value_info(name, kind, ["n", 3, "h", "w"]) for name, kind in side.items()]
+        for side in (takes, gives)
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", *ports, **parts)  # type: ignore[arg-type]
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+FLOAT, STRING, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.STRING, onnx.TensorProto.INT64
+SAME = [onnx.helper.make_node("Identity", ["x"], ["y"])]
+ZEROS = onnx.helper.make_tensor("zeros", FLOAT, [1, 3, 2, 2], [0.0] * 12)
+FOREIGN = onnx.helper.make_tensor("k", FLOAT, [], [0.0])
+FOREIGN.ClearField("float_data")
+FOREIGN.data_location = onnx.TensorProto.EXTERNAL
+FOREIGN.external_data.add(key="location", value="../../../../../etc/hostname")
+HOSTILE = {
+    "no inputs": (network([onnx.helper.make_node("Constant", [], ["y"], value=ZEROS)], {}, {"y": FLOAT}), "nothing"),
+    "strings": (network(SAME, {"x": STRING}, {"y": STRING}), "string"),
+    "whole numbers": (network(SAME, {"x": INT64}, {"y": INT64}), "64"),
+    "state that does not come out": (
+        network([onnx.helper.make_node("Add", ["x", "h"], ["y"])], {"x": FLOAT, "h": FLOAT}, {"y": FLOAT}),
+        "expected an image",
+    ),
+    "an unknown operator": (
+        network([onnx.helper.make_node("Evil", ["x"], ["y"], domain="my.ops")], {"x": FLOAT}, {"y": FLOAT}),
+        "cannot run the network",
+    ),
+    "another file's bytes": (
+        network([onnx.helper.make_node("Mul", ["x", "k"], ["y"])], {"x": FLOAT}, {"y": FLOAT}, initializer=[FOREIGN]),
+        "cannot run the network",
+    ),
+    "no network": (bytes(range(256)) * 40, "cannot run the network"),
+}
+
+
+@pytest.mark.parametrize("kind", list(HOSTILE))
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_networks_that_are_none_of_ours_are_one_line(kind: str, engine: str) -> None:
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    data, said = HOSTILE[kind]
+    load = importlib.import_module(f"repix.infer.backends.{engine}").load
+    with pytest.raises(BackendError, match=said) as caught:
+        load(data, threads=1)
+    assert "\n" not in str(caught.value)
 
 
 class Accumulator(torch.nn.Module):

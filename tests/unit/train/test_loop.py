@@ -161,9 +161,26 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
     longer = settings.model_copy(update={"stages": [*settings.stages, *settings.stages]})
     with pytest.raises(RecipeError, match="other settings for seed"):
         train(settings.model_copy(update={"seed": 5}), tmp_path / "run", resume=True, progress=False)
+    raised = settings.model_copy(update={"stages": [settings.stages[0].model_copy(update={"steps": 2})]})
+    with pytest.raises(RecipeError, match=r"to train longer, add a stage at the end \(--set 'stages.N="):
+        train(raised, tmp_path / "run", resume=True, progress=False)
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
     train(longer, tmp_path / "run", resume=True, progress=False)  # stages may be added
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [({"gpus": 1}, "trainer: unknown key 'gpus'"), ({"accelerator": "gpu"}, "trainer: .*gpu")],
+)
+def test_a_trainer_that_cannot_be_had_is_one_line(
+    photos: Path, tmp_path: Path, trainer: dict[str, object], said: str
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(RecipeError, match=said) as error:
+        train(recipe(photos).model_copy(update={"trainer": trainer}), tmp_path / "run", progress=False)
+    assert "\n" not in str(error.value)
 
 
 def test_another_optimizer_is_refused_on_resume(photos: Path, tmp_path: Path) -> None:

@@ -102,21 +102,44 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
         raise BackendError(f"unknown device {device!r}; a number is for {' and '.join(_NUMBERED)}, as in cuda:1")
     if device != "auto":
         return _load(card, folder, device, threads)
-    failed = []
+    failed: list[str] = []
+    surprising: list[str] = []
     for name, one in DEVICES.items():
         if _engine(name).absent(name) or not set(one.forms) & set(card.forms):
             continue
         try:
-            return _load(card, folder, name, threads, unasked=True)
+            found = _load(card, folder, name, threads, unasked=True)
         except _NotFasterError:
             continue
         except BackendError as error:  # such as missing libraries of CUDA: the next may work
             failed.append(str(error))
             if one.chooses:  # it is installed, and should have worked
-                _log.warning("%s", error)
+                surprising.append(str(error))
+            continue
+        for said in surprising:
+            _log.warning("%s", said)
+        return found
     if not failed:
         card.form(*DEVICES["cpu"].forms)  # says what is missing
     raise BackendError("; ".join(failed))
+
+
+def check_ports(inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Refuse a network that does not take and give float32 images, and as much state as it takes.
+
+    Args:
+        inputs: the types of its inputs, as the engine calls them.
+        outputs: those of its outputs.
+
+    Raises:
+        BackendError: it is none of ours.
+    """
+    if not inputs or len(inputs) != len(outputs) or {*inputs, *outputs} - {"tensor(float)", "f32"}:
+        takes, gives = (", ".join(types) or "nothing" for types in (inputs, outputs))
+        raise BackendError(
+            f"the network takes {takes} and gives {gives}; expected an image as float32 (N, 3, H, W) for an image, "
+            "and behind it float32 state for state"
+        )
 
 
 class _NotFasterError(BackendError):

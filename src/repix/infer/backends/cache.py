@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -15,17 +16,22 @@ LARGEST = 200_000_000
 """Bytes that are kept at most; what was not used for longest goes first."""
 
 _FOLDER = "networks"
+_DIGEST = hashlib.sha256().digest_size
 
 
 def load(name: str) -> bytes | None:
-    """What was stored under a name; None where there is nothing, or no cache."""
+    """What was stored under a name; None where there is nothing, no cache, or other bytes than were stored: an engine
+    that is given a damaged network may crash."""
     path = _path(name)
     if path is None:
         return None
     with contextlib.suppress(OSError):
-        data = path.read_bytes()
-        os.utime(path)  # used now
-        return data
+        stored = path.read_bytes()
+        digest, data = stored[:_DIGEST], stored[_DIGEST:]
+        if digest == hashlib.sha256(data).digest():
+            os.utime(path)  # used now
+            return data
+        path.unlink()
     return None
 
 
@@ -36,7 +42,7 @@ def store(name: str, data: bytes) -> None:
         return
     with contextlib.suppress(OSError, InputError):
         with atomic(path) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
         _make_room(path.parent)
 
 

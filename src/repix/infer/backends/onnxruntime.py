@@ -8,6 +8,7 @@ import numpy as np
 
 from repix._types import Floats, one_line
 from repix.errors import BackendError
+from repix.infer.backends import check_ports
 from repix.infer.backends import threads as cores
 
 _PROVIDERS = {
@@ -64,12 +65,14 @@ class OnnxBackend:
         # a provider whose libraries are missing gives way to the CPU without an exception
         if session is None or session.get_providers()[0] != _PROVIDERS[kind]:
             raise BackendError(f"ONNX Runtime cannot run the network on {device}: {reason}; try --device cpu")
+        ports = session.get_inputs(), session.get_outputs()
+        check_ports(*([one.type for one in side] for side in ports))
         self.form = form
         self.device = device
         self._model = model
         self._threads = threads or cores.wanted() or cores.allowed()
         self._session = session
-        self._inputs = [one.name for one in session.get_inputs()]
+        self._inputs = [one.name for one in ports[0]]
 
     def run(self, x: Floats, state: tuple[Floats, ...] = ()) -> tuple[Floats, tuple[Floats, ...]]:
         """See `Backend.run`."""

@@ -23,7 +23,7 @@ import numpy as np
 from repix._types import Floats, one_line
 from repix.errors import BackendError
 from repix.infer.backends import cache as kept
-from repix.infer.backends import onnxruntime
+from repix.infer.backends import check_ports, onnxruntime
 from repix.infer.backends import threads as cores
 from repix.weights import ModelCard, read_weights
 
@@ -118,6 +118,8 @@ class OpenVinoBackend:
             "NUM_STREAMS": calls,
         }
         compiled = _compiled(model, settings)
+        ports = compiled.inputs, compiled.outputs
+        check_ports(*([one.get_element_type().get_type_name() for one in side] for side in ports))
         self._inputs = len(compiled.inputs)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(calls):
