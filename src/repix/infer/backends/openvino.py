@@ -110,10 +110,8 @@ class OpenVinoBackend:
         self.form = form
         self._model = model
         self._threads = threads or cores.wanted() or cores.allowed()
-        # where pixels of the frame before lie is computed too, and bf16 knows no places beyond 256
-        is_recurrent = len(_core().read_model(model).inputs) > 1
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() and not is_recurrent else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() and not _is_recurrent(model) else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": calls,
         }
@@ -171,6 +169,14 @@ def _compiled(model: bytes, settings: dict[str, Any]) -> Any:
     except Exception as error:  # the network runs all the same
         _log.debug("OpenVINO cannot export the network: %s", one_line(error))
     return compiled
+
+
+def _is_recurrent(model: bytes) -> bool:
+    """Whether a network computes where pixels of the frame before lie: bf16 knows no places beyond 256."""
+    try:
+        return len(_core().read_model(model).inputs) > 1
+    except Exception:  # no network; compiling it tells why
+        return False
 
 
 def _key(*parts: Sequence[str]) -> str:
