@@ -65,6 +65,14 @@ SECTIONS = [
         "--lq $REPIX_DATA/Rain100H/rainy --gt $REPIX_DATA/Rain100L --csv benchmarks/results/rain100.csv",
     ),
     Section(
+        "sets",
+        "Every set",
+        "Means over images. `zero-shot` has trained on nothing of the set; the images measured were held out "
+        "from repixnet's training. The ground truth of the yard, a static scene in real rain, is "
+        "the temporal median. PReNet: published weights, by what they were trained on.",
+        "python benchmarks/sets.py FOLDER",
+    ),
+    Section(
         "clean",
         "Clean images to themselves",
         "Rain100L's 100 clean images, none trained on, at full strength: how much of an image without rain is changed.",

@@ -23,6 +23,8 @@ import pytest
 
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
+from repix.infer.merge import merge
+from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, write_image
 from repix.poisson.blend import blend
 from running_app import Answer, Running, run
@@ -142,13 +144,50 @@ def test_blending_translating_and_rain(server: Running, wide: Path, tmp_path: Pa
     assert drops[0] == drops[1] != drops[2]
 
 
+def burst(paths: list[Path]) -> bytes:
+    """A form with all of them as the field `file`."""
+    body = b""
+    for path in paths:
+        head = f'--edge\r\nContent-Disposition: form-data; name="file"; filename="{path.name}"\r\n\r\n'
+        body += head.encode() + path.read_bytes() + b"\r\n"
+    return body + b"--edge--\r\n"
+
+
+def test_a_burst_becomes_one_photo(server: Running, weight: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.integers(60, 180, (8, 10, 3)).repeat(12, 0).repeat(12, 1)
+    pixels = [(scene + 40 * (rng.random((96, 120, 1)) < 0.1)).astype(np.uint8) for _ in range(3)]
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, one in zip(paths, pixels, strict=True):
+        write_image(path, Picture(one, metadata={"xmp-data": b"<xmp/>"}))
+    kind = "multipart/form-data; boundary=edge"
+    answer = server.ask("/api/merge?model=darken&reference=3", burst(paths), Content_Type=kind)
+    assert answer.status == 200, answer.body
+    assert "2_merged.png" in answer.headers["content-disposition"]
+    (tmp_path / "made.png").write_bytes(answer.body)
+    made = read_image(tmp_path / "made.png")
+    wanted = merge(pixels, reference=2, restorer=Restorer.from_pretrained(weight, "cpu", threads=1))
+    np.testing.assert_array_equal(made.pixels, wanted.pixels)
+    assert made.metadata["xmp-data"] == b"<xmp/>"
+    one_photo = server.form("/api/merge", file=paths[0])
+    assert one_photo.error == "0.png is one photo, and merge takes several: -F file=@1.jpg -F file=@2.jpg"
+    answer = server.ask("/api/merge?reference=4", burst(paths), Content_Type=kind)
+    assert (answer.status, answer.error) == (400, "reference 4: there are 3 frames")
+    write_image(tmp_path / "large.png", np.zeros((1100, 1200, 3), np.uint8))
+    answer = server.ask("/api/merge", burst([tmp_path / "large.png"] * 5), Content_Type=kind)
+    assert (answer.status, answer.error) == (
+        400,
+        "5 photos of this size are too many; together they may have 6 megapixels",
+    )
+
+
 def test_it_says_what_there_is(server: Running) -> None:
     assert json.loads(server.ask("/health").body)["status"] == "ok"
     models = {one["name"]: one for one in json.loads(server.ask("/api/models").body)}
     assert models["repixnet"]["default"]
     assert models["darken"]["task"] == "derain"
     described = json.loads(server.ask("/openapi.json").body)
-    paths = ["/health", "/api/models", "/api/derain", "/api/rain", "/api/blend", "/api/translate"]
+    paths = ["/health", "/api/models", "/api/derain", "/api/merge", "/api/rain", "/api/blend", "/api/translate"]
     assert list(described["paths"]) == paths
     body = described["paths"]["/api/derain"]["post"]["requestBody"]["content"]
     assert sorted(body) == ["application/octet-stream", "multipart/form-data"]

@@ -24,11 +24,12 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 WHAT = ("folder", "video", "training", "export")
 
 
-_FORKS = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
+_FORKS: Any = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
 _FORKS.set_forkserver_preload(
     ["repix.cli", "repix.infer.images", "repix.infer.video", "repix.train.loop", "onnxruntime"]
 )

@@ -178,6 +178,7 @@ function check(file, width, height) {
 export async function read(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (begins(bytes, '\x89PNG\r\n')) {
+    if (bytes.length < 57) throw new FileError('{} is damaged.', file.name); // it has no room for an image
     const { kept, lost, orientation } = readPng(bytes), view = new DataView(bytes.buffer);
     check(file, view.getUint32(16), view.getUint32(20));
     const depth = bytes[24], colour = bytes[25], keyed = [...chunks(bytes)].some(([type]) => type === 'tRNS');

@@ -184,7 +184,8 @@ function thumbs() {
     const mark = { done: '✓', failed: '!', cancelled: '–', running: percent }[item.state] || '…';
     const words = { done: t('done'), failed: t('failed'), cancelled: t('cancelled'), running: t('running') }[item.state] || t('waiting');
     if (!button.childElementCount) {
-      const shown = item.state === 'failed' ? make('span', { class: 'no-image', 'aria-hidden': 'true' }, '·') : make('img', { src: item.url, alt: '', loading: 'lazy' });
+      const shown = make('img', { src: item.url, alt: '', loading: 'lazy' });
+      shown.onerror = () => shown.replaceWith(make('span', { class: 'no-image', 'aria-hidden': 'true' }, '·'));
       button.append(shown, make('span', { class: 'name' }, label(item)), make('span', { class: 'mark', 'aria-hidden': 'true' }));
       button.onclick = () => choose(item);
     }

@@ -28,6 +28,7 @@ from repix.app.server import MAX_WAITING, Server
 from repix.app.translate import translate_image
 from repix.errors import BackendError, InputError, WeightsError
 from repix.infer.jobs import BatchOptions, VideoOptions
+from repix.infer.merge import merge as merge_frames
 from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
 from repix.io.image import write_image
 from repix.poisson.compose import blend_images
@@ -35,6 +36,8 @@ from repix.poisson.mask import parse_numbers, parse_polygon
 from repix.tasks import DERAIN, TRANSLATE
 from repix.weights import DEFAULT_MODEL
 
+_MOST_FRAMES = 32  # of a burst
+_BURST_IMAGES = 3  # times the largest image: what a burst may have in pixels, since all of it is held
 _WATCH_SECONDS = 0.5  # how often a waiting call looks whether its client is still there
 
 
@@ -140,9 +143,11 @@ def named(path: Path, name: str) -> Path:
     return path.rename(path.with_name(safe_name(name, head)))
 
 
-def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False) -> dict[str, Any]:
+def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many: bool = False) -> dict[str, Any]:
     """What OpenAPI says of a request's body."""
-    file = {"type": "string", "format": "binary"}
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    if many:
+        file = {"type": "array", "items": file, "minItems": 2, "maxItems": _MOST_FRAMES}
     schema = {"type": "object", "properties": dict.fromkeys((*fields, *optional), file), "required": list(fields)}
     content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
     if raw:
@@ -169,22 +174,23 @@ def build_router(server: Server) -> APIRouter:
 
     @asynccontextmanager
     async def taken(
-        request: Request, fields: tuple[str, ...], name: str
+        request: Request, fields: tuple[str, ...], name: str, *, most: int = 0
     ) -> AsyncIterator[tuple[Path, list[Path | None]]]:
-        """A folder and the files of a request in it. If all goes well, the answer deletes the folder."""
+        """A folder and the files of a request in it: one of each field, or up to `most` of the first. If all goes well,
+        the answer deletes the folder."""
         folder = server.store.new_folder()
         try:
             files: list[Path | None] = []
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
                 length = request.headers.get("content-length", "0")
                 await run_in_threadpool(server.store.check_room, 2 * int(length) if length.isdigit() else 0)
-                async with request.form(max_files=8, max_fields=8) as form:
-                    for field in fields:
-                        sent = form.get(field)
+                async with request.form(max_files=max(most, 8), max_fields=8) as form:
+                    parts = [form.get(field) for field in fields] if not most else form.getlist(fields[0]) or [None]
+                    for number, sent in enumerate(parts):
                         if not isinstance(sent, UploadFile):
                             files.append(None)
                             continue
-                        path = folder / field / "upload"
+                        path = folder / str(number) / "upload"
                         path.parent.mkdir()
                         await run_in_threadpool(_copy, sent, path)
                         files.append(await run_in_threadpool(named, path, name or sent.filename or ""))
@@ -275,6 +281,51 @@ def build_router(server: Server) -> APIRouter:
             )
 
     @router.post(
+        "/api/merge",
+        tags=["files"],
+        response_class=FileResponse,
+        responses=_ANSWERS,
+        openapi_extra=_body("file", many=True),
+    )
+    async def merge(
+        request: Request,
+        reference: Annotated[
+            int | None, Query(ge=1, description="Which frame the photo is, counted from 1. Default: the middle one.")
+        ] = None,
+        model: Annotated[str, Query(description="A name of /api/models.")] = default,
+        format: ImageFormat = None,
+    ) -> FileResponse:
+        """Make one photo without rain of several photos of a scene: what rain hides in one, the others show."""
+        async with taken(request, ("file",), "", most=_MOST_FRAMES) as (folder, files):
+            paths = [path for path in files if path is not None]
+            if len(paths) < 2:
+                raise InputError(
+                    f"{paths[0].name} is one photo, and merge takes several: -F file=@1.jpg -F file=@2.jpg"
+                )
+            number = reference if reference is not None else (len(paths) + 1) // 2
+            if number > len(paths):
+                raise InputError(f"reference {number}: there are {len(paths)} frames")
+            base = paths[number - 1]
+            suffix = _suffix(base, format)
+
+            def work(job: Job) -> tuple[Path, tuple[str, ...]]:
+                restorer = server.restorer(model, DERAIN, check=job.check)
+                burst, room = [], _BURST_IMAGES * server.options.max_pixels
+                for path in paths:
+                    burst.append(server.read(path))
+                    room -= burst[-1].pixels.size // 3
+                    if room < 0:
+                        raise InputError(
+                            f"{len(paths)} photos of this size are too many; together they may have "
+                            f"{_BURST_IMAGES * server.options.max_pixels / 1e6:g} megapixels"
+                        )
+                result = merge_frames(burst, reference=number - 1, restorer=restorer, progress=job.advance)
+                path = folder / f"{base.stem}_merged{suffix}"
+                return path, (*result.notes, *write_image(path, result))
+
+            return await answer(request, server.network, folder, work)
+
+    @router.post(
         "/api/rain",
         tags=["files"],
         response_class=FileResponse,
@@ -330,11 +381,7 @@ def build_router(server: Server) -> APIRouter:
                 raise InputError("give a polygon or a mask, not both")
             base = files[1] or files[0]
             assert base is not None
-            suffix = "." + (format or base.suffix).lower().lstrip(".")
-            if suffix not in IMAGES_WRITABLE:
-                if format is not None:
-                    raise InputError(f"cannot write {format!r} images; choose one of {_IMAGE_FORMATS}")
-                suffix = ".png"
+            suffix = _suffix(base, format)
 
             def work(job: Job) -> tuple[Path, tuple[str, ...]]:
                 source, target, mask = (None if path is None else server.read(path) for path in files)
@@ -393,6 +440,16 @@ def build_router(server: Server) -> APIRouter:
 def _copy(sent: UploadFile, path: Path) -> None:
     with path.open("wb") as file:
         shutil.copyfileobj(sent.file, file, 2**20)
+
+
+def _suffix(base: Path, format: str | None) -> str:
+    """Of a result: what is asked for, else the input's own, else PNG."""
+    suffix = "." + (format or base.suffix).lower().lstrip(".")
+    if suffix not in IMAGES_WRITABLE:
+        if format is not None:
+            raise InputError(f"cannot write {format!r} images; choose one of {_IMAGE_FORMATS}")
+        suffix = ".png"
+    return suffix
 
 
 def _strength(text: str) -> float | Literal["auto"]:

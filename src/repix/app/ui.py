@@ -465,12 +465,12 @@ def serve(
                 if browser:
                     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-            def handle_exit(self, number: int, frame: FrameType | None) -> None:
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
                 """As uvicorn's; those who wait for a job are answered that it has been cancelled."""
                 for queue in queues:
                     queue.stop()
                 logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is cut off now is no error
-                super().handle_exit(number, frame)
+                super().handle_exit(sig, frame)
 
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:

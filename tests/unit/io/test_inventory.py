@@ -81,6 +81,13 @@ def test_what_a_jpeg_holds_is_told(data: bytes, what: str) -> None:
     assert sentences(lost)
 
 
+def test_what_means_something_else_is_told() -> None:
+    before, after = (take(jpeg(packet(b"dc:source='%s'" % words)), "jpeg") for words in (b"here", b"there"))
+    lost = compare(before, after)
+    assert [(one.change, one.kind, one.what) for one in lost] == [("changed", "xmp", "dc:source")]
+    assert sentences(lost) == ["XMP changed: dc:source"]
+
+
 def test_padding_behind_a_jpeg_and_its_thumbnail_are_no_loss() -> None:
     assert whats(take(jpeg(behind=bytes(500)), "jpeg")) == []
 
