@@ -1,7 +1,7 @@
 """Videos: what `--deflicker` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
     python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
-    python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv FILE] [--look FOLDER]
+    python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv benchmarks/results/memory.csv]
     python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 

@@ -175,8 +175,9 @@ class ClipDataset(MixtureDataset):
             lq = self._degradation(kind).frames(gt, rng, self._context(stage))  # type: ignore[attr-defined]
         if self._camera and rng.random() < self._camera:
             # as one tall image: one draw for all frames, and noise of its own for each
-            tall = [clip.reshape(-1, *clip.shape[2:]) for clip in (lq, gt)]
-            lq, gt = (image.reshape(gt.shape) for image in as_cameras_do(*tall, rng, untouched=lq is gt))
+            degraded, clean = (clip.reshape(-1, *clip.shape[2:]) for clip in (lq, gt))
+            shape = gt.shape
+            lq, gt = (image.reshape(shape) for image in as_cameras_do(degraded, clean, rng, untouched=lq is gt))
         return {"lq": _stacked(lq), "gt": _stacked(gt), "name": f"{kind}:{name}"}
 
     def _from_disk(self, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:

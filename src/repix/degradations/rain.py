@@ -194,7 +194,8 @@ def draw_streaks(shape: tuple[int, int], params: RainParams, rng: np.random.Gene
     Returns:
         (H, W) float32, at least 0, mostly below 1 (streaks that cross add up).
     """
-    return draw_falling_streaks(shape, params, rng, frames=1)[0]
+    layer: Floats = draw_falling_streaks(shape, params, rng, frames=1)[0]
+    return layer
 
 
 def draw_falling_streaks(

@@ -133,8 +133,10 @@ class Flicker(nn.Module):
         """
         if prediction.frames < 2:
             raise RecipeError("flicker: images have no frames; give the stage's frames, or take the term out")
-        error = (prediction.pred - gt).unflatten(0, (-1, prediction.frames))
-        return (error[:, 1:] - error[:, :-1]).abs().mean()
+        error = prediction.pred - gt
+        error = error.view(-1, prediction.frames, *error.shape[1:])
+        change: Tensor = (error[:, 1:] - error[:, :-1]).abs().mean()
+        return change
 
 
 class Laplacian(nn.Module):

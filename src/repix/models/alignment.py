@@ -116,7 +116,7 @@ def _step(fixed: Tensor, moving: Tensor, cells: int, window: int) -> Tensor:
     weight = 1 / (1 + (error / (_NOISE + 2 * _spread(error.abs(), cells, 2 * window - 1))) ** 2) ** 2
     x, y = weight * across, weight * down
     products = torch.cat([x * across, x * down, y * down, x * error, y * error], dim=1)
-    xx, xy, yy, ex, ey = _mean(_pooled(products, cells), window).split(1, 1)
+    xx, xy, yy, ex, ey = _mean(_pooled(products, cells), window).chunk(5, 1)
     xx, yy = xx + _FLOOR, yy + _FLOOR
     determinant = xx * yy - xy * xy
     return torch.cat([(yy * ex - xy * ey) / determinant, (xx * ey - xy * ex) / determinant], dim=1).clamp(-1, 1)

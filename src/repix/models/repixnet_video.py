@@ -57,7 +57,9 @@ class RepixNetVideo(RepixNet):
         for part in (self.memory.weight, new.weight, new.bias):
             nn.init.zeros_(part)
 
-    def forward(self, x: Tensor, frame: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(  # type: ignore[override]  # the contract of networks that carry a state
+        self, x: Tensor, frame: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(N, 3, H, W) and the state -> the estimate, (N, 3, H, W), and the state for the next frame."""
         motion = find_motion(x, frame[:, 3:6])
         frame = warped(frame, motion).to(x.dtype)

@@ -35,7 +35,9 @@ class Remembering(FakeBackend):
         return before * np.float32(0.1), (x, count + 1)
 
 
-def restored(images: Sequence[Image], *, pts: Sequence[int] | None = None, **how: object) -> tuple[list[Image], list]:
+def restored(
+    images: Sequence[Image], *, pts: Sequence[int] | None = None, **how: object
+) -> tuple[list[Image], list[float]]:
     backend = Remembering()
     restorer = Restorer(backend, multiple_of=4, state=STATE, **how)  # type: ignore[arg-type]
     times = pts or [40 * number for number in range(len(images))]

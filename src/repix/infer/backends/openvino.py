@@ -111,7 +111,7 @@ class OpenVinoBackend:
         self._model = model
         self._threads = threads or cores.wanted() or cores.allowed()
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() and not _is_recurrent(model) else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": calls,
         }
@@ -169,6 +169,14 @@ def _compiled(model: bytes, settings: dict[str, Any]) -> Any:
     except Exception as error:  # the network runs all the same
         _log.debug("OpenVINO cannot export the network: %s", one_line(error))
     return compiled
+
+
+def _is_recurrent(model: bytes) -> bool:
+    """Whether a network computes where pixels of the frame before lie: bf16 knows no places beyond 256."""
+    try:
+        return len(_core().read_model(model).inputs) > 1
+    except Exception:  # no network; compiling it tells why
+        return False
 
 
 def _key(*parts: Sequence[str]) -> str:
