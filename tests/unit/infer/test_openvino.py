@@ -21,6 +21,7 @@ from repix.infer import backends
 from repix.infer.backends import cache, open_backend, openvino
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.openvino import OpenVinoBackend
+from repix.infer.memory import zeros
 from repix.weights import find_card, read_weights
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -50,6 +51,22 @@ def test_both_engines_agree(photo: NDArray[np.uint8], folder: Path) -> None:
         again, _ = OpenVinoBackend(model, form=form, threads=1).run(x)  # from what was kept
         np.testing.assert_array_equal(again, got)
     assert kept(folder, "openvino")
+
+
+def test_a_video_network_finds_its_way_in_either_engine(photo: NDArray[np.uint8]) -> None:
+    card, where = find_card("repixnet-video")
+    assert openvino.choose(card, where, ["onnx-fp16"])[0] == "onnx-fp16"
+    model = read_weights(card, where, "onnx-fp16")
+    wide = (np.tile(photo, (2, 6, 1))[:64, :328].transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
+    frames = [np.ascontiguousarray(wide[..., 5 * t : 5 * t + 304]) for t in range(3)]  # beyond what bf16 can count
+    engines = [OnnxBackend(model, threads=1), OpenVinoBackend(model, threads=1)]
+    states = [zeros(card.state, frames[0]) for _ in engines]
+    for frame in frames:
+        made = []
+        for i, engine in enumerate(engines):
+            y, states[i] = engine.run(frame, states[i])
+            made.append(y)
+        assert 10 * np.log10(1 / np.mean((made[0] - made[1]) ** 2)) > 60
 
 
 def test_a_state_goes_in_and_comes_out() -> None:
@@ -110,7 +127,7 @@ def test_without_a_cache_nothing_is_written(
 def test_auto_follows_the_trial(
     darkening_weight: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, faster: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(openvino, "_seconds", lambda one, x: 1.0 if (one.device == "cpu") == faster else 0.5)
+    monkeypatch.setattr(openvino, "_seconds", lambda one, x, state: 1.0 if (one.device == "cpu") == faster else 0.5)
     assert open_backend(*find_card(darkening_weight), threads=1).device == expected
     (verdict,) = kept(folder, "verdict")
     assert json.loads(cache.load(verdict.name) or b"") == {"form": "onnx-fp32", "faster": faster}
