@@ -38,7 +38,8 @@ def test_from_photos_to_a_model_that_derains(
 
     table = tmp_path / "table.json"
     csv = tmp_path / "table.csv"
-    words = ["--model", weight, "--data", tmp_path / "pairs", "--json", table, "--csv", csv]
+    monkeypatch.setenv("REPIX_DATA", str(tmp_path))
+    words = ["--model", weight, "--set", "pairs", "--json", table, "--csv", csv]
     assert run("evaluate", *words) == 0
     means = json.loads(table.read_text())["means"]
     assert [row["model"] for row in means] == ["input", str(weight)]

@@ -210,3 +210,10 @@ def test_a_card_of_a_translation(tmp_path: Path) -> None:
         (tmp_path / "card.json").write_text(json.dumps(values | change))
         with pytest.raises(WeightsError, match=f"is not a model card: {next(iter(change))}"):
             find_card(tmp_path)
+
+
+def test_the_name_of_an_untrained_network_is_told_from_a_missing_model() -> None:
+    with pytest.raises(
+        WeightsError, match=r"prenet is a network without weights, not a model: train it .*repix import"
+    ):
+        find_card("prenet")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,15 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
             raise InputError(f"{folder.resolve()}: no images in it (known: {listed(IMAGES)})")
         found += here
     return found
+
+
+@contextlib.contextmanager
+def _of(key: str) -> Iterator[None]:
+    """Puts the recipe's key in front of what is wrong with its images."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{key}: {error}") from None
 
 
 def _is_hidden(path: Path) -> bool:
@@ -193,11 +203,15 @@ class RestorationData(lightning.LightningDataModule):
             mixture = _DEFAULT_MIXTURE
         elif not mixture and any(stage.mixture for stage in stages):
             mixture = {PAIRS: 1.0}
-        all_photos = _readable(list_photos(data.photos), lambda path: (path,))
-        all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
-        all_pairs = _readable(all_pairs, _paths_of)
-        masks = _readable(list_photos(data.masks), lambda path: (path,))
-        clips = group_clips([_readable(find_pairs(folder), _paths_of) for folder in data.clips])
+        with _of("data.photos"):
+            all_photos = _readable(list_photos(data.photos), lambda path: (path,))
+        with _of("data.pairs"):
+            all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
+            all_pairs = _readable(all_pairs, _paths_of)
+        with _of("data.masks"):
+            masks = _readable(list_photos(data.masks), lambda path: (path,))
+        with _of("data.clips"):
+            clips = group_clips([_readable(find_pairs(folder), _paths_of) for folder in data.clips])
         hold_out_seed = seed if data.hold_out_seed is None else data.hold_out_seed
         rng = np.random.default_rng((hold_out_seed, 3))
         kept_photos, held_photos = _split(all_photos, data.hold_out, rng)
@@ -215,15 +229,16 @@ class RestorationData(lightning.LightningDataModule):
             )
             for degradation in data.validation_degradations
         ]
-        folders = [
-            ValidationSet(
-                _free_name((folder.name, f"{folder.absolute().parent.name}-{folder.name}"), taken),
-                metric,
-                _directed(find_pairs(folder), data.direction),
-                "folder",
-            )
-            for folder in data.validation
-        ]
+        with _of("data.validation"):
+            folders = [
+                ValidationSet(
+                    _free_name((folder.name, f"{folder.absolute().parent.name}-{folder.name}"), taken),
+                    metric,
+                    _directed(find_pairs(folder), data.direction),
+                    "folder",
+                )
+                for folder in data.validation
+            ]
         subset = ValidationSet("train", metric, kept_pairs[: data.train_subset], "train")
         every = [subset, ValidationSet("pairs", metric, held_pairs, "held out"), *folders, *synthetic]
         cut = [found._replace(pairs=found.pairs[: data.max_validation]) for found in every]

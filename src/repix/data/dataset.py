@@ -223,7 +223,9 @@ class PairedDataset(Dataset[Sample]):
         self, pairs: Sequence[Pair], *, stages: Sequence[Samples], seed: int = 0, augment: Augment | None = None
     ) -> None:
         if not pairs:
-            raise InputError("no training pairs were found; see docs/data.md for the layouts that are known")
+            raise InputError(
+                "data.pairs: no training pairs were found; see docs/data.md for the layouts that are known"
+            )
         self._pairs = list(pairs)
         self._stages = _Stages(stages)
         self._seed = seed
@@ -302,7 +304,7 @@ class MixtureDataset(Dataset[Sample]):
                         f"the mixture has {name!r}, but data.{source} names no files; give them or set it to 0"
                     )
         if not photos and not pairs:
-            raise InputError("no clean photos were found; give a folder of clean images as data.photos")
+            raise InputError("data.photos: no clean photos were found; give a folder of clean images")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the degradations: a class of one's own is loaded again by the process that the data set goes to."""

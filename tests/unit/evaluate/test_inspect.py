@@ -170,7 +170,9 @@ def test_command_line(
     with pytest.raises(SystemExit) as stopped:
         main(["inspect", "photo.png", "--show", "rain", "--model", "resnet", "--size", "40", "--npz", "a/rain.npz"])
     assert stopped.value.code == 0
-    assert "photo.rain.png" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "photo.rain.png" in said
+    assert "of random weights (resnet is untrained)" in said
     drawn = read_image("photo.rain.png").pixels
     assert drawn.shape[1] > drawn.shape[0] > 200
     assert drawn.std() > 10

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from repix.errors import RecipeError
+from repix.errors import InputError, RecipeError, WeightsError
+from repix.train.loop import make_data
 from repix.train.recipe import dump_recipe, load_recipe, parse_recipe
+from repix.train.translation import create_task
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted([*(ROOT / "recipes").glob("*.yaml"), *(ROOT / "benchmarks" / "recipes").glob("*.yaml")])
@@ -155,7 +157,11 @@ def test_overrides(tmp_path: Path) -> None:
     assert recipe.stages[1].lr == 0.5
     assert recipe.ema_decay == 0
     assert recipe.args == {"middle": 2}
-    for bad in ("ema_decay", "=3", "stages.7.lr=1", "name.x=1", "ema_decay=[", "emma=0.9"):
+    longer = load_recipe(path, overrides=["stages.2={steps: 7, lr: 2e-4}", "stages.0.losses={l1: 1, psnr: null}"])
+    assert [stage.steps for stage in longer.stages] == [*(stage.steps for stage in recipe.stages), 7]
+    assert longer.stages[2].lr == 2e-4
+    assert longer.stages[0].losses == {"l1": 1}
+    for bad in ("ema_decay", "=3", "stages.7.lr=1", "stages.7={steps: 1}", "name.x=1", "ema_decay=[", "emma=0.9"):
         with pytest.raises(RecipeError):
             load_recipe(path, overrides=[bad])
 
@@ -179,3 +185,21 @@ def test_stages_by_step() -> None:
     assert [recipe.stage_at(step)[1] for step in (0, 9, 10, 14)] == [0, 9, 0, 4]
     assert recipe.stage_at(99)[0] is recipe.stages[1]
     assert recipe.steps == 15
+
+
+@pytest.mark.parametrize("name", ["facades-fcn", "facades-photo"])
+def test_translation_of_ones_own_pairs_needs_no_file_of_this_project(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REPIX_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    changes = ["data.pairs=mine", "stages.4.losses.perceptual=null"][: 1 + (name == "facades-photo")]
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml", overrides=changes)
+    assert "REPIX_DATA" not in dump_recipe(recipe)
+    with pytest.raises(InputError, match=r"^data\.pairs: .*mine"):
+        make_data(recipe)
+    create_task(recipe)
+    if name == "facades-photo":
+        with pytest.raises(WeightsError, match=r"^stages\.4\.losses\.perceptual: no weights of vgg16: put https"):
+            create_task(load_recipe(ROOT / "recipes" / f"{name}.yaml", overrides=changes[:1]))
