@@ -21,7 +21,7 @@ import av
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from common import DATA, RESULTS, ROOT, read_rows, write_rows
+from common import DATA, RESULTS, ROOT, Pixels, read_rows, write_rows
 from repix.data.pairs import Pair, find_pairs_in
 from repix.degradations.crisp import StreakParams, draw_crisp_streaks
 from repix.evaluate.run import evaluate
@@ -60,6 +60,11 @@ KNOWN = {
 }
 
 
+def to_pixels(frame: av.VideoFrame) -> Pixels:
+    """A frame upright."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), -1), np.uint8)
+
+
 def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
     held: dict[str, list[str]] = {}
     for row in read_rows(ROOT / "benchmarks" / "held_out.csv"):
@@ -84,12 +89,12 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
     frames = [Pair(f"{k:03d}", lq, gt) for k, (lq, gt) in enumerate(zip(*files, strict=True), start=1)]
     yield of("NTURain", frames)
     with av.open(str(DATA / "video" / "yard.mp4")) as video:
-        yard = [np.rot90(frame.to_ndarray(format="rgb24"), -1) for frame in video.decode(video=0)][188:]
+        yard = [to_pixels(frame) for frame in video.decode(video=0)][188:]
     median = temporary / "median.png"
-    write_image(median, Picture(np.ascontiguousarray(np.median(np.stack(yard), axis=0).astype(np.uint8))))
+    write_image(median, Picture(np.median(np.stack(yard), axis=0).astype(np.uint8)))
     shown = []
     for k in range(0, len(yard), 24):
-        write_image(temporary / f"{k}.png", Picture(np.ascontiguousarray(yard[k])))
+        write_image(temporary / f"{k}.png", Picture(yard[k]))
         shown.append(Pair(str(k), temporary / f"{k}.png", median))
     yield "yard, real rain", shown
     clean = sorted(file for file in (DATA / "Rain100L").iterdir() if file.is_file())[::13]
@@ -103,7 +108,7 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
             paths = [temporary / f"{kind}-{k}-{side}.png" for side in ("lq", "gt")]
             write_image(paths[0], Picture(np.rint(gt * (1 - share) + LIGHT * share).astype(np.uint8)))
             write_image(paths[1], Picture(gt))
-            streaks.append(Pair(str(k), *paths))
+            streaks.append(Pair(str(k), paths[0], paths[1]))
         yield f"{kind} streaks", streaks
 
 
