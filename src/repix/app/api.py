@@ -185,7 +185,9 @@ def build_router(server: Server) -> APIRouter:
                 length = request.headers.get("content-length", "0")
                 await run_in_threadpool(server.store.check_room, 2 * int(length) if length.isdigit() else 0)
                 async with request.form(max_files=max(most, 8), max_fields=8) as form:
-                    parts = [form.get(field) for field in fields] if not most else form.getlist(fields[0]) or [None]
+                    parts: list[Any] = [form.get(field) for field in fields]
+                    if most:
+                        parts = form.getlist(fields[0]) or parts
                     for number, sent in enumerate(parts):
                         if not isinstance(sent, UploadFile):
                             files.append(None)
