@@ -25,6 +25,7 @@ from repix.cli import main
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
 from repix.io.image import Picture, read_image, write_image
+from repix.io.video import ordinary_threads
 
 Derain = Callable[..., tuple[int, str, str]]
 PIXELS = np.full((40, 60, 3), 120, np.uint8)
@@ -140,7 +141,7 @@ def test_colour_chunks_of_png_are_kept_or_named(derain: Derain, kind: bytes, con
 def test_avif_keeps_primaries_transfer_and_matrix(derain: Derain, strong: bool) -> None:
     """Where a colour is too strong for the matrix by way of the encoder's own, the colours stay all the same."""
     pixels = np.full((64, 96, 3), (255, 0, 0) if strong else (200, 90, 60), np.uint8)
-    with av.open("pq.avif", "w", format="avif") as file:
+    with ordinary_threads(), av.open("pq.avif", "w", format="avif") as file:
         track = file.add_stream("libsvtav1", 1, {"preset": "9"}, width=96, height=64, pix_fmt="yuv420p10le")
         frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
         frame = frame.reformat(format="yuv420p10le", dst_colorspace=9, dst_color_range=2)

@@ -571,7 +571,12 @@ class VideoWriter:
         if isinstance(item, Frame):
             form = self._track.codec_context.pix_fmt
             assert form is not None
-            self._out.mux(self._track.encode(self._source.from_frame(item, self._from_rgb, form)))
+            frame = self._source.from_frame(item, self._from_rgb, form)
+            if self._track.codec_context.is_open:
+                self._out.mux(self._track.encode(frame))
+                return
+            with ordinary_threads():
+                self._out.mux(self._track.encode(frame))
             return
         copy = self._tracks.get(item.stream.index)
         if copy is None:
@@ -643,6 +648,24 @@ class VideoWriter:
             return self._out.add_stream(kept, context.sample_rate, layout=context.layout.name)
         except ValueError:
             return None
+
+
+@contextlib.contextmanager
+def ordinary_threads() -> Iterator[None]:
+    """Let no thread have real-time priority that had none before.
+
+    Where root runs it, SVT-AV1 gives that to the thread which opens the encoder, and to its own; whatever else the
+    machine does then stands still, and processes that are started later inherit it.
+    """
+    there = Path("/proc/self/task")
+    if not there.is_dir() or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    yield
+    for thread in map(int, os.listdir(there)):
+        with contextlib.suppress(OSError):  # it has ended since
+            if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _codec_name(track: Stream) -> str:

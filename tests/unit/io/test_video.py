@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -324,6 +325,19 @@ def test_codecs_and_crf(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture
         assert times(dst) == times(src)
     assert sizes[0] > 1.5 * sizes[1]
     assert capfd.readouterr() == ("", "")  # encoders like to talk
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed by Linux")
+def test_no_encoder_keeps_real_time_priority(tmp_path: Path) -> None:
+    """SVT-AV1 takes it where root runs it: everything else on the machine would wait, and children would inherit it."""
+    src = make_video(tmp_path / "a.mkv", size=(64, 64))
+    seen: set[int] = set()
+    with VideoReader(src) as video, write_video(tmp_path / "b.mkv", video, codec="av1") as out:
+        for item in video:
+            out.write(item)
+            seen |= {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    seen |= {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    assert seen == {os.SCHED_OTHER}
 
 
 def test_metadata_and_other_tracks(tmp_path: Path) -> None:
