@@ -170,7 +170,7 @@ function status() {
   $('#status').textContent = parts.join(' · ');
   const bar = $('#bar'), share = (items.length - busy.length + (running?.fraction ?? 0)) / items.length;
   bar.hidden = !busy.length;
-  if (items.length === 1 && !running?.fraction) bar.removeAttribute('value'); else bar.value = share;
+  bar.value = share; // never without a value: drawing the motion over a large photo takes half of a processor
   $('#progress').classList.toggle('busy', busy.length > 0);
   $('#cancel').hidden = !busy.length;
   $('#go-on').hidden = busy.length > 0 || !items.some((item) => item.state === 'cancelled');
