@@ -400,7 +400,7 @@ function inOrder(looks) { // Map of level -> look: those that find rain, in the 
  * @param image {data: Uint8Array or Uint16Array of height×width×3, RGB, upright; height; width}.
  * @param options levels: 'auto', or levels in the order in which they run; scales, multipleOf, tile, overlap: from the model's
  *   card; progress({level, fraction}), fractions from 0 to 1, level 0 while levels are tried; onDraft(image): what coarse levels
- *   alone make of the image, reduced, of 16 bits, where they find rain.
+ *   alone make of the image, reduced, of 16 bits.
  * @returns {data, height, width, levels}: as `image`, and the levels that ran.
  */
 export async function restoreLevels(run, image, { levels = 'auto', scales = [1, COARSEST], multipleOf = 1, tile = null, overlap = 0, progress, onDraft } = {}) {
@@ -470,8 +470,7 @@ async function findLayer(run, { data, height, width }, tiling) {
 }
 
 async function draft(run, current, level, looks, { onDraft, ...tiling }) { // of the image at that level
-  const order = inOrder(looks);
-  if (!order.length) return;
+  const found = inOrder(looks), order = found.length ? found : [level]; // where none is sure, the finest of them is shown
   const { data, height, width } = current.reduced.get(level), base = { data: new Uint16Array(data.length), height, width };
   writer(base)(0, height, data);
   const small = new Current(base, current.levels.filter((one) => one >= level).map((one) => one / level));
