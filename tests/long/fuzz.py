@@ -258,6 +258,7 @@ def _watched(command: list[str]) -> tuple[list[str], str]:
                 break
             lines.append(line.rstrip("\n"))
         code = process.wait()
+        process.stdout.close()
         errors.seek(0)
         said = errors.read().splitlines()
     if hung:
