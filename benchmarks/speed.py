@@ -28,10 +28,11 @@ from tqdm import tqdm
 from common import cpu_seconds, write_rows
 from repix.infer.backends import DEVICES, Backend, openvino
 from repix.infer.backends.onnxruntime import OnnxBackend
+from repix.infer.memory import zeros
 from repix.models import create_model
 from repix.tasks import DERAIN
 from repix.train.export import to_onnx
-from repix.weights import find_card, list_cards, read_weights
+from repix.weights import State, find_card, list_cards, read_weights
 
 
 def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
@@ -42,13 +43,16 @@ def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
     return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
 
 
-def in_turns(backends: dict[str, Backend], *, size: int, repeats: int) -> dict[str, list[float]]:
-    """CPU-seconds of each turn of each network on one square image."""
+def in_turns(
+    backends: dict[str, Backend], states: dict[str, list[State]], *, size: int, repeats: int
+) -> dict[str, list[float]]:
+    """CPU-seconds of each turn of each network on one square image, for networks with a state the first of a clip."""
     image = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
+    given = {name: zeros(states.get(name, []), image) for name in backends}
     seconds: dict[str, list[float]] = {name: [] for name in backends}
     for turn in tqdm(range(repeats + 1), desc="turns"):
         for name, backend in backends.items():
-            taken = cpu_seconds(lambda backend=backend: backend.run(image))  # type: ignore[misc]
+            taken = cpu_seconds(lambda name=name, backend=backend: backend.run(image, given[name]))  # type: ignore[misc]
             if turn:  # the first is the warm-up
                 seconds[name].append(taken)
     return seconds
@@ -63,6 +67,7 @@ def main() -> None:
     args = parser.parse_args()
 
     backends: dict[str, Backend] = {"PReNet": OnnxBackend(to_onnx(create_model("prenet")), threads=1)}
+    states: dict[str, list[State]] = {}
     parameters = {"PReNet": count(create_model("prenet"))}
     engines: dict[str, Callable[..., Backend]] = {"cpu": OnnxBackend}
     if not openvino.absent("openvino"):
@@ -76,13 +81,14 @@ def main() -> None:
                 name = card.name if (device, form) == ("cpu", usual) else f"{card.name}, {form}, {device}"
                 backends[name] = engine(read_weights(card, folder, form), form=form, threads=1)
                 parameters[name] = count(create_model(card.arch, **card.args))
+                states[name] = card.state
     for text in args.arch:
         name, arguments = parse_arch(text)
         net = create_model(name, **arguments)
         backends[text] = OnnxBackend(to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1))), threads=1)
         parameters[text] = count(net)
 
-    seconds = in_turns(backends, size=args.size, repeats=args.repeats)
+    seconds = in_turns(backends, states, size=args.size, repeats=args.repeats)
     reference = median(seconds["PReNet"])
     rows = [
         {
