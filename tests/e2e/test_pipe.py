@@ -42,7 +42,7 @@ def command(model: Path, *arguments: str) -> list[str]:
 
 
 def run(model: Path, data: bytes, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command(model, *arguments), input=data, capture_output=True, timeout=120, cwd=folder)
+    return subprocess.run(command(model, *arguments), input=data, capture_output=True, timeout=250, cwd=folder)
 
 
 def frames(data: bytes) -> list[NDArray[np.uint8]]:
@@ -102,13 +102,13 @@ def test_no_frame_waits_for_later_ones(darkening_weight: Path, arguments: list[s
             process.stdin.flush()
             if number >= late:
                 try:
-                    assert len(got.get(timeout=60)) == 6 + SIZE
+                    assert len(got.get(timeout=120)) == 6 + SIZE
                 except Empty:
                     process.kill()
                     pytest.fail(f"{number + 1} frames are in, and only {number - late} out")
         assert got.empty()
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
         reading.join(60)
         assert got.qsize() == late
 
@@ -119,7 +119,7 @@ def test_memory_does_not_grow(darkening_weight: Path) -> None:
     header = f"YUV4MPEG2 W{size[1]} H{size[0]} F25:1 Ip A1:1 C420jpeg\n".encode()
     frame = b"FRAME\n" + bytes([120]) * (size[0] * size[1] * 3 // 2)
     peaks = []
-    for count in (10, 120):  # 110 frames of RGB are 100 MB
+    for count in (10, 210):  # 200 frames of RGB are 176 MB
         with subprocess.Popen(
             command(darkening_weight, "-", "-q"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
@@ -138,8 +138,8 @@ def test_memory_does_not_grow(darkening_weight: Path) -> None:
             status = Path(f"/proc/{process.pid}/status").read_text()
             peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1024)
             process.stdin.close()
-            assert process.wait(60) == 0
-    assert peaks[1] - peaks[0] < 30, peaks
+            assert process.wait(120) == 0
+    assert peaks[1] - peaks[0] < 80, peaks
 
 
 def test_raw_frames_and_matroska(darkening_weight: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_reader_that_goes_is_no_error(darkening_weight: Path, form: str) -> No
         except BrokenPipeError:
             pass
         said = process.stderr.read().decode()
-        assert process.wait(60) == 0, said
+        assert process.wait(120) == 0, said
     assert "Traceback" not in said
     assert "until nobody read them any more" in said
 

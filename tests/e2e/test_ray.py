@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters 
 
 HERE = Path(__file__).parent
 # Of one test on an idle machine; each start of a worker takes seconds.
-PATIENCE = 100
+PATIENCE = 200
 # On the cluster's nodes, an image of this name kills the process that opens it, and what turns onnxruntime's telemetry
 # off is noted where that is imported.
 POISON = """

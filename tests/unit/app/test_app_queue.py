@@ -12,7 +12,7 @@ from repix.app.queue import Job, JobQueue, StoppedError
 
 
 def until(say: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not say():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
@@ -31,13 +31,13 @@ def test_jobs_run_in_order_and_one_at_a_time() -> None:
         return run
 
     gate = threading.Event()
-    first = queue.submit(lambda job: gate.wait(20))
+    first = queue.submit(lambda job: gate.wait(60))
     jobs = [queue.submit(work(number)) for number in range(20)]
     until(lambda: first.state == "running")
     assert [queue.place(job) for job in (first, jobs[0], jobs[19])] == [0, 1, 20]
     assert len(queue) == 21
     gate.set()
-    assert [job.future.result(20) for job in jobs] == list(range(20)) == seen
+    assert [job.future.result(60) for job in jobs] == list(range(20)) == seen
     assert set(at_once) == {1}
     assert (jobs[3].state, jobs[3].fraction, jobs[3].note, queue.place(jobs[3])) == ("done", 0.25, "quick", 0)
 
@@ -46,7 +46,7 @@ def test_what_waits_and_what_runs_is_cancelled_at_once() -> None:
     queue, gate, left = JobQueue(), threading.Event(), []
 
     def slow(job: Job) -> None:
-        gate.wait(20)
+        gate.wait(60)
         try:
             job.advance(0.1)
         except StoppedError:
@@ -55,16 +55,15 @@ def test_what_waits_and_what_runs_is_cancelled_at_once() -> None:
 
     running, waiting, later = queue.submit(slow), queue.submit(slow), queue.submit(lambda job: "later")
     until(lambda: running.state == "running")
-    begun = time.monotonic()
     queue.cancel(running)
     queue.cancel(waiting)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
     for job in (running, waiting):
         with pytest.raises(StoppedError):
             job.future.result(0)
-    assert time.monotonic() - begun < 0.5
+    assert left == []  # neither was waited for
     gate.set()
-    assert later.future.result(20) == "later"
+    assert later.future.result(60) == "later"
     assert left == [True]  # of the running one; the other never began
     queue.cancel(later)
     assert later.state == "done"
@@ -73,7 +72,7 @@ def test_what_waits_and_what_runs_is_cancelled_at_once() -> None:
 def test_an_error_ends_its_job_alone() -> None:
     queue = JobQueue()
     bad, good = queue.submit(lambda job: 1 // 0), queue.submit(lambda job: 1)
-    assert good.future.result(20) == 1
+    assert good.future.result(60) == 1
     assert bad.state == "failed"
     assert isinstance(bad.future.exception(), ZeroDivisionError)
 
@@ -81,15 +80,15 @@ def test_an_error_ends_its_job_alone() -> None:
 def test_a_closed_queue_has_let_go_of_its_work() -> None:
     """Python must not end while an engine computes in another thread."""
     queue, gate = JobQueue(), threading.Event()
-    running, waiting = (queue.submit(lambda job: gate.wait(20)) for _ in range(2))
+    running, waiting = (queue.submit(lambda job: gate.wait(60)) for _ in range(2))
     until(lambda: running.state == "running")
     closing = threading.Thread(target=queue.close)
     closing.start()
     until(lambda: waiting.state == "cancelled" and running.state == "cancelled")
     assert closing.is_alive()
     gate.set()
-    closing.join(20)
+    closing.join(60)
     assert not closing.is_alive()
     with pytest.raises(StoppedError):
-        queue.submit(lambda job: None).future.result(1)
+        queue.submit(lambda job: None).future.result(60)
     JobQueue().close()  # one that never ran anything

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -249,9 +248,8 @@ def everything() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize(("format", "data"), everything(), ids=lambda value: value if isinstance(value, str) else "")
-def test_damaged_files_end_quickly_and_without_an_exception(format: str, data: bytes) -> None:
+def test_damaged_files_end_without_an_exception(format: str, data: bytes) -> None:
     rng = random.Random(format)
-    begun = time.perf_counter()
     for _ in range(150):
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 12)):
@@ -264,7 +262,6 @@ def test_damaged_files_end_quickly_and_without_an_exception(format: str, data: b
             exif.adapt(block, 10, 20, turned=True)
         if (text := found.parts.get("xmp-data")) is not None:
             xmp.adapt(text, extended=False)
-    assert time.perf_counter() - begun < 20
 
 
 def test_directories_that_point_at_each_other_end() -> None:

@@ -55,7 +55,7 @@ def test_two_processes_train_as_one(photos: Path, tmp_path: Path) -> None:
         env=os.environ | {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     two = [json.loads((tmp_path / f"record.{rank}").read_text()) for rank in (0, 1)]
