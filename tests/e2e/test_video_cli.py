@@ -51,6 +51,17 @@ def test_a_video_with_its_sound(derain: Run, work: Path) -> None:
     assert "clip_derained.mp4 is already there" in err
 
 
+def test_a_video_has_a_model_of_its_own_and_verbose_names_it(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make_video(work / "clip.mp4", frames=2)
+    for named, expected in (("", "repixnet-video"), ("repixnet", "repixnet")):
+        with pytest.raises(SystemExit) as stop:
+            main(["derain", "clip.mp4", "-v", "-o", f"made-{named}.mp4", *(["-m", named] if named else [])])
+        assert not stop.value.code
+        err = capfd.readouterr().err
+        assert [line.split()[1] for line in err.splitlines() if line.startswith("model ")] == [expected]
+    assert len(frames_of(work / "made-.mp4")) == 2
+
+
 def test_images_and_videos_in_one_folder(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
     make_video(work / "in" / "x" / "A.MP4")
     make_video(work / "in" / "b.avi", codec="mpeg4", sound=False)

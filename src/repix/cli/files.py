@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
 import os
 import sys
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repix.cli.output import say
-from repix.cli.summary import say_plan, say_result, say_summary
+from repix.cli.summary import say_plan, say_result, say_summary, saying_log
 from repix.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -63,13 +63,12 @@ def run_over_files(
     if run.dry:
         say_plan(paths, output, options, run)
         return
-    if "-" in (*paths, output):
-        _through_streams(paths, output, options, task, run)
-        return
-    begun = time.perf_counter()
-    if run.verbose and address is None:
-        options = _loaded(options)
-    summary = _work(paths, output, options, run, address)
+    with saying_log() if run.verbose else contextlib.nullcontext():
+        if "-" in (*paths, output):
+            _through_streams(paths, output, options, task, run)
+            return
+        begun = time.perf_counter()
+        summary = _work(paths, output, options, run, address)
     say_summary(summary, task.done, time.perf_counter() - begun, run)
     if summary.failed:
         raise click.exceptions.Exit(1)
@@ -88,16 +87,6 @@ def _work(
     return restore_on_ray(
         paths, output, address=address or None, options=options, progress=not run.quiet, on_result=on_result
     )
-
-
-def _loaded(options: BatchOptions) -> BatchOptions:
-    """The same with the model loaded, and said where and in which form it runs."""
-    begun = time.perf_counter()
-    restorer = options.load()
-    name = restorer.card.name if restorer.card is not None else "a network"
-    seconds = time.perf_counter() - begun
-    say(f"model {name} ({restorer.backend.form}) on {restorer.backend.device}, loaded in {seconds:.1f} s", err=True)
-    return options if options.model is None else dataclasses.replace(options, model=restorer)
 
 
 def _through_streams(paths: Sequence[str], output: str | None, options: BatchOptions, task: Task, run: Run) -> None:

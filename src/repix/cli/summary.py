@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
 from collections import Counter
@@ -23,10 +25,8 @@ def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, ru
         say(f"{source} → {'standard output' if output in (None, '-') else output}")
         return
     from repix.infer.jobs import Naming, plan
-    from repix.weights import find_card
 
-    assert isinstance(options.image_model, str)
-    planned = plan(paths, output, options=options, naming=Naming.of(find_card(options.image_model)[0]))
+    planned = plan(paths, output, options=options, naming=Naming.of(options.card))
     jobs, settled = planned.pending(overwrite=options.overwrite)
     for job in jobs:
         say(f"{job.src} → {' and '.join(map(str, job.wanted))}")
@@ -60,6 +60,21 @@ def _lines(result: Result, *, verbose: bool) -> Iterator[str]:
             levels = f", levels {','.join(map(str, result.levels))}" if result.levels else ", no rain found"
         yield f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s{levels}"
         yield from (f"    note: {note}" for note in result.notes)
+
+
+@contextlib.contextmanager
+def saying_log() -> Iterator[None]:
+    """Says what repix logs meanwhile: which models run where, and which levels of videos."""
+    log, handler = logging.getLogger("repix"), logging.Handler()
+    handler.emit = lambda record: _above_bar(record.getMessage())  # type: ignore[method-assign]
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
 
 
 def _above_bar(text: str) -> None:

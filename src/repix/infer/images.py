@@ -67,9 +67,8 @@ def restore(
         if on_result is not None:
             on_result(result)
 
-    restorer = options.load()
     inputs = [src] if isinstance(src, str | os.PathLike) else src
-    planned = plan(inputs, dst, options=options, naming=Naming.of(restorer.card))
+    planned = plan(inputs, dst, options=options, naming=Naming.of(options.card))
     jobs, settled = planned.pending(overwrite=options.overwrite)
     summary.left_out += planned.left_out
     summary.unknown += planned.unknown
@@ -77,6 +76,9 @@ def restore(
         for result in settled:
             if result.status == "skipped":  # asked for this one alone, so nothing at all would be done
                 raise InputError(result.message)
+    if jobs and all(job.is_video for job in jobs):  # which need no model of images
+        options = replace(options, model=options.load_for_video())
+    restorer = options.load()
     for result in settled:
         note(result)
     with contextlib.closing(restore_jobs(restorer, jobs, options=options, progress=progress)) as working:
@@ -154,8 +156,8 @@ def _read(job: Job, options: BatchOptions) -> Picture | Result | None:
 def _restore_video(load: Callable[[], Restorer], job: Job, options: BatchOptions, bar: Bar) -> Result:
     from repix.infer.video import restore_video  # PyAV and SciPy, which images do without
 
-    def advance(fraction: float, rate: float) -> None:
-        bar.advance(fraction, f"{rate:.1f} frames/s")
+    def advance(done: int, count: int, rate: float) -> None:
+        bar.advance(1 / max(count, done), f"{rate:.1f} frames/s")
 
     try:
         times = _times(job.src) if options.times else None

@@ -30,7 +30,7 @@ from repix.io.formats import (
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
-from repix.weights import DEFAULT_MODEL, VIDEO_MODEL, ModelCard, is_shipped
+from repix.weights import DEFAULT_MODEL, VIDEO_MODEL, ModelCard, find_card, is_shipped
 
 _CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
@@ -120,6 +120,23 @@ class BatchOptions:
         """What restores images."""
         return DEFAULT_MODEL if self.model is None else self.model
 
+    @property
+    def card(self) -> ModelCard | None:
+        """The card of what restores images; None for a network without one.
+
+        Raises:
+            WeightsError: no such model.
+        """
+        model = self.image_model
+        return find_card(model)[0] if isinstance(model, str | os.PathLike) else model.card
+
+    @property
+    def video_model(self) -> str | os.PathLike[str] | Restorer:
+        """What restores videos: where nobody named a model, the one for videos. Quality `best`, which mirrors images,
+        is for those that see each frame alone."""
+        is_free = self.model is None and self.quality != "best" and is_shipped(VIDEO_MODEL)
+        return VIDEO_MODEL if is_free else self.image_model
+
     def load(self) -> Restorer:
         """The restorer of images.
 
@@ -129,9 +146,7 @@ class BatchOptions:
         return self._load(self.image_model)
 
     def load_for_video(self, restorer: Restorer | None = None) -> Restorer:
-        """The restorer of videos: that of images, unless nobody named a model and there is one for videos.
-
-        Quality `best`, which mirrors images, is for the one that sees each frame alone.
+        """The restorer of videos; see `video_model`.
 
         Args:
             restorer: that of images, where it is loaded already.
@@ -139,9 +154,8 @@ class BatchOptions:
         Raises:
             WeightsError, InputError, BackendError: as `Restorer.from_pretrained`.
         """
-        if self.model is not None or self.quality == "best" or not is_shipped(VIDEO_MODEL):
-            return restorer if restorer is not None else self.load()
-        return self._load(VIDEO_MODEL)
+        model = self.video_model
+        return restorer if restorer is not None and model == self.image_model else self._load(model)
 
     def _load(self, model: str | os.PathLike[str] | Restorer) -> Restorer:
         if not isinstance(model, str | os.PathLike):

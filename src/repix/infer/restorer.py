@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -142,9 +143,11 @@ class Restorer:
             InputError: see `Restorer`.
             BackendError: the device is not there.
         """
+        begun = time.perf_counter()
         card, folder = find_card(name_or_path)
         backend = open_backend(card, folder, device=device, threads=threads)
-        _log.info("%s runs on %s in the form %s", card.name, backend.device, backend.form)
+        seconds = time.perf_counter() - begun
+        _log.info("model %s (%s) on %s, loaded in %.1f s", card.name, backend.form, backend.device, seconds)
         restorer = cls(
             backend,
             multiple_of=card.multiple_of,

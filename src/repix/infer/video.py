@@ -24,6 +24,10 @@ from repix.io.y4m import PipeReader, Y4mWriter
 
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
 
+OnFrame = Callable[[int, int, float], None]
+"""Called after each frame: how many are done, how many to expect (an estimate; 0: not known), and frames per second so
+far."""
+
 
 class Writer(Protocol):
     """What takes frames and packets: `VideoWriter`, or one of `repix.io.y4m`."""
@@ -39,7 +43,7 @@ def restore_video(
     *,
     options: BatchOptions | None = None,
     compare: Path | None = None,
-    progress: Callable[[float, float], None] | None = None,
+    progress: OnFrame | None = None,
 ) -> tuple[str, ...]:
     """Restore a video in memory that does not grow with its length; the result appears under its name when it is whole.
 
@@ -49,7 +53,7 @@ def restore_video(
         dst: the result; its extension says the container. None writes `compare` alone.
         options: `strength`, a number, `max_pixels` and `video` count here.
         compare: where to write before | after in one video, without sound.
-        progress: called after each frame with the fraction of the work it was, and frames per second so far.
+        progress: see `OnFrame`.
 
     Returns:
         What could not be kept as it was, one sentence each.
@@ -136,7 +140,7 @@ def restore_through(
     beside: Writer | None = None,
     live: bool = False,
     count: int = 0,
-    progress: Callable[[float, float], None] | None = None,
+    progress: OnFrame | None = None,
 ) -> int:
     """Restore what a source gives and hand it on, with reading, the network and writing side by side.
 
@@ -148,7 +152,7 @@ def restore_through(
         beside: what takes before | after, frames alone.
         live: give each frame on as soon as it is restored, at the cost of frames side by side.
         count: how many frames to expect, for `progress`.
-        progress: as `restore_video`.
+        progress: see `OnFrame`.
 
     Returns:
         How many frames that were.
@@ -189,7 +193,7 @@ def restore_through(
                     both = replace(frame, pixels=np.concatenate([rainy.popleft().pixels, frame.pixels], axis=1))
                     queue(lambda both=both: beside.write(both))  # type: ignore[misc]
                 if progress is not None:
-                    progress(1 / max(count, done), done / (time.perf_counter() - begun))
+                    progress(done, count, done / (time.perf_counter() - begun))
         while waiting:
             waiting.popleft().result()
     return done

@@ -188,6 +188,9 @@ def test_videos_have_a_model_of_their_own_where_none_was_named(monkeypatch: pyte
     monkeypatch.setattr(BatchOptions, "_load", lambda self, model: model)
     of_images: Any = "the restorer of images"
     assert BatchOptions().load() == "repixnet"
+    assert BatchOptions().video_model == ("repixnet-video" if shipped else "repixnet")
+    assert BatchOptions(quality="best").video_model == "repixnet"
+    assert BatchOptions(model="darken").video_model == "darken"
     assert BatchOptions().load_for_video() == ("repixnet-video" if shipped else "repixnet")
     assert BatchOptions().load_for_video(of_images) == ("repixnet-video" if shipped else of_images)
     assert BatchOptions(quality="best").load_for_video(of_images) == of_images

@@ -193,17 +193,17 @@ def load(path: Path) -> list[Any]:
 
 def test_every_frame_goes_through_the_network_once(tmp_path: Path) -> None:
     src, dst, network = save(tmp_path / "a.mp4", video(with_ball, 9)), tmp_path / "b.mp4", Halving()
-    steps: list[float] = []
+    steps: list[tuple[int, int]] = []
     notes = restore_video(
         Restorer(network),
         src,
         dst,
         options=BatchOptions(video=VideoOptions(crf=0)),
-        progress=lambda f, rate: steps.append(f),
+        progress=lambda done, count, rate: steps.append((done, count)),
     )
     assert notes == ()
     assert network.calls == 9
-    assert sum(steps) == pytest.approx(1)
+    assert steps == [(number, 9) for number in range(1, 10)]
     for before, after in zip(load(src), load(dst), strict=True):
         assert np.abs(after.astype(float) - before / 2).mean() < 1.5
 
