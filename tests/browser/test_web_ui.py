@@ -256,6 +256,44 @@ def test_a_video_dropped_with_images_is_derained_with_its_sound(page: Any, rainy
     until(lambda: page.locator("#stage video.over").evaluate("(video) => video.currentTime") > 0)
 
 
+def said_of(page: Any, done: Callable[[], Any]) -> list[str]:
+    """Everything that the status says until something is done."""
+    page.evaluate(
+        """() => {
+            const part = document.querySelector('#status');
+            window.everSaid = [];
+            new MutationObserver(() => everSaid.push(part.textContent)).observe(part, { childList: true });
+        }"""
+    )
+    until(done)
+    return list(page.evaluate("everSaid"))
+
+
+def test_progress_is_told_by_tile_and_level(page: Any, tmp_path: Path) -> None:
+    rainy = np.tile(read_image(EXAMPLE).pixels[:427, :640], (3, 4, 1))[:990, :2000]  # two tiles at full size
+    write_image(tmp_path / "wide.jpg", np.ascontiguousarray(rainy))
+    add(page, tmp_path / "wide.jpg")
+    said = said_of(page, lambda: "Done in" in status(page))
+    told = [text for text in said if "tile" in text]
+    assert any(re.search(r"^at full size, tile 1 of 2\b", text) for text in told), said
+    assert any(re.search(r"^\d+ % · at full size, tile 2 of 2 · about \d+ s left$", text) for text in told), said
+    assert page.locator("#caption").text_content() == "wide.jpg · 2000 × 990 · repixnet"
+
+
+def test_progress_of_a_video_is_told_by_its_frames(page: Any, tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.mp4", frames=60, size=(240, 320), sound=False)
+    add(page, tmp_path / "clip.mp4")
+    said = said_of(page, lambda: "Done in" in status(page))
+    told = [re.fullmatch(r"(\d+) % · frame (\d+) of 60 · [\d.]+ frames/s · about \d+ s left", text) for text in said]
+    shares = [(int(one[1]), int(one[2])) for one in told if one]
+    assert shares, said
+    assert all(abs(share - 100 * frame / 60) <= 1 for share, frame in shares)
+    assert page.locator("#caption").text_content() == "clip.mp4 · repixnet-video"  # as on the command line
+    page.locator("#model").select_option("repixnet")
+    until(lambda: page.locator("#caption").text_content() == "clip.mp4 · repixnet")
+    page.click("#cancel")
+
+
 def test_cancel_stops_what_runs_and_keeps_what_is_finished(page: Any, site: Site, rainy: Path, tmp_path: Path) -> None:
     clip = tmp_path / "long.mp4"
     make_video(clip, frames=400, size=(240, 320), sound=False)

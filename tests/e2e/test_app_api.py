@@ -29,7 +29,7 @@ from repix.io.image import Picture, read_image, write_image
 from repix.poisson.blend import blend
 from running_app import Answer, Running, run
 from tiny_weight import write_weight
-from videos import make_video, sound_of
+from videos import frames_of, make_video, sound_of
 
 pytest.importorskip("fastapi", reason="the web UI is not installed")
 pytestmark = [pytest.mark.enable_socket, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
@@ -121,6 +121,20 @@ def test_a_video_keeps_its_sound(server: Running, tmp_path: Path) -> None:
     assert answer.status == 200, answer.body
     (tmp_path / "made.mkv").write_bytes(answer.body)
     assert sound_of(tmp_path / "made.mkv") == sound_of(tmp_path / "clip.mp4") != []
+
+
+def test_a_video_without_a_model_is_that_of_the_command_line(server: Running, tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.mp4", frames=4)
+    made = {}
+    for query in ("", "?model=repixnet-video", "?model=repixnet"):
+        answer = server.form(f"/api/derain{query}", file=tmp_path / "clip.mp4")
+        assert answer.status == 200, answer.body
+        (tmp_path / "made.mp4").write_bytes(answer.body)
+        made[query] = np.stack(frames_of(tmp_path / "made.mp4"))
+    restore(tmp_path / "clip.mp4", tmp_path / "cli.mp4", options=BatchOptions(threads=1))
+    np.testing.assert_array_equal(made[""], np.stack(frames_of(tmp_path / "cli.mp4")))
+    np.testing.assert_array_equal(made[""], made["?model=repixnet-video"])
+    assert (made[""] != made["?model=repixnet"]).any()
 
 
 def test_blending_translating_and_rain(server: Running, wide: Path, tmp_path: Path) -> None:

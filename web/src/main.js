@@ -1,5 +1,5 @@
 // The page: it starts on drop, one photo after the other, in a worker. What can be downloaded is what is shown.
-import { $, all, make, t, translatePage, bring, Divider } from '../../src/repix/app/page/parts.js';
+import { $, t, translatePage, bring, onFiles, onDrops, save, label, time, doing, ended, drawThumbs, Divider } from '../../src/repix/app/page/parts.js';
 import { chinese } from './zh.js';
 
 translatePage(chinese);
@@ -52,20 +52,20 @@ function told(data) {
   else if (!item) return;
   else if (data.kind === 'progress') {
     if (data.width) Object.assign(item, { width: data.width, height: data.height });
-    if (data.level !== item.level && data.fraction < 1) say(`${label(item)}: ${doing(data.level)}`);
+    if (data.level !== item.level && data.fraction < 1) say(`${label(items, item)}: ${doing(data.level)}`);
     item.from = item.from ?? (data.fraction > 0 ? { fraction: data.fraction, time: performance.now() } : undefined);
     Object.assign(item, { level: data.level, fraction: data.fraction });
   } else if (data.kind === 'draft') {
     item.draft = URL.createObjectURL(data.blob);
     item.draftSeconds = (performance.now() - item.started) / 1000;
-    say(t('A draft of {} is shown', label(item)));
+    say(t('A draft of {} is shown', label(items, item)));
   } else if (data.kind === 'done') {
     drop(item);
     const stem = item.file.name.replace(/\.[^.]*$/, ''), suffix = /\.(jpe?g|png)$/i.exec(item.file.name)?.[1] ?? data.suffix;
     const name = `${stem}_derained.${data.suffix === 'png' ? 'png' : suffix}`;
     item.result = { url: URL.createObjectURL(data.blob), name, lost: data.lost, levels: data.levels };
     Object.assign(item, { state: 'done', seconds: (performance.now() - item.started) / 1000 });
-    say(items.length === 1 ? t('{} is done', label(item)) : t('{} of {} are done', items.filter((one) => one.state === 'done').length, items.length));
+    say(items.length === 1 ? t('{} is done', label(items, item)) : t('{} of {} are done', items.filter((one) => one.state === 'done').length, items.length));
     if (isOpen(current) && !touched) current = item;
     next();
     if (item === current) bring($('#stage'));
@@ -88,7 +88,7 @@ function failed(data, item) {
 function fail(item, sentence) {
   drop(item);
   Object.assign(item, { state: 'failed', error: sentence });
-  say(`${label(item)}: ${sentence}`);
+  say(`${label(items, item)}: ${sentence}`);
 }
 function next() {
   if (!isReady || items.some((item) => item.state === 'running')) return;
@@ -100,10 +100,6 @@ function next() {
 
 // ---- items ----
 
-function label(item) { // files of one name are told apart
-  const before = items.slice(0, items.indexOf(item)).filter((other) => other.file.name === item.file.name).length;
-  return before ? `${item.file.name} (${before + 1})` : item.file.name;
-}
 function drop(item) {
   if (item.draft) URL.revokeObjectURL(item.draft);
   item.draft = null;
@@ -138,17 +134,9 @@ function remove(item) {
   draw();
   if (!items.length) { say(t('all files are removed')); $('#choose').focus(); }
 }
-function save(item) {
-  const link = make('a', { href: item.result.url, download: item.result.name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-}
 
 // ---- what is shown ----
 
-const time = (seconds) => (seconds < 90 ? t('{} s', Math.max(1, Math.round(seconds))) : t('{} min', Math.round(seconds / 60)));
-const doing = (level) => (level === 0 ? t('looking for rain') : level === 1 ? t('at full size') : t('at 1/{} of the size', level));
 function status() {
   const busy = items.filter(isOpen), done = items.filter((item) => item.state === 'done').length;
   const running = items.find((item) => item.state === 'running'), parts = [];
@@ -160,13 +148,7 @@ function status() {
       const since = running.from && (performance.now() - running.from.time) / 1000, made = running.from && running.fraction - running.from.fraction;
       if (made > 0) parts.push(t('about {} left', time((since * (1 - running.fraction)) / made)));
     } else parts.push(t('Loading the network …'));
-  } else if (items.length) {
-    const failures = items.filter((item) => item.state === 'failed').length;
-    if (items.some((item) => item.state === 'cancelled')) parts.push(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
-    else if (items.length > 1) parts.push(t('{} of {} done', done, items.length));
-    else if (done) parts.push(t('Done in {}', t('{} s', items[0].seconds.toFixed(1))));
-    if (failures) parts.push(items.length === 1 ? t('This file cannot be derained.') : t('{} could not be derained', failures));
-  }
+  } else parts.push(...ended(items));
   $('#status').textContent = parts.join(' · ');
   const bar = $('#bar'), share = (items.length - busy.length + (running?.fraction ?? 0)) / items.length;
   bar.hidden = !busy.length;
@@ -174,26 +156,6 @@ function status() {
   $('#progress').classList.toggle('busy', busy.length > 0);
   $('#cancel').hidden = !busy.length;
   $('#go-on').hidden = busy.length > 0 || !items.some((item) => item.state === 'cancelled');
-}
-function thumbs() {
-  const list = $('#thumbs'), keep = new Map(all('button', list).map((button) => [+button.dataset.key, button.parentElement]));
-  $('#strip').hidden = items.length < 2;
-  list.replaceChildren(...items.map((item) => {
-    const line = keep.get(item.key) || make('li', {}, make('button', { type: 'button', 'data-key': String(item.key) }));
-    const button = line.firstChild, percent = `${Math.floor(100 * (item.fraction || 0))} %`;
-    const mark = { done: '✓', failed: '!', cancelled: '–', running: percent }[item.state] || '…';
-    const words = { done: t('done'), failed: t('failed'), cancelled: t('cancelled'), running: t('running') }[item.state] || t('waiting');
-    if (!button.childElementCount) {
-      const shown = make('img', { src: item.url, alt: '', loading: 'lazy' });
-      shown.onerror = () => shown.replaceWith(make('span', { class: 'no-image', 'aria-hidden': 'true' }, '·'));
-      button.append(shown, make('span', { class: 'name' }, label(item)), make('span', { class: 'mark', 'aria-hidden': 'true' }));
-      button.onclick = () => choose(item);
-    }
-    $('.mark', button).textContent = mark;
-    button.setAttribute('aria-label', `${label(item)}, ${words}`);
-    button.setAttribute('aria-current', item === current);
-    return line;
-  }));
 }
 function choose(item) {
   touched = true;
@@ -212,7 +174,7 @@ function draw() {
   if (item.state !== 'failed') divider.show({ before: item.url, after: done ? item.result.url : item.draft, name: item.file.name });
   const size = item.width ? `${item.width} × ${item.height}` : '';
   const notes = done && item.result.lost.length ? t('not kept: {}', item.result.lost.map((one) => t(one)).join(', ')) : '';
-  $('#caption').textContent = [label(item), size, item.draft ? t('a draft; the whole follows') : '', notes].filter(Boolean).join(' · ');
+  $('#caption').textContent = [label(items, item), size, item.draft ? t('a draft; the whole follows') : '', notes].filter(Boolean).join(' · ');
   $('#stage').dataset.levels = done ? item.result.levels.join() : '';
   $('#download').disabled = !done;
   $('#download').textContent = done ? t('Download') : t('Not ready yet');
@@ -220,33 +182,21 @@ function draw() {
   $('#download-all').hidden = items.length < 2;
   $('#download-all').disabled = !ready;
   $('#download-all').textContent = t('Download all that are done ({})', ready);
-  thumbs();
+  $('#strip').hidden = items.length < 2;
+  drawThumbs($('#thumbs'), items, current, { choose, image: (one) => one.url, sign: () => '·' });
   status();
 }
 setInterval(() => { if (items.some((item) => item.state === 'running')) status(); }, 1000);
 
-// ---- choosing, dropping, buttons ----
+// ---- files and buttons ----
 
 for (const id of ['#choose', '#more']) $(id).addEventListener('click', () => $('#files').click());
-$('#files').addEventListener('change', ({ target }) => { const files = [...target.files]; target.value = ''; if (files.length) add(files); });
+onFiles($('#files'), add);
+onDrops(add);
 $('#sample').addEventListener('click', async () => add([new File([await (await fetch('rainy.jpg')).blob()], 'rainy.jpg', { type: 'image/jpeg' })]));
-let inside = 0; // elements that a drag has entered and not left
-const drags = (event) => event.dataTransfer?.types.includes('Files');
-addEventListener('dragenter', (event) => { if (drags(event)) { inside += 1; $('#drop').hidden = false; } });
-addEventListener('dragleave', (event) => { if (drags(event)) { inside -= 1; $('#drop').hidden = inside <= 0; } });
-addEventListener('dragover', (event) => { if (drags(event)) event.preventDefault(); });
-addEventListener('drop', (event) => {
-  if (!drags(event)) return;
-  event.preventDefault();
-  inside = 0;
-  $('#drop').hidden = true;
-  if (event.dataTransfer.files.length) add([...event.dataTransfer.files]);
-});
-addEventListener('paste', (event) => { if (event.clipboardData?.files.length) add([...event.clipboardData.files]); });
 $('#cancel').addEventListener('click', () => {
   stop();
-  const done = items.filter((item) => item.state === 'done').length;
-  say(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
+  say(ended(items)[0]);
   draw();
   $('#go-on').focus();
 });
@@ -256,8 +206,8 @@ $('#go-on').addEventListener('click', () => {
   draw();
   $('#cancel').focus();
 });
-$('#download').addEventListener('click', () => save(current));
-$('#download-all').addEventListener('click', () => items.filter((item) => item.state === 'done').forEach(save));
+$('#download').addEventListener('click', () => save(current.result.url, current.result.name));
+$('#download-all').addEventListener('click', () => items.filter((item) => item.state === 'done').forEach((item) => save(item.result.url, item.result.name)));
 $('#remove').addEventListener('click', () => remove(current));
 const step = (by) => choose(items[(items.indexOf(current) + by + items.length) % items.length]);
 $('#previous').addEventListener('click', () => step(-1));

@@ -15,7 +15,6 @@ export const chinese = {
   '{} cannot be read by this browser. It takes JPEG and PNG; the program repix takes more.': '此浏览器无法读取 {}。它接受 JPEG 和 PNG；repix 程序支持更多格式。',
   '{} has {} megapixels; this page takes at most {}. The program repix takes more.': '{} 有 {} 百万像素；此页面最多接受 {}。repix 程序没有这个限制。',
   '{} is damaged.': '{} 已损坏。',
-  'looking for rain': '正在寻找雨', 'at full size': '原尺寸', 'at 1/{} of the size': '1/{} 尺寸',
   'Download all that are done ({})': '下载所有已完成的（{}）', 'not kept: {}': '未保留：{}',
   'further images in the file': '文件中的其他图像', 'content credentials': '内容凭证', 'data of a maker': '厂商数据',
   'EXIF, which is damaged': '已损坏的 EXIF', 'XMP that describes further images': '描述其他图像的 XMP', 'CMYK, which became RGB': 'CMYK（已转为 RGB）',

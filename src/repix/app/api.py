@@ -245,7 +245,7 @@ def build_router(server: Server) -> APIRouter:
     )
     async def derain(
         request: Request,
-        model: Annotated[str, Query(description="A name of /api/models.")] = default,
+        model: Annotated[str | None, Query(description=f"A name of /api/models. Default: {_default_models()}.")] = None,
         strength: Annotated[str, Query(description="0 (leaves the rain) to 1, or auto (images only).")] = "1",
         quality: Annotated[str, Query(description="draft, fast, or best in four times the time.")] = "fast",
         levels: Annotated[
@@ -268,6 +268,8 @@ def build_router(server: Server) -> APIRouter:
         cannot be kept is said in the header `Repix-Notes`, a JSON list of sentences.
         """
         options = BatchOptions(
+            model=model,
+            max_pixels=server.options.max_pixels,
             quality=quality,  # type: ignore[arg-type]  # checked by Restorer
             levels=_levels(levels),
             strength=_strength(strength),
@@ -278,9 +280,7 @@ def build_router(server: Server) -> APIRouter:
         async with taken(request, ("file",), name) as (folder, files):
             path = files[0]
             assert path is not None
-            return await answer(
-                request, server.network, folder, lambda job: derain_once(server, job, path, model, options)
-            )
+            return await answer(request, server.network, folder, lambda job: derain_once(server, job, path, options))
 
     @router.post(
         "/api/merge",
@@ -437,6 +437,11 @@ def build_router(server: Server) -> APIRouter:
                 )
 
     return router
+
+
+def _default_models() -> str:
+    options = BatchOptions()
+    return f"{options.image_model}; for videos {options.video_model}"
 
 
 def _copy(sent: UploadFile, path: Path) -> None:

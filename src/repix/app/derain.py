@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from repix.degradations.rain import RainParams, add_rain
 from repix.errors import InputError
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions, plan
-from repix.infer.restorer import Quality
+from repix.infer.jobs import Job as Planned
+from repix.infer.restorer import Quality, Restorer
+from repix.infer.tiling import watch_tiles
 from repix.infer.video import restore_video
 from repix.io.formats import FORMATS
 from repix.io.image import Picture, read_image, write_image
@@ -39,33 +43,55 @@ class Derained:
     is_video: bool
 
 
-def derain_file(server: Server, job: Job, path: Path, model: str, quality: Quality) -> Derained:
+@contextlib.contextmanager
+def telling(job: Job, image: Picture) -> Iterator[None]:
+    """Says in a job which tile of which level of an image is at work."""
+    height = image.pixels.shape[0]
+
+    def on_tile(size: tuple[int, ...], number: int, count: int) -> None:
+        job.say(level=round(height / size[0]), tile=number, tiles=count)
+
+    job.say(level=0)
+    with watch_tiles(on_tile):
+        yield
+
+
+def derain_file(server: Server, job: Job, path: Path, model: str | None, quality: Quality) -> Derained:
     """Restore an image or a video beside itself, `NAME_derained.EXT`, as the command line does.
 
     Raises:
         InputError, WeightsError, BackendError: as `repix.restore`; also where it only reports them.
         StoppedError: the job has been cancelled.
     """
-    planned = plan([path], None)
-    for _, reason in planned.failed:
-        raise InputError(f"{path.name}: {reason}")
-    what = planned.jobs[0]
-    restorer = server.restorer(model, DERAIN, quality=quality, check=job.check)
-    options = BatchOptions(max_pixels=server.options.max_pixels)
+    options = BatchOptions(model=model, quality=quality, max_pixels=server.options.max_pixels)
+    what, restorer = _planned(server, job, path, options)
     if what.is_video:
 
-        def advance(fraction: float, rate: float) -> None:
-            job.advance(fraction, f"{rate:.1f} frames/s")
+        def advance(done: int, count: int, rate: float) -> None:
+            job.say(frame=done, frames=max(count, done) if count else 0, rate=rate)
+            job.advance(1 / count if count else 0)
 
         notes = restore_video(restorer, what.src, what.dst, options=options, progress=advance)
         return Derained(path, what.dst, None, tuple(notes), True)
     rainy = server.read(path)
-    restored = rainy.with_pixels(restorer(rainy.pixels, progress=job.advance))
+    with telling(job, rainy):
+        restored = rainy.with_pixels(restorer(rainy.pixels, progress=job.advance))
     raw = path.with_name("result.npy")
     np.save(raw, restored.pixels)
     job.check()
     notes = (*_new_format(restored, what.dst), *restored.notes, *write_image(what.dst, restored))
     return Derained(path, what.dst, raw, tuple(dict.fromkeys(notes)), False)
+
+
+def _planned(server: Server, job: Job, path: Path, options: BatchOptions) -> tuple[Planned, Restorer]:
+    """What is to be done with a file, and what restores it."""
+    planned = plan([path], None, options=options)
+    for _, reason in planned.failed:
+        raise InputError(f"{path.name}: {reason}")
+    what = planned.jobs[0]
+    model = str(options.video_model if what.is_video else options.image_model)
+    job.say(model=Path(model).name)
+    return what, server.restorer(model, DERAIN, quality=options.quality, levels=options.levels, check=job.check)
 
 
 def _new_format(image: Picture, dst: Path) -> list[str]:
@@ -123,16 +149,14 @@ def rain_on_image(server: Server, path: Path, severity: float, seed: int, folder
     return job[0].dst
 
 
-def derain_once(
-    server: Server, job: Job, path: Path, model: str, options: BatchOptions
-) -> tuple[Path, tuple[str, ...]]:
+def derain_once(server: Server, job: Job, path: Path, options: BatchOptions) -> tuple[Path, tuple[str, ...]]:
     """A file as `repix derain` does it, for one call of the API.
 
     Returns:
         The result, or `NAME_compare.EXT` where that is asked for, and notes.
     """
-    restorer = server.restorer(model, DERAIN, quality=options.quality, levels=options.levels, check=job.check)
-    summary = restore(path, options=replace(options, model=restorer, max_pixels=server.options.max_pixels))
+    _, restorer = _planned(server, job, path, options)
+    summary = restore(path, options=replace(options, model=restorer))
     job.check()
     for result in summary.failed:
         raise InputError(result.message)

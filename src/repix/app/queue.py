@@ -29,7 +29,8 @@ class Job:
         id: by which its owner, who alone was told it, finds it again.
         state: `waiting`, `running`, `done`, `failed` or `cancelled`; the last three are final.
         fraction: of the work that is done, 0 to 1.
-        note: such as frames per second.
+        doing: what it is at, for the page to put in words: `model`; `level` (0 while levels are tried), `tile`,
+            `tiles`; `frame`, `frames` (0: not known), `rate`.
         future: of the result; its exception is what went wrong, `StoppedError` where it was cancelled.
         begun, ended: of running; seconds of `time.monotonic`, 0 before.
     """
@@ -38,20 +39,39 @@ class Job:
         self.id = secrets.token_urlsafe(16)
         self.state: State = "waiting"
         self.fraction = 0.0
-        self.note = ""
+        self.doing: dict[str, Any] = {}
         self.future: Future[Any] = Future()
         self.begun = self.ended = 0.0
         self._work = work
+        self._first: tuple[float, float] | None = None  # time and fraction from which on the speed counts
+        self._last = (0.0, 0.0)  # and those of the last advance
 
     def check(self) -> None:
         """Raise `StoppedError` if the job has been cancelled."""
         if self.is_cancelled:
             raise StoppedError("cancelled")
 
-    def advance(self, fraction: float, note: str = "") -> None:
+    def say(self, **doing: Any) -> None:
+        """What it is at now, in place of what was said before under the same names."""
+        self.doing = self.doing | doing
+        if self._first is None and "tile" in doing:
+            self._first = time.monotonic(), self.fraction
+
+    def advance(self, fraction: float) -> None:
         """Some more is done: fractions add up to 1. Raises `StoppedError` if the job has been cancelled."""
         self.check()
-        self.fraction, self.note = min(1.0, self.fraction + fraction), note
+        self.fraction = min(1.0, self.fraction + fraction)
+        self._last = time.monotonic(), self.fraction
+        self._first = self._first or self._last
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until its end at the speed so far, which counts from the first tile or advance on: what comes before,
+        such as loading, is of another kind. None where nothing is known yet."""
+        (begun, had), (then, has) = self._first or self._last, self._last
+        if self.state != "running" or has <= had:
+            return None
+        return max(0.0, (1 - has) * (then - begun) / (has - had) - (time.monotonic() - then))
 
     @property
     def is_cancelled(self) -> bool:

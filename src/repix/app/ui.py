@@ -26,7 +26,7 @@ from starlette.responses import FileResponse, HTMLResponse
 from repix import __version__
 from repix.app import blend, docs, examples
 from repix.app.api import add_errors, build_router, finished, named, save_body
-from repix.app.derain import Derained, derain_file, rain_on_image, save_mixed
+from repix.app.derain import Derained, derain_file, rain_on_image, save_mixed, telling
 from repix.app.files import GoneError, Session, open_folder
 from repix.app.guard import Guard, PatientProtocol
 from repix.app.queue import Job, StoppedError
@@ -277,7 +277,7 @@ def _build_work(server: Server) -> APIRouter:
         return {"id": job.id}
 
     def derain(job: Job, mine: Session, asked: Asked, path: Path) -> dict[str, Any]:
-        made = derain_file(server, job, path, asked.model, asked.quality)
+        made = derain_file(server, job, path, asked.model or None, asked.quality)
         mine.told[job.id] = made
         shown = made.dst
         if not made.is_video:
@@ -295,7 +295,9 @@ def _build_work(server: Server) -> APIRouter:
         for model in asked.models:
             restorer = server.restorer(model, DERAIN, check=job.check)
             begun = time.perf_counter()
-            pixels = restorer(image.pixels, progress=lambda part: job.advance(part / len(asked.models)))
+            job.say(model=Path(model).name)
+            with telling(job, image):
+                pixels = restorer(image.pixels, progress=lambda part: job.advance(part / len(asked.models)))
             seconds = time.perf_counter() - begun
             restored = image.with_pixels(pixels)
             suffix = path.suffix if path.suffix.lower() in IMAGES_WRITABLE else ".png"
@@ -321,11 +323,12 @@ def _build_work(server: Server) -> APIRouter:
 
     def state(job: Job) -> dict[str, Any]:
         now = job.ended or time.monotonic()
-        told = {
+        told: dict[str, Any] = {
             "state": job.state,
             "place": server.network.place(job),
             "fraction": round(job.fraction, 4),
-            "note": job.note,
+            "doing": job.doing,
+            "left": job.left,
             "seconds": round(now - job.begun, 2) if job.begun else 0,
         }
         if job.future.done():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Literal
 
 import numpy as np
@@ -14,6 +16,23 @@ from repix.infer.memory import LevelMemory
 from repix.infer.padding import mirrored
 
 Rounding = Literal["nearest", "down"]
+OnTile = Callable[[tuple[int, ...], int, int], None]
+
+_on_tile: ContextVar[OnTile | None] = ContextVar("on_tile", default=None)
+
+
+@contextlib.contextmanager
+def watch_tiles(on_tile: OnTile) -> Iterator[None]:
+    """Have a function called before every tile that this thread runs meanwhile, however deep inside.
+
+    Args:
+        on_tile: (size (H, W) of the image or of its level, number of the tile from 1 on, how many tiles).
+    """
+    before = _on_tile.set(on_tile)
+    try:
+        yield
+    finally:
+        _on_tile.reset(before)
 
 
 def reader(image: Image) -> Callable[[slice, slice], Floats]:
@@ -96,10 +115,13 @@ def run_tiles(
     down, across = _weights(rows, height, overlap), _weights(columns, width, overlap)
     padded = columns[-1] + width
     held = np.zeros((height, padded, 3), np.float32)
+    on_tile = _on_tile.get()
     for i, row in enumerate(rows):
         ys, y_index = _within(row, height, length)
         for j, column in enumerate(columns):
             xs, x_index = _within(column, width, breadth)
+            if on_tile is not None:
+                on_tile(size, i * len(columns) + j + 1, len(rows) * len(columns))
             piece = (read(xs, ys).swapaxes(0, 1) if turned else read(ys, xs))[y_index][:, x_index]
             given = np.ascontiguousarray(piece.transpose(2, 1, 0) if turned else piece.transpose(2, 0, 1), np.float32)
             if memory is None:

@@ -71,6 +71,7 @@ def test_the_page_without_a_server_has_chinese_words_too() -> None:
     said = {text.strip() for text in re.findall(r">([^<>]+)<", html)} - {""}
     said |= {value for name in ("aria-label", "title", "alt") for value in re.findall(rf'\b{name}="([^"]+)"', html)}
     scripts = "".join((source / name).read_text("utf-8") for name in ("main.js", "files.js"))
+    scripts += (PAGE / "parts.js").read_text("utf-8")
     said |= {unquoted(text) for text in re.findall(r"\b(?:t|FileError|lost\.add)\('((?:[^'\\]|\\.)*)'", scripts)}
     assert len(said) > 50
     assert said - ENGLISH_STAYS - known == set()

@@ -25,7 +25,8 @@ def test_jobs_run_in_order_and_one_at_a_time() -> None:
         def run(job: Job) -> int:
             at_once.append(len([1 for one in jobs if one.state == "running"]))
             seen.append(number)
-            job.advance(0.25, "quick")
+            job.say(model="quick")
+            job.advance(0.25)
             return number
 
         return run
@@ -39,7 +40,30 @@ def test_jobs_run_in_order_and_one_at_a_time() -> None:
     gate.set()
     assert [job.future.result(60) for job in jobs] == list(range(20)) == seen
     assert set(at_once) == {1}
-    assert (jobs[3].state, jobs[3].fraction, jobs[3].note, queue.place(jobs[3])) == ("done", 0.25, "quick", 0)
+    assert (jobs[3].state, jobs[3].fraction, queue.place(jobs[3])) == ("done", 0.25, 0)
+    assert jobs[3].doing == {"model": "quick"}
+
+
+def test_the_time_left_is_that_of_the_speed_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("repix.app.queue.time.monotonic", lambda: now[0])
+    job = Job(lambda job: None)
+    job.state, left = "running", []
+    # ten seconds to load, the first tenth of the work, and from there on a tenth in two seconds
+    for seconds, fraction in ((10, 0.1), (2, 0.1), (4, 0.2), (1, 0)):
+        now[0] += seconds
+        if fraction:
+            job.advance(fraction)
+        left.append(job.left)
+    assert left == [None, pytest.approx(16), pytest.approx(12), pytest.approx(11)]
+    job.state = "done"
+    assert job.left is None
+    job = Job(lambda job: None)  # of an image: from the first tile on
+    job.state = "running"
+    job.say(level=1, tile=1, tiles=4)
+    now[0] += 3
+    job.advance(0.25)
+    assert job.left == pytest.approx(9)
 
 
 def test_what_waits_and_what_runs_is_cancelled_at_once() -> None:

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter
 
 from repix.errors import BackendError
 from repix.infer.padding import mirrored
-from repix.infer.tiling import _cut, _weights
+from repix.infer.tiling import _cut, _weights, watch_tiles
 from tiled import apply_tiled
 
 
@@ -104,6 +104,23 @@ def test_progress_adds_up_to_one() -> None:
     apply_tiled(identity, np.zeros((90, 70, 3), np.uint8), tile=20, overlap=4, progress=steps.append)
     assert len(steps) > 10
     assert sum(steps) == pytest.approx(1)
+
+
+def test_tiles_are_told_of_before_they_run() -> None:
+    told: list[object] = []
+
+    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        told.append(x.shape[2:])
+        return x
+
+    image = np.zeros((40, 30, 3), np.uint8)
+    with watch_tiles(lambda *what: told.append(what)):
+        apply_tiled(run, image, tile=20)
+    tiles = told[::2]
+    assert tiles == [((40, 30), number, 4) for number in (1, 2, 3, 4)]
+    assert told[1::2] == [(20, 15)] * 4
+    apply_tiled(run, image, tile=20)
+    assert len(told) == 12  # nobody watches any more
 
 
 def test_wrong_output_is_an_error_not_an_image() -> None:

@@ -1,5 +1,6 @@
 // The Compare tab: one image through several models, next to one another.
 import { $, all, make, t, upload, save, begin, forget, cancel, config, take, onFiles, bring } from './page.js';
+import { time, progress } from './parts.js';
 
 let file = null, job = null, result = null, turn = 0, picked = 0;
 const chosen = () => all('#compare-models input').filter((input) => input.checked).map((input) => input.value);
@@ -54,7 +55,10 @@ async function go() {
 function told(state) {
   $('#compare-bar').value = state.fraction ?? 0;
   if (state.state === 'waiting' && state.place) say(t('waits for its turn; {} before it', state.place));
-  if (state.state === 'running') say(t('{} %', Math.floor(100 * state.fraction)));
+  if (state.state === 'running') {
+    const left = state.left === null ? [] : [t('about {} left', time(state.left))];
+    say([t('{} %', Math.floor(100 * state.fraction)), ...[state.doing.model].filter(Boolean), ...progress(state.doing), ...left].join(' · '));
+  }
   if (!state.ended) return;
   job = null;
   say({ cancelled: t('Cancelled.'), failed: state.error, done: t('Done.') }[state.state] || '');

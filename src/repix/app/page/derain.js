@@ -1,5 +1,6 @@
 // The Derain tab: it starts on drop. One item a file; what can be downloaded is always what is shown.
 import { $, all, make, t, call, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options } from './page.js';
+import { label, time, progress, ended, drawThumbs } from './parts.js';
 
 const items = [];
 let current = null, divider = null, uploading = 0, keys = 0;
@@ -11,14 +12,10 @@ const open = (item) => ['queued', 'uploading', 'waiting', 'running'].includes(it
 
 // ---- items ----
 
-function label(item) { // files of one name are told apart
-  const before = items.slice(0, items.indexOf(item)).filter((other) => other.file.name === item.file.name).length;
-  return before ? `${item.file.name} (${before + 1})` : item.file.name;
-}
 function add(files) {
   const first = items.length;
   for (const file of files) {
-    items.push({ key: keys += 1, file, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', aborter: new AbortController() });
+    items.push({ key: keys += 1, file, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', doing: {}, aborter: new AbortController() });
   }
   current = current || items[first];
   if (files.length) current = first && !open(current) ? items[first] : current;
@@ -52,12 +49,12 @@ async function send(item, previous) {
 function fail(item, sentence) {
   item.state = 'failed';
   item.error = sentence;
-  say(`${label(item)}: ${sentence}`);
+  say(`${label(items, item)}: ${sentence}`);
 }
 async function run(item) { // whatever it had is out of date
   if (item.job) forget([item.job]);
   const turn = item.turn = (item.turn || 0) + 1;
-  Object.assign(item, { state: 'waiting', job: null, result: null, error: '', fraction: 0, place: 0, seconds: 0 });
+  Object.assign(item, { state: 'waiting', job: null, result: null, error: '', fraction: 0, place: 0, seconds: 0, left: null, doing: {} });
   draw();
   try {
     const asked = { kind: 'derain', file: item.up.id, model: $('#model').value, quality: $('#quality').value };
@@ -72,12 +69,12 @@ async function run(item) { // whatever it had is out of date
 }
 function told(item, state) {
   if (item.state === 'cancelled') return;
-  Object.assign(item, { fraction: state.fraction ?? 0, place: state.place ?? 0, note: state.note ?? '', seconds: state.seconds ?? 0 });
+  Object.assign(item, { fraction: state.fraction ?? 0, place: state.place ?? 0, seconds: state.seconds ?? 0, left: state.left ?? null, doing: state.doing ?? {} });
   item.state = state.state;
   if (state.state === 'done') {
     item.result = state.result;
     const done = items.filter((one) => one.state === 'done').length;
-    say(items.length === 1 ? t('{} is done', label(item)) : t('{} of {} are done', done, items.length));
+    say(items.length === 1 ? t('{} is done', label(items, item)) : t('{} of {} are done', done, items.length));
     if (current && open(current) && !touched) current = item; // the first result is shown first
   } else if (state.state === 'failed') fail(item, state.error);
   draw();
@@ -119,14 +116,8 @@ function choose(item) {
   draw();
   $('#thumbs [aria-current=true]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 }
-function time(seconds) {
-  const whole = Math.max(1, Math.round(seconds));
-  if (whole < 90) return t('{} s', whole);
-  return t('{} min', Math.round(whole / 60));
-}
 function status() {
   const busy = items.filter(open), done = items.filter((item) => item.state === 'done').length;
-  const failed = items.filter((item) => item.state === 'failed').length, stopped = items.filter((item) => item.state === 'cancelled').length;
   const parts = [];
   let value = null, share = null;
   if (busy.length) {
@@ -135,9 +126,9 @@ function status() {
     const first = running || busy[0];
     share = (items.length - busy.length + (running ? running.fraction : 0)) / items.length;
     if (running) {
-      parts.push(running.fraction ? t('{} %', Math.floor(100 * running.fraction)) : t('taking the rain out'));
-      if (running.note) parts.push(running.note);
-      const left = running.fraction > 0.02 ? running.seconds * (1 - running.fraction) / running.fraction : null;
+      if (running.fraction) parts.push(t('{} %', Math.floor(100 * running.fraction)));
+      const words = progress(running.doing), { left } = running;
+      parts.push(...words.length ? words : [t('about to begin')]);
       const finished = items.filter((item) => item.state === 'done' && item.seconds);
       const mean = finished.length ? finished.reduce((sum, item) => sum + item.seconds, 0) / finished.length : left && left + running.seconds;
       const rest = (left ?? (mean ? Math.max(0, mean - running.seconds) : null));
@@ -147,40 +138,14 @@ function status() {
     else if (first.state === 'uploading') parts.push(first.fraction < 1 ? t('reading the file, {} %', Math.floor(100 * first.fraction)) : t('reading the image'));
     else parts.push(t('about to begin'));
     value = items.length === 1 ? (first.state === 'waiting' || !first.fraction ? null : first.fraction) : share;
-  } else if (items.length) {
-    if (stopped) parts.push(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
-    else if (items.length > 1) parts.push(t('{} of {} done', done, items.length));
-    else if (done) parts.push(t('Done in {}', t('{} s', items[0].seconds.toFixed(1))));
-    if (failed) parts.push(failed === items.length && failed === 1 ? t('This file cannot be derained.') : t('{} could not be derained', failed));
-  }
+  } else parts.push(...ended(items));
   $('#status').textContent = parts.join(' · ');
   const bar = $('#bar');
   bar.hidden = !busy.length;
   if (value === null) bar.removeAttribute('value'); else bar.value = value;
   $('#progress').classList.toggle('busy', busy.length > 0);
   $('#cancel').hidden = !busy.length;
-  $('#go-on').hidden = busy.length > 0 || !stopped;
-}
-function thumbs() {
-  const list = $('#thumbs');
-  $('#strip').hidden = items.length < 2;
-  const keep = new Map(all('button', list).map((button) => [+button.dataset.key, button.parentElement]));
-  list.replaceChildren(...items.map((item) => {
-    const line = keep.get(item.key) || make('li', {}, make('button', { type: 'button', 'data-key': String(item.key) }));
-    const button = line.firstChild, url = item.up?.kind === 'image' ? item.up.url : '';
-    const mark = { done: '✓', failed: '!', cancelled: '–', running: `${Math.floor(100 * item.fraction)} %` }[item.state] || '…';
-    const words = { done: t('done'), failed: t('failed'), cancelled: t('cancelled'), running: t('running') }[item.state] || t('waiting');
-    const now = `${label(item)}|${url}|${mark}`;
-    if (button.dataset.now !== now) {
-      button.dataset.now = now;
-      const shown = url ? make('img', { src: url, alt: '', loading: 'lazy' }) : make('span', { class: 'no-image', 'aria-hidden': 'true' }, item.up?.kind === 'video' ? '▶' : '·');
-      button.replaceChildren(shown, make('span', { class: 'name' }, label(item)), make('span', { class: 'mark', 'aria-hidden': 'true' }, mark));
-      button.setAttribute('aria-label', `${label(item)}, ${words}`);
-      button.onclick = () => choose(item);
-    }
-    button.setAttribute('aria-current', item === current);
-    return line;
-  }));
+  $('#go-on').hidden = busy.length > 0 || !items.some((item) => item.state === 'cancelled');
 }
 function draw() {
   $('#welcome').hidden = items.length > 0;
@@ -197,7 +162,7 @@ function draw() {
     divider.element.classList.toggle('rain', done && !video && $('[name=view]:checked').value === 'rain');
   }
   const size = item.up?.width ? `${item.up.width} × ${item.up.height}` : '';
-  $('#caption').textContent = [label(item), size, ...(done ? item.result.notes : [])].filter(Boolean).join(' · ');
+  $('#caption').textContent = [label(items, item), size, item.doing.model, ...(done ? item.result.notes : [])].filter(Boolean).join(' · ');
   $('#strength-field').hidden = $('#views').hidden = video;
   $('#download').disabled = !done;
   $('#download').textContent = done ? t('Download') : t('Not ready yet');
@@ -208,7 +173,9 @@ function draw() {
   $('#rain-box').hidden = video;
   $('#add-rain').disabled = !item.up;
   $('#other-rain').disabled = $('#undo-rain').disabled = !item.up || item.up === item.original;
-  thumbs();
+  $('#strip').hidden = items.length < 2;
+  const picture = (one) => (one.up?.kind === 'image' ? one.up.url : '');
+  drawThumbs($('#thumbs'), items, item, { choose, image: picture, sign: (one) => (one.up?.kind === 'video' ? '▶' : '·') });
   status();
 }
 
@@ -243,14 +210,15 @@ async function rain(item, next) { // always over the original
 }
 
 function drafts() { // which need a model that works on reduced images too
-  const can = config.drafts.includes($('#model').value), quality = $('#quality');
+  const can = config.drafts.includes($('#model').value || config.model), quality = $('#quality');
   $('[value=draft]', quality).hidden = $('[value=draft]', quality).disabled = !can;
   if (!can && quality.value === 'draft') quality.value = 'fast';
 }
 
 export function build() {
   divider = new Divider($('#stage'));
-  options($('#model'), config.models.derain, config.model);
+  $('#model').append(make('option', { value: '' }, t('Automatic'))); // the server knows what suits images and videos
+  options($('#model'), config.models.derain, '');
   options($('#format'), config.formats);
   $('#derain-files').accept = config.accept.join(',');
   onFiles($('#derain-files'), add);
@@ -261,8 +229,7 @@ export function build() {
   });
   $('#cancel').addEventListener('click', () => {
     stop(items.filter(open));
-    const done = items.filter((item) => item.state === 'done').length;
-    say(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
+    say(ended(items)[0]);
     draw();
     $('#go-on').focus();
   });

@@ -1,7 +1,7 @@
 // What every tab shares: the session, requests, jobs, tabs, files that are chosen or dropped.
-import { $, all, make, t, translatePage } from './parts.js';
+import { $, all, make, t, translatePage, onDrops, save as saveLink } from './parts.js';
 
-export { $, all, make, t, bring, Divider } from './parts.js';
+export { $, all, make, t, bring, onFiles, Divider } from './parts.js';
 
 const random = crypto.getRandomValues(new Uint8Array(16));
 const session = [...random].map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -56,12 +56,7 @@ export function upload(file, { onProgress, signal, side } = {}) { // gives what 
     request.send(file);
   });
 }
-export function save(url, name) { // a download, as if a link had been clicked
-  const link = make('a', { href: url + (url.includes('?') ? '&' : '?') + 'download=true', download: name || '' });
-  document.body.append(link);
-  link.click();
-  link.remove();
-}
+export const save = (url, name) => saveLink(url + (url.includes('?') ? '&' : '?') + 'download=true', name);
 
 // ---- jobs: one look at all of them now and then, which also says that this page is still open ----
 
@@ -134,27 +129,7 @@ tabs.forEach((tab, index) => {
   });
 });
 for (const button of all('[data-choose]')) button.addEventListener('click', () => $(`#${button.dataset.choose}`).click());
-export function onFiles(input, taker) {
-  input.addEventListener('change', () => { const files = [...input.files]; input.value = ''; if (files.length) taker(files); });
-}
-
-let inside = 0; // elements that a drag has entered and not left
-const drags = (event) => event.dataTransfer?.types.includes('Files');
-addEventListener('dragenter', (event) => { if (drags(event)) { inside += 1; $('#drop').hidden = false; } });
-addEventListener('dragleave', (event) => { if (drags(event)) { inside -= 1; $('#drop').hidden = inside <= 0; } });
-addEventListener('dragover', (event) => { if (drags(event)) event.preventDefault(); });
-addEventListener('drop', (event) => {
-  if (!drags(event)) return;
-  event.preventDefault();
-  inside = 0;
-  $('#drop').hidden = true;
-  const files = [...event.dataTransfer.files];
-  if (files.length) takers[open()]?.(files, event.target);
-});
-addEventListener('paste', (event) => {
-  const files = [...(event.clipboardData?.files || [])];
-  if (files.length) takers[open()]?.(files, document.activeElement);
-});
+onDrops((files, element) => takers[open()]?.(files, element));
 
 export const options = (select, names, value) => {
   select.append(...names.map((name) => make('option', { value: name }, name)));

@@ -1,4 +1,5 @@
-// What the web UI and the page without a server (web/) share: making elements, the language, before | after.
+// What the web UI and the page without a server (web/) share: making elements, the language, files that come and go,
+// what is said of them, before | after.
 import { chinese } from './zh.js';
 
 export const $ = (selector, within = document) => within.querySelector(selector);
@@ -38,6 +39,88 @@ export function translatePage(more = {}) { // more: words that only this page ha
 
 // On a phone a result may lie below what asked for it.
 export const bring = (part) => { if (innerWidth <= 900) part.scrollIntoView({ block: 'nearest', behavior: 'smooth' }); };
+
+// ---- files that come: chosen, dropped anywhere, pasted; and results that go ----
+
+export function onFiles(input, taker) {
+  input.addEventListener('change', () => { const files = [...input.files]; input.value = ''; if (files.length) taker(files); });
+}
+export function onDrops(taker) { // taker: function of (files, the element they were dropped on)
+  let inside = 0; // elements that a drag has entered and not left
+  const drags = (event) => event.dataTransfer?.types.includes('Files');
+  const count = (number) => { inside = number; $('#drop').hidden = inside <= 0; };
+  addEventListener('dragenter', (event) => { if (drags(event)) count(inside + 1); });
+  addEventListener('dragleave', (event) => { if (drags(event)) count(inside - 1); });
+  addEventListener('dragover', (event) => { if (drags(event)) event.preventDefault(); });
+  addEventListener('drop', (event) => {
+    if (!drags(event)) return;
+    event.preventDefault();
+    count(0);
+    const files = [...event.dataTransfer.files];
+    if (files.length) taker(files, event.target);
+  });
+  addEventListener('paste', (event) => {
+    const files = [...(event.clipboardData?.files || [])];
+    if (files.length) taker(files, document.activeElement);
+  });
+}
+export function save(url, name) { // a download, as if a link had been clicked
+  const link = make('a', { href: url, download: name || '' });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+// ---- what is said of files: items have a file, a state, a fraction of their work ----
+
+export function label(items, item) { // files of one name are told apart
+  const before = items.slice(0, items.indexOf(item)).filter((other) => other.file.name === item.file.name).length;
+  return before ? `${item.file.name} (${before + 1})` : item.file.name;
+}
+export function time(seconds) {
+  const whole = Math.max(1, Math.round(seconds));
+  return whole < 90 ? t('{} s', whole) : t('{} min', Math.round(whole / 60));
+}
+export function doing(level) { // of the pyramid; 0 while levels are tried
+  return level === 0 ? t('looking for rain') : level === 1 ? t('at full size') : t('at 1/{} of the size', level);
+}
+export function progress({ level, tile, tiles, frame, frames, rate }) { // of an image or of a video, as parts of a sentence
+  if (frame) return [frames ? t('frame {} of {}', frame, frames) : t('frame {}', frame), t('{} frames/s', rate.toFixed(1))];
+  if (level === undefined) return [];
+  return [tiles > 1 ? t('{}, tile {} of {}', doing(level), tile, tiles) : doing(level)];
+}
+export function ended(items) { // what became of all of them, as parts of a sentence
+  const many = (state) => items.filter((item) => item.state === state).length, done = many('done'), failed = many('failed');
+  const parts = [];
+  if (many('cancelled')) parts.push(done ? t('Cancelled. {} of {} are done and stay.', done, items.length) : t('Cancelled.'));
+  else if (items.length > 1) parts.push(t('{} of {} done', done, items.length));
+  else if (done) parts.push(t('Done in {}', t('{} s', items[0].seconds.toFixed(1))));
+  if (failed) parts.push(items.length === 1 ? t('This file cannot be derained.') : t('{} could not be derained', failed));
+  return parts;
+}
+export function drawThumbs(list, items, current, { choose, image, sign }) { // image: address or ''; sign: where there is none
+  const keep = new Map(all('button', list).map((button) => [+button.dataset.key, button.parentElement]));
+  const lines = items.map((item) => {
+    const line = keep.get(item.key) || make('li', {}, make('button', { type: 'button', 'data-key': String(item.key) }));
+    const button = line.firstChild, url = image(item), name = label(items, item);
+    const mark = { done: '✓', failed: '!', cancelled: '–', running: `${Math.floor(100 * (item.fraction || 0))} %` }[item.state] || '…';
+    const words = { done: t('done'), failed: t('failed'), cancelled: t('cancelled'), running: t('running') }[item.state] || t('waiting');
+    const now = `${name}|${url}|${sign(item)}`;
+    if (button.dataset.now !== now) {
+      button.dataset.now = now;
+      const without = () => make('span', { class: 'no-image', 'aria-hidden': 'true' }, sign(item));
+      const shown = url ? make('img', { src: url, alt: '', loading: 'lazy' }) : without();
+      shown.onerror = () => shown.replaceWith(without());
+      button.replaceChildren(shown, make('span', { class: 'name' }, name), make('span', { class: 'mark', 'aria-hidden': 'true' }));
+      button.onclick = () => choose(item);
+    }
+    $('.mark', button).textContent = mark;
+    button.setAttribute('aria-label', `${name}, ${words}`);
+    button.setAttribute('aria-current', item === current);
+    return line;
+  });
+  if (lines.length !== list.children.length || lines.some((line, index) => line !== list.children[index])) list.replaceChildren(...lines);
+}
 
 // ---- before | after ----
 
