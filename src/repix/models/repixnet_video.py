@@ -46,6 +46,8 @@ class RepixNetVideo(RepixNet):
     ) -> None:
         super().__init__(channels=channels, encoder=encoder, middle=middle, decoder=decoder, unshuffle=unshuffle)
         self.multiple_of = max(self.multiple_of, CELL)
+        # differences from this frame are small, and what says how far the result before holds is exact or a trace
+        self.keep_float = (*self.keep_float, "memory", "gate", "keep")
         self.state = (State(name="frame", channels=7), State(name="features", channels=features, stride=unshuffle))
         self.fold = nn.PixelUnshuffle(unshuffle)
         self.memory = nn.Conv2d(6 * unshuffle**2 + features, channels[0], 3, padding=1, bias=False)

@@ -192,7 +192,7 @@ def save_model(
         card: what it is; parity, forms and sha256 are filled in here.
         out: folder; of a model that is there already, its files are replaced and nothing else.
         half: store weights in half precision; arithmetic stays in fp32.
-        batches: rainy images, (N, 3, H, W) in [0, 1], for another form of the network in int8; see `to_int8`.
+        batches: rainy images or clips for another form of the network in int8; see `to_int8`.
 
     Returns:
         The card as written.
@@ -316,7 +316,7 @@ def export(
         UntrustedCodeError: the recipe names code that is not trusted.
         InputError: int8, and the run's data is missing.
         WeightsError: no checkpoint, or the export does not match.
-        RecipeError: the run's recipe is missing or damaged, or int8 of a network with a state.
+        RecipeError: the run's recipe is missing or damaged.
     """
     checkpoint = Path(run)
     if checkpoint.is_dir():
@@ -351,8 +351,6 @@ def export(
         limits=list(limits),
         licence=licence,
     )
-    if int8 and known.state:
-        raise RecipeError("int8 is for networks without a state; export with --half")
     if not int8:
         return save_model(net, card, Path(out), half=half)
     from repix.train.loop import last_batches  # Lightning takes two seconds to import

@@ -17,6 +17,9 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repix.infer.memory import zeros
+from repix.models.adapter import Adapter
+
 Doubles = NDArray[np.float64]
 # without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
 _MOST = 64
@@ -34,15 +37,30 @@ def _is_below(name: str, parts: tuple[str, ...]) -> bool:
     return any(f"{name}.".startswith(f"{part}.") for part in parts)
 
 
-class _Batches:
+class _Calls:
     """As ONNX Runtime's quantiser wants to read them, `CalibrationDataReader`."""
 
-    def __init__(self, name: str, batches: Iterable[NDArray[np.float32]]) -> None:
-        self._rest: Iterator[dict[str, NDArray[np.float32]]] = ({name: batch} for batch in batches)
+    def __init__(self, names: Sequence[str], calls: Iterable[tuple[Tensor, ...]]) -> None:
+        self._rest = ({name: x.numpy() for name, x in zip(names, call, strict=True)} for call in calls)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch by the input's name."""
+        """What the next call gives, by the inputs' names."""
         return next(self._rest, None)
+
+
+def _calls(net: nn.Module, batches: Iterable[NDArray[np.float32]]) -> Iterator[tuple[Tensor, ...]]:
+    """What a network is called with: each batch; of clips each frame, and what those before have left."""
+    state = Adapter(net).state
+    for batch in map(torch.from_numpy, batches):
+        if not state:
+            yield (batch,)
+            continue
+        carried = tuple(torch.from_numpy(one) for one in zeros(state, batch[:, 0].numpy()))
+        for frame in batch.unbind(1):
+            yield (frame, *carried)
+            with torch.inference_mode():
+                _, *following = net(frame, *carried)
+            carried = tuple(following)
 
 
 def to_int8(
@@ -53,15 +71,16 @@ def to_int8(
     Args:
         net: what `model` was exported from; says what stays in floating point.
         model: ONNX in fp32, whose convolutions' weights bear the names that `net` gives them.
-        batches: rainy images, (N, 3, H, W) in [0, 1], from which the ranges of activations are taken: for each the
-            mean over batches of the smallest and the largest value.
+        batches: rainy images, (N, 3, H, W) in [0, 1], or clips, (N, T, 3, H, W), for a network that carries a state.
+            The ranges of activations are taken from them: for each the mean over batches, or frames, of the smallest
+            and the largest value.
         keep_float: in place of the network's own word.
 
     Returns:
         ONNX with QuantizeLinear and DequantizeLinear around each such convolution, which ONNX Runtime fuses.
     """
     kept = _keeps_float(net) if keep_float is None else tuple(keep_float)
-    batches = list(batches)
+    calls = list(_calls(net, batches))
     graph = onnx.load_from_string(model).graph
     excluded = [node.name for node in graph.node if node.op_type == "Conv" and _is_below(node.input[1], kept)]
     level = logging.root.level
@@ -73,7 +92,7 @@ def to_int8(
             quantize_static(
                 source,
                 result,
-                _Batches(graph.input[0].name, batches),
+                _Calls([one.name for one in graph.input], calls),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", "Relu"],
                 per_channel=True,
@@ -88,7 +107,7 @@ def to_int8(
     finally:
         logging.root.setLevel(level)
     _spare_sums(rounded)
-    _round_together(rounded, graph, _second_moments(net, batches[::4], kept))
+    _round_together(rounded, graph, _second_moments(net, calls[::4], kept))
     made: bytes = rounded.SerializeToString()
     return made
 
@@ -115,7 +134,7 @@ def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
 
 
 def _second_moments(
-    net: nn.Module, batches: Iterable[NDArray[np.float32]], kept: tuple[str, ...]
+    net: nn.Module, calls: Iterable[tuple[Tensor, ...]], kept: tuple[str, ...]
 ) -> dict[str, Doubles]:
     """By the name of each convolution but those kept, XᵀX over the patches X that it reads, (in·height·width)²."""
     moments: dict[str, Tensor] = {}
@@ -135,8 +154,8 @@ def _second_moments(
     ]
     try:
         with torch.inference_mode():
-            for batch in batches:
-                net(torch.from_numpy(batch))
+            for call in calls:
+                net(*call)
     finally:
         for handle in handles:
             handle.remove()

@@ -106,6 +106,27 @@ def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object])
     assert 0 < np.sqrt(np.square(got - exact).mean()) < 0.03 * (exact - x.numpy()).std()
 
 
+def test_a_network_with_a_state_is_calibrated_on_clips() -> None:
+    net = network("repixnet_video", **NET, features=4)
+    clip = images(10).unflatten(0, (2, 5))
+    clip = 0.8 * images(2)[:, None] + 0.2 * clip  # a scene that stands still, in noise
+    model = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1)))
+    int8 = to_int8(net, model, [clip.numpy()])
+    floats = {name for name, value in initializers(int8).items() if name.endswith(".weight") and value.ndim == 4}
+    assert {"memory.weight", "gate.0.weight", "keep.weight"} <= floats
+
+    session = ort.InferenceSession(int8)
+    names = [one.name for one in session.get_inputs()]
+    state = net.zeros(clip[:, 0])
+    carried = [one.numpy() for one in state]
+    for frame in clip.unbind(1):
+        got, *carried = session.run(None, dict(zip(names, [frame.numpy(), *carried], strict=True)))
+        with torch.inference_mode():
+            exact, *state = net(frame, *state)
+        change = (exact - frame).std().item()
+        assert 0 < np.sqrt(np.square(got - exact.numpy()).mean()) < 0.05 * change
+
+
 def test_a_model_in_int8_is_shipped_as_any_other(photos: Path, tmp_path: Path) -> None:
     values = {
         "name": "tiny",
