@@ -264,6 +264,19 @@ def test_comments_extended_xmp_and_long_exif_stay(derain: Derain) -> None:
     assert "XMP left out: the extended part" in out
 
 
+def test_a_note_says_whose_it_is(derain: Derain) -> None:
+    Path("a").mkdir()
+    for name in ("a/1.jpg", "a/3.jpg"):
+        Path(name).write_bytes(jpeg(behind=jpeg()))
+    Path("a/2.jpg").write_bytes(jpeg())
+    Path("a/4.jpg").write_bytes(jpeg(segment(0xE5, b"MAKER\0")))
+    _, out, _ = derain("a")
+    assert "note: left out: further images (MPO); the result holds the main image only (2 of them, first 1.jpg)" in out
+    assert "note: left out: segment APP5 MAKER (4.jpg)" in out
+    _, out, _ = derain("a/4.jpg")
+    assert "note: left out: segment APP5 MAKER\n" in out
+
+
 def test_every_difference_is_a_field_of_the_result(make_weight: Callable[..., Path], work: Path) -> None:
     Path("in.jpg").write_bytes(jpeg(xmp(GAIN), segment(0xFE, b"words"), behind=jpeg()))
     same = make_weight("same", factor=1.0)

@@ -46,6 +46,7 @@ class Nodes:
             tempfile.mkdtemp(prefix="rx", dir="/tmp" if os.path.isdir("/tmp") else None)
         )  # short: sockets
         (self.folder / "sitecustomize.py").write_text(POISON)
+        (self.folder / "ray").mkdir()  # where Ray notes the address; it makes the usual place only at times
         path = [str(self.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # nodes run this repix
         with (self.folder / "errors").open("w") as errors:
             self.process = subprocess.Popen(
@@ -55,7 +56,11 @@ class Nodes:
                 stderr=errors,
                 text=True,
                 env={name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-                | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(path)},
+                | {
+                    "RAY_USAGE_STATS_ENABLED": "0",
+                    "RAY_TMPDIR": str(self.folder),
+                    "PYTHONPATH": os.pathsep.join(path),
+                },
             )
         self.address = self._answer()
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,6 +117,10 @@ def say_summary(summary: Summary, verb: str, seconds: float, run: Run) -> None:
     if summary.unknown:
         counts.append(f"left out: {summary.unknown_in_words}")
     say("; ".join(counts) or "nothing to do")
-    notes = Counter(note for result in summary.done for note in result.notes)
-    for note, count in notes.items():
-        say(f"note: {note}" + (f" ({count} of them)" if count > 1 else ""))
+    noted: dict[str, list[Path]] = {}
+    for result in summary.done:
+        for note in result.notes:
+            noted.setdefault(note, []).append(result.src)
+    for note, (first, *more) in noted.items():
+        whose = f" ({len(more) + 1} of them, first {first.name})" if more else f" ({first.name})"
+        say(f"note: {note}" + (whose if len(summary.done) > 1 else ""))
