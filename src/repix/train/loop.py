@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix._types import one_line
@@ -107,8 +108,7 @@ def train(
     callbacks += [Curves(folder, every=LOG_EVERY), _ValidateLast(), _SaveLast(last)]
     plugins = [SafeCheckpoints()]
     if recipe.ema_decay:
-        average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-        callbacks.append(WeightAveraging(multi_avg_fn=average))
+        callbacks.append(WeightAveraging(multi_avg_fn=_average(recipe.ema_decay)))
     if progress:
         callbacks.append(_Bar(recipe.name))
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
@@ -139,6 +139,17 @@ def train(
             raise
     found = folder / "best.ckpt"
     return found if found.is_file() else last
+
+
+def _average(most: float) -> Callable[[Any, Any, Tensor], None]:
+    """An exponential average of weights whose decay rises to `most`: at its end a short training would otherwise still
+    be half of what it started from."""
+
+    def update(averaged: Any, current: Any, count: Tensor) -> None:
+        decay = min(most, (1 + float(count)) / (10 + float(count)))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 def _trainer(**settings: Any) -> lightning.Trainer:

@@ -17,7 +17,7 @@ from repix.data.datamodule import ValidationSet
 from repix.errors import RecipeError
 from repix.models import create_model
 from repix.train.export import save_model
-from repix.train.loop import train
+from repix.train.loop import _average, train
 from repix.train.recipe import Recipe, parse_recipe
 from repix.train.task import RestorationTask
 from repix.weights import ModelCard
@@ -148,6 +148,16 @@ def test_the_loss_falls_and_metrics_are_logged(photos: Path, tmp_path: Path) -> 
         events.Tags()["scalars"]
     )
     assert events.Tags()["images"]
+
+
+def test_the_average_of_a_short_run_is_not_where_it_started() -> None:
+    average = [torch.zeros(3)]
+    for count in range(1, 101):
+        _average(0.999)(average, [torch.ones(3)], torch.tensor(count))
+    assert average[0].min() > 0.99  # a fixed decay would have come to 0.1
+    before = average[0].clone()
+    _average(0.999)(average, [torch.zeros(3)], torch.tensor(10**6))
+    torch.testing.assert_close(average[0], before * 0.999)
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, tmp_path: Path) -> None:
