@@ -124,6 +124,10 @@ class State(_Strict):
     channels: int = Field(ge=1, le=4096)
     stride: int = Field(default=1, ge=1, le=1024)
 
+    def shape(self, count: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Of the tensor for so many frames of that size."""
+        return count, self.channels, height // self.stride, width // self.stride
+
 
 class Source(_Strict):
     """Where weights come from that repix has not trained.

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from repix.data.config import SAMPLES, Samples
-from repix.data.dataset import MixtureDataset
+from repix.data.dataset import MixtureDataset, Sources
 from repix.data.pairs import find_pairs
 
 GOLDEN = Path(__file__).with_name("degradations.json")
@@ -54,7 +54,7 @@ def values(folder: Path, kind: str) -> list[list[float]]:
     masks = sorted((folder / "masks").iterdir())
     stage = Samples(steps=1, patch=64)
     pairs = find_pairs(folder / "pairs")
-    data = MixtureDataset(photos, pairs=pairs, masks=masks, mixture={kind: 1.0}, stages=[stage])
+    data = MixtureDataset(Sources(photos, {kind: 1.0}, pairs=pairs, masks=masks), stages=[stage])
     rows = []
     for seed in SEEDS:
         lq, gt, _ = data.make(kind, stage, np.random.default_rng((7, seed)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -65,14 +65,7 @@ if TYPE_CHECKING:
 def derain(
     paths: tuple[str, ...],
     output: str | None,
-    model: str,
     strength: float | Literal["auto"],
-    compare: bool,
-    device: str,
-    threads: int | None,
-    format: str | None,
-    max_pixels: int,
-    overwrite: bool,
     quality: Quality,
     levels: tuple[int, ...] | Literal["auto"],
     start: float | None,
@@ -82,8 +75,7 @@ def derain(
     deflicker: bool,
     raw: str | None,
     address: str | None,
-    force: bool,
-    times: bool,
+    settings: dict[str, Any],
     run: Run,
 ) -> None:
     """Take the rain out of photos and videos.
@@ -105,21 +97,9 @@ def derain(
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     if raw is not None and paths != ("-",):
         raise InputError("--raw says what comes on standard input; give - as the only PATH")
-    if model:
-        check_model(DERAIN, model)
-    options = BatchOptions(
-        model=model or None,
-        device=device,
-        threads=threads,
-        quality=quality,
-        levels=levels,
-        strength=strength,
-        compare=compare,
-        format=format,
-        overwrite=overwrite,
-        force=force,
-        times=times,
-        max_pixels=max_pixels,
-        video=VideoOptions(start, end, codec, crf, deflicker, raw),
-    )
+    settings["model"] = settings["model"] or None
+    if settings["model"]:
+        check_model(DERAIN, settings["model"])
+    video = VideoOptions(start, end, codec, crf, deflicker, raw)
+    options = BatchOptions(quality=quality, levels=levels, strength=strength, video=video, **settings)
     run_over_files(paths, output, options, DERAIN, run, address=address)

@@ -105,8 +105,13 @@ class Choice(click.Choice[str]):
         return super().convert(value, param, ctx)
 
 
+# options of `file_options` that are fields of `repix.BatchOptions`
+_SETTINGS = ("model", "compare", "device", "threads", "format", "max_pixels", "overwrite", "force", "times")
+
+
 def file_options(*, names: str, model: str | None, models: str, formats: str) -> Callable[[Command], Command]:
-    """What all commands that run a model over files and folders have in common."""
+    """What all commands that run a model over files and folders have in common; they are called with `paths`, `output`,
+    `run`, and the rest as `settings`, arguments of `repix.BatchOptions`."""
     # click takes None for a default too
     chosen = click.option("-m", "--model", required=True, metavar="NAME", help=models)
     if model is not None:
@@ -138,7 +143,8 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
     def add(command: Command) -> Command:
         @functools.wraps(command)
         def wrapped(*, dry_run: bool, verbose: bool, quiet: bool, **given: object) -> None:
-            command(run=Run(dry_run, verbose, quiet), **given)
+            settings = {name: given.pop(name) for name in _SETTINGS}
+            command(settings=settings, run=Run(dry_run, verbose, quiet), **given)
 
         for option in reversed(options):
             wrapped = option(wrapped)

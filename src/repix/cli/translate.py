@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from repix.cli.files import check_model, run_over_files
@@ -24,16 +26,8 @@ from repix.cli.options import Run, file_options
 def translate(
     paths: tuple[str, ...],
     output: str | None,
-    model: str,
-    compare: bool,
-    device: str,
-    threads: int | None,
-    format: str | None,
-    max_pixels: int,
-    overwrite: bool,
     size: int | None,
-    force: bool,
-    times: bool,
+    settings: dict[str, Any],
     run: Run,
 ) -> None:
     """Turn one kind of image into another, with a model trained on pairs (pix2pix).
@@ -51,17 +45,5 @@ def translate(
     from repix.infer.jobs import BatchOptions
     from repix.tasks import TRANSLATE
 
-    check_model(TRANSLATE, model)
-    options = BatchOptions(
-        model=model,
-        device=device,
-        threads=threads,
-        size=size,
-        compare=compare,
-        format=format,
-        overwrite=overwrite,
-        force=force,
-        times=times,
-        max_pixels=max_pixels,
-    )
-    run_over_files(paths, output, options, TRANSLATE, run)
+    check_model(TRANSLATE, settings["model"])
+    run_over_files(paths, output, BatchOptions(size=size, **settings), TRANSLATE, run)

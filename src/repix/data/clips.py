@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from repix._types import Floats
 from repix.data.config import PAIRS, Samples
-from repix.data.dataset import MixtureDataset, Sample, load_pair, to_float, to_tensor
+from repix.data.dataset import MixtureDataset, Sample, Sources, load_pair, to_float, to_tensor
 from repix.data.pairs import Pair
 from repix.degradations.camera import as_cameras_do
 from repix.degradations.crop import random_window
@@ -127,8 +126,7 @@ class ClipDataset(MixtureDataset):
     """Consecutive frames: moving crops of photos under one of the mixture's degradations, and `pairs` from disk.
 
     Args:
-        clips: consecutive pairs, clip by clip.
-        photos, masks, mixture, stages, seed, max_side, camera: see `MixtureDataset`; pairs alone give no photos here.
+        sources, stages, seed: see `MixtureDataset`; pairs come from `clips`, and give no photos here.
 
     `dataset[i]` is `{"lq": (T, 3, P, P), "gt": (T, 3, P, P), "name"}`, T being the stage's `frames`.
 
@@ -137,30 +135,15 @@ class ClipDataset(MixtureDataset):
         RecipeError: a degradation that knows no video.
     """
 
-    def __init__(
-        self,
-        photos: Sequence[Path],
-        *,
-        clips: Sequence[Sequence[Pair]] = (),
-        masks: Sequence[Path] = (),
-        mixture: Mapping[str, float],
-        stages: Sequence[Samples],
-        seed: int = 0,
-        max_side: int = 1280,
-        camera: float = 0.0,
-    ) -> None:
-        pairs = [pair for clip in clips for pair in clip]
-        super().__init__(
-            photos, pairs=pairs, masks=masks, mixture=mixture, stages=stages, seed=seed, max_side=max_side,
-            camera=camera,
-        )  # fmt: skip
-        if not photos:
+    def __init__(self, sources: Sources, *, stages: Sequence[Samples], seed: int = 0) -> None:
+        pairs = list(itertools.chain(*sources.clips))
+        super().__init__(replace(sources, pairs=pairs), stages=stages, seed=seed)
+        if not sources.photos:
             raise InputError("no clean photos were found; give a folder of clean images as data.photos")
-        self._clips = list(clips)
-        for name in {name for some in (mixture, *(stage.mixture for stage in stages)) for name in some if some[name]}:
+        for name in self._kinds(stages):
             if name != PAIRS and not hasattr(self._degradation(name), "frames"):
                 raise RecipeError(f"mixture: {name!r} knows images alone; stages with frames need others")
-        for clip in self._clips:
+        for clip in self._from.clips:
             if len(clip) < max(stage.frames for stage in stages):
                 raise InputError(f"{clip[0].lq.parent}: {len(clip)} frames are fewer than a sample has")
 
@@ -173,7 +156,7 @@ class ClipDataset(MixtureDataset):
         else:
             gt, name = self._scene(stage, rng)
             lq = self._degradation(kind).frames(gt, rng, self._context(stage))  # type: ignore[attr-defined]
-        if self._camera and rng.random() < self._camera:
+        if self._from.camera and rng.random() < self._from.camera:
             # as one tall image: one draw for all frames, and noise of its own for each
             degraded, clean = (clip.reshape(-1, *clip.shape[2:]) for clip in (lq, gt))
             shape = gt.shape
@@ -181,7 +164,7 @@ class ClipDataset(MixtureDataset):
         return {"lq": _stacked(lq), "gt": _stacked(gt), "name": f"{kind}:{name}"}
 
     def _from_disk(self, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:
-        clip = self._clips[int(rng.integers(len(self._clips)))]
+        clip = self._from.clips[int(rng.integers(len(self._from.clips)))]
         step = 2 if rng.random() < _SKIPPED and len(clip) >= 2 * stage.frames - 1 else 1
         first = int(rng.integers(len(clip) - step * (stage.frames - 1)))
         pairs = clip[first : first + step * (stage.frames - 1) + 1 : step]
@@ -194,10 +177,10 @@ class ClipDataset(MixtureDataset):
         return lq, gt, pairs[0].name
 
     def _scene(self, stage: Samples, rng: np.random.Generator) -> tuple[Floats, str]:
-        path = self._photos[int(rng.integers(len(self._photos)))]
+        path = self._from.photos[int(rng.integers(len(self._from.photos)))]
         clip = moving_crops(to_float(self._photo(path)), stage.patch, Path2D.draw(stage.frames, rng), rng)
         for _ in range(0 if rng.random() < 0.55 else int(rng.integers(1, 3))):
-            other = self._photo(self._photos[int(rng.integers(len(self._photos)))])
+            other = self._photo(self._from.photos[int(rng.integers(len(self._from.photos)))])
             clip = let_cross(clip, to_float(other), rng)
         light = np.ones(stage.frames, np.float32)
         if rng.random() < 0.1 and stage.frames > 1:  # the camera changes its exposure

@@ -24,6 +24,7 @@ from repix.data.dataset import (
     MixtureDataset,
     PairedDataset,
     Sample,
+    Sources,
     StreamBatches,
     load_pair,
     to_float,
@@ -251,28 +252,11 @@ class RestorationData(lightning.LightningDataModule):
         self._stages, self._workers = list(stages), data.workers
         self.factors_at: Callable[[int], Mapping[str, float]] | None = None
         self._train: PairedDataset | MixtureDataset
+        sources = Sources(kept_photos, mixture, kept_pairs, clips, masks, max_side=data.max_side, camera=data.camera)
         if any(stage.frames > 1 for stage in stages):
-            self._train = ClipDataset(
-                kept_photos,
-                clips=clips,
-                masks=masks,
-                mixture=mixture,
-                stages=stages,
-                seed=seed,
-                max_side=data.max_side,
-                camera=data.camera,
-            )
+            self._train = ClipDataset(sources, stages=stages, seed=seed)
         elif mixture:
-            self._train = MixtureDataset(
-                kept_photos,
-                pairs=kept_pairs,
-                masks=masks,
-                mixture=mixture,
-                stages=stages,
-                seed=seed,
-                max_side=data.max_side,
-                camera=data.camera,
-            )
+            self._train = MixtureDataset(sources, stages=stages, seed=seed)
         else:
             if data.steer:
                 raise InputError("data.steer: there is no mixture to steer; give data.photos or data.mixture")

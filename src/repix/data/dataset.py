@@ -251,18 +251,36 @@ class PairedDataset(Dataset[Sample]):
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": pair.name}
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What the samples of a mixture are made of.
+
+    Attributes:
+        photos: clean images; for samples of one image the clean sides of `pairs` join them.
+        mixture: weight of each name of `DEGRADATIONS`, of one's own, and of `pairs`.
+        pairs: known pairs, for `pairs` and for degradations that draw from them.
+        clips: consecutive pairs, clip by clip, in place of `pairs` where samples have frames.
+        masks: streak masks, for degradations that draw from them.
+        max_side: larger photos are shrunk to this longer side, which also hides their noise and blur.
+        camera: share of samples that are changed as other cameras and users do, `as_cameras_do`.
+    """
+
+    photos: Sequence[Path]
+    mixture: Mapping[str, float]
+    pairs: Sequence[Pair] = ()
+    clips: Sequence[Sequence[Pair]] = ()
+    masks: Sequence[Path] = ()
+    max_side: int = 1280
+    camera: float = 0.0
+
+
 class MixtureDataset(Dataset[Sample]):
     """Samples of several kinds in a mixture: degradations of crops of clean photos, and pairs as they are.
 
     Args:
-        photos: clean images; the clean sides of `pairs` join them.
-        pairs: known pairs, for `pairs` and for degradations that draw from them.
-        masks: streak masks, for degradations that draw from them.
-        mixture: weight of each name of `DEGRADATIONS`, of one's own, and of `pairs`.
+        sources: what they are made of.
         stages: of the run; each may have a mixture of its own.
         seed: of everything.
-        max_side: larger photos are shrunk to this longer side, which also hides their noise and blur.
-        camera: share of samples that are changed as other cameras and users do, `as_cameras_do`.
 
     `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0; `dataset[i, factors]` the same with the mixture's weights
     multiplied by those factors.
@@ -272,39 +290,25 @@ class MixtureDataset(Dataset[Sample]):
         RecipeError: no such degradation.
     """
 
-    def __init__(
-        self,
-        photos: Sequence[Path],
-        *,
-        pairs: Sequence[Pair] = (),
-        masks: Sequence[Path] = (),
-        mixture: Mapping[str, float],
-        stages: Sequence[Samples],
-        seed: int = 0,
-        max_side: int = 1280,
-        camera: float = 0.0,
-    ) -> None:
-        self._camera = camera
-        self._photos = list(photos)
-        self._pairs = list(pairs)
-        self._masks = list(masks)
-        self._mixture = dict(mixture)
+    def __init__(self, sources: Sources, *, stages: Sequence[Samples], seed: int = 0) -> None:
+        self._from = sources
         self._stages = _Stages(stages)
         self._seed = seed
-        self._max_side = max_side
         self._cache = ImageCache()
         self._degradations: dict[str, Degradation] = {}
-        sources = {"photos": photos, "pairs": pairs, "masks": masks}
-        for name in dict.fromkeys(
-            name for some in (mixture, *(stage.mixture for stage in stages)) for name in some if some[name] > 0
-        ):
+        for name in self._kinds(stages):
             for source in (PAIRS,) if name == PAIRS else getattr(self._degradation(name), "needs", ()):
-                if not sources.get(source):
+                if not getattr(sources, source, ()):
                     raise InputError(
                         f"the mixture has {name!r}, but data.{source} names no files; give them or set it to 0"
                     )
-        if not photos and not pairs:
+        if not sources.photos and not sources.pairs:
             raise InputError("data.photos: no clean photos were found; give a folder of clean images")
+
+    def _kinds(self, stages: Sequence[Samples]) -> list[str]:
+        """Every kind that some stage draws."""
+        mixtures = (self._from.mixture, *(stage.mixture for stage in stages))
+        return list(dict.fromkeys(name for some in mixtures for name in some if some[name] > 0))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the degradations: a class of one's own is loaded again by the process that the data set goes to."""
@@ -324,7 +328,7 @@ class MixtureDataset(Dataset[Sample]):
         stage = self._stages.stage_of(index)
         kind = self._draw_kind(stage, factors, rng)
         lq, gt, name = self.make(kind, stage, rng)
-        if self._camera and rng.random() < self._camera:
+        if self._from.camera and rng.random() < self._from.camera:
             lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
 
@@ -332,7 +336,7 @@ class MixtureDataset(Dataset[Sample]):
         """One sample of a kind: degraded, clean (both (P, P, 3) float32 in [0, 1]) and the image's name."""
         size = (stage.patch, stage.patch)
         if kind == PAIRS:
-            pair = self._pairs[int(rng.integers(len(self._pairs)))]
+            pair = self._from.pairs[int(rng.integers(len(self._from.pairs)))]
             lq, gt = map(to_float, paired_crop(*load_pair(self._cache, pair), size, rng, name=pair.name))
             return lq, gt, pair.name
         clean, name = self._clean(stage.patch, rng)
@@ -342,29 +346,29 @@ class MixtureDataset(Dataset[Sample]):
         return lq, gt, name
 
     def _draw_kind(self, stage: Samples, factors: Mapping[str, float], rng: np.random.Generator) -> str:
-        mixture = stage.mixture or self._mixture
+        mixture = stage.mixture or self._from.mixture
         return _draw_kind({name: weight * factors.get(name, 1.0) for name, weight in mixture.items()}, rng)
 
     def _context(self, stage: Samples) -> Context:
         return Context(
             severity=stage.severity,
             sharp_streaks_density=stage.sharp_streaks_density,
-            photos=Loaded(self._photos, self._photo),
-            pairs=Loaded(self._pairs, lambda pair: load_pair(self._cache, pair)),
-            masks=Loaded(self._masks, lambda path: self._cache.load(path)[..., 0]),
+            photos=Loaded(self._from.photos, self._photo),
+            pairs=Loaded(self._from.pairs, lambda pair: load_pair(self._cache, pair)),
+            masks=Loaded(self._from.masks, lambda path: self._cache.load(path)[..., 0]),
         )
 
     def _photo(self, path: Path) -> Levels:
-        return self._cache.load(path, max_side=self._max_side)
+        return self._cache.load(path, max_side=self._from.max_side)
 
     def _clean(self, patch: int, rng: np.random.Generator) -> tuple[Floats, str]:
         """A crop of a clean image, with what cameras add to degraded and clean images alike; and the image's name."""
-        choice = int(rng.integers(len(self._photos) + len(self._pairs)))
-        if choice < len(self._photos):
-            path = self._photos[choice]
+        choice = int(rng.integers(len(self._from.photos) + len(self._from.pairs)))
+        if choice < len(self._from.photos):
+            path = self._from.photos[choice]
             pixels, name = self._photo(path), path.stem
         else:
-            pair = self._pairs[choice - len(self._photos)]
+            pair = self._from.pairs[choice - len(self._from.photos)]
             pixels, name = load_pair(self._cache, pair)[1], pair.name
         factor = 2 if rng.random() < 0.2 and min(pixels.shape[:2]) >= 2 * patch else 1
         crop = to_float(pixels[random_window(pixels.shape, (patch * factor, patch * factor), rng, name=name)])

@@ -18,9 +18,7 @@ Step = Callable[[Floats, tuple[Floats, ...]], tuple[Floats, tuple[Floats, ...]]]
 def zeros(state: Sequence[State], x: Floats) -> tuple[Floats, ...]:
     """What is carried into a first frame (N, 3, H, W)."""
     count, _, height, width = x.shape
-    return tuple(
-        np.zeros((count, one.channels, height // one.stride, width // one.stride), np.float32) for one in state
-    )
+    return tuple(np.zeros(one.shape(count, height, width), np.float32) for one in state)
 
 
 class LevelMemory:

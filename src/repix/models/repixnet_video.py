@@ -82,5 +82,5 @@ class RepixNetVideo(RepixNet):
 
     def zeros(self, x: Tensor) -> tuple[Tensor, ...]:
         """The state before a first frame (N, 3, H, W)."""
-        height, width = x.shape[2:]
-        return tuple(x.new_zeros(len(x), one.channels, height // one.stride, width // one.stride) for one in self.state)
+        count, _, height, width = x.shape
+        return tuple(x.new_zeros(one.shape(count, height, width)) for one in self.state)

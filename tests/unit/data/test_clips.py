@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from repix._types import Floats
 from repix.data.clips import ClipDataset, Path2D, group_clips, let_cross, moving_crops
 from repix.data.config import Samples
+from repix.data.dataset import Sources
 from repix.data.pairs import Pair, find_pairs
 from repix.degradations import DEGRADATIONS, Context, create_degradation
 from repix.degradations.rain import RainParams, draw_falling_streaks, draw_streaks
@@ -96,10 +97,10 @@ def test_degradations_of_frames(name: str) -> None:
         assert np.abs(layers[1] - layers[0]).max() > 0.02  # rain is new in every frame
 
 
-def dataset(tmp_path: Path, mixture: dict[str, float], frames: int = 3, **more: object) -> ClipDataset:
+def dataset(tmp_path: Path, mixture: dict[str, float], frames: int = 3, camera: float = 0.0) -> ClipDataset:
     photos, pairs = files(tmp_path)
     stages = [Samples(steps=5, batch=1, patch=48, frames=frames)]
-    return ClipDataset(photos, clips=group_clips([pairs]), mixture=mixture, stages=stages, **more)  # type: ignore[arg-type]
+    return ClipDataset(Sources(photos, mixture, clips=group_clips([pairs]), camera=camera), stages=stages)
 
 
 def test_samples_are_clips_and_depend_on_their_number_alone(tmp_path: Path) -> None:

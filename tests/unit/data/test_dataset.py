@@ -16,6 +16,7 @@ from repix.data.dataset import (
     ImageCache,
     MixtureDataset,
     PairedDataset,
+    Sources,
     StreamBatches,
     load_pair,
     paired_warp,
@@ -58,14 +59,13 @@ def pairs_of(folder: Path) -> list[Pair]:
 
 
 def mixture_dataset(folder: Path, seed: int = 3, **mixture: float) -> MixtureDataset:
-    return MixtureDataset(
+    sources = Sources(
         list_photos([folder / "photos"]),
+        mixture or dict.fromkeys(SAMPLES, 1.0),
         pairs=pairs_of(folder),
         masks=list_photos([folder / "masks"]),
-        mixture=mixture or dict.fromkeys(SAMPLES, 1.0),
-        stages=STAGES,
-        seed=seed,
     )
+    return MixtureDataset(sources, stages=STAGES, seed=seed)
 
 
 def module(*, stages: list[Samples] = STAGES, augment: bool = False, seed: int = 0, **data: object) -> RestorationData:
@@ -144,7 +144,7 @@ def test_a_photo_smaller_than_the_patch_is_named(folder: Path) -> None:
 
 def test_a_mixture_without_its_source_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"'streak_masks'.*data\.masks"):
-        MixtureDataset(list_photos([folder / "photos"]), mixture={"streak_masks": 1}, stages=STAGES)
+        MixtureDataset(Sources(list_photos([folder / "photos"]), {"streak_masks": 1}), stages=STAGES)
 
 
 def test_an_empty_or_missing_folder_is_named(tmp_path: Path) -> None:
@@ -180,9 +180,9 @@ def test_held_out_images_are_never_trained_on(folder: Path) -> None:
     held_photos = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "clean"}
     held_pairs = {held[i]["name"] for i in range(len(held)) if held[i]["set"] == "pairs"}
     assert isinstance(data._train, MixtureDataset)
-    assert held_photos.isdisjoint(path.stem for path in data._train._photos)
-    assert held_pairs.isdisjoint(pair.name for pair in data._train._pairs)
-    assert len(data._train._photos) == len(data._train._pairs) == 4
+    assert held_photos.isdisjoint(path.stem for path in data._train._from.photos)
+    assert held_pairs.isdisjoint(pair.name for pair in data._train._from.pairs)
+    assert len(data._train._from.photos) == len(data._train._from.pairs) == 4
 
 
 def test_data_processes_start_where_images_have_been_read(folder: Path) -> None:
@@ -215,9 +215,8 @@ def test_validation_is_the_same_every_time(folder: Path) -> None:
 
 def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
     stages = [Samples(steps=4, batch=2, patch=32), Samples(steps=1, patch=32, mixture={"pairs": 1.0})]
-    dataset = MixtureDataset(
-        list_photos([folder / "photos"]), pairs=pairs_of(folder), mixture={"clean": 1}, stages=stages, seed=0
-    )
+    sources = Sources(list_photos([folder / "photos"]), {"clean": 1}, pairs=pairs_of(folder))
+    dataset = MixtureDataset(sources, stages=stages)
     assert {dataset[i]["name"].split(":")[0] for i in range(8)} == {"clean"}
     assert {dataset[i]["name"].split(":")[0] for i in range(8, 16)} == {"pairs"}
 
@@ -225,7 +224,7 @@ def test_a_stage_may_have_a_mixture_of_its_own(folder: Path) -> None:
 def test_a_stage_sets_the_density_of_sharp_streaks(folder: Path) -> None:
     def rain(**changes: float) -> float:
         stages = [Samples(steps=1, patch=32, **changes)]  # type: ignore[arg-type]
-        dataset = MixtureDataset(list_photos([folder / "photos"]), mixture={"sharp_streaks": 1}, stages=stages, seed=0)
+        dataset = MixtureDataset(Sources(list_photos([folder / "photos"]), {"sharp_streaks": 1}), stages=stages)
         return float(np.mean([(dataset[i]["lq"] - dataset[i]["gt"]).abs().mean() for i in range(24)]))
 
     never, half, always = rain(sharp_streaks_density=0.0), rain(), rain(sharp_streaks_density=1.0)
@@ -416,11 +415,11 @@ def test_what_a_degradation_of_ones_own_gets_wrong_is_said(folder: Path, tmp_pat
     )
     photos = list_photos([folder / "photos"])
     with pytest.raises(InputError, match=r"Grey: got images of \(32, 32\) and \(32, 32, 3\), expected two of"):
-        MixtureDataset(photos, mixture={f"{file}:Grey": 1}, stages=STAGES)[0]
+        MixtureDataset(Sources(photos, {f"{file}:Grey": 1}), stages=STAGES)[0]
     with pytest.raises(InputError, match=r"data\.masks names no files"):
-        MixtureDataset(photos, mixture={f"{file}:Rainy": 1}, stages=STAGES)
+        MixtureDataset(Sources(photos, {f"{file}:Rainy": 1}), stages=STAGES)
     with pytest.raises(RecipeError, match="there is no Fog"):
-        MixtureDataset(photos, mixture={f"{file}:Fog": 1}, stages=STAGES)
+        MixtureDataset(Sources(photos, {f"{file}:Fog": 1}), stages=STAGES)
 
 
 def test_a_mixture_of_one_stage_leaves_the_others_as_they_were(folder: Path) -> None:
