@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from repix._types import one_line
-from repix.errors import RecipeError, WeightsError
+from repix.errors import WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros

@@ -133,9 +133,7 @@ def _in_int8(node: onnx.NodeProto, maker: Mapping[str, onnx.NodeProto]) -> bool:
     return node.op_type == "Conv" and read is not None and read.op_type == "DequantizeLinear"
 
 
-def _second_moments(
-    net: nn.Module, calls: Iterable[tuple[Tensor, ...]], kept: tuple[str, ...]
-) -> dict[str, Doubles]:
+def _second_moments(net: nn.Module, calls: Iterable[tuple[Tensor, ...]], kept: tuple[str, ...]) -> dict[str, Doubles]:
     """By the name of each convolution but those kept, XᵀX over the patches X that it reads, (in·height·width)²."""
     moments: dict[str, Tensor] = {}
 
