@@ -101,9 +101,9 @@ def test_the_same_seed_gives_the_same_sample(degradation: Degradation, name: str
 
 def test_no_other_source_of_randomness(degradation: Degradation) -> None:
     """NumPy's own generator is neither read nor moved on."""
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     degradation(scene(40, 50), rng(), context())
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], before)  # noqa: NPY002
 
 
 def test_inputs_are_not_changed(degradation: Degradation) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,11 +23,14 @@ def model(darkening_weight: Path) -> Path:
     return darkening_weight
 
 
-def repix(*arguments: str | Path | bytes, **how: object) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"PYTHONPATH": str(SRC)} | dict(how.pop("env", {}))  # type: ignore[arg-type]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+def repix(*arguments: str | Path | bytes, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(SRC)} | how.pop("env", {})
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
     command = [sys.executable, "-m", "repix", *arguments]
-    return subprocess.run(command, env=environment, timeout=120, check=False, **streams)  # type: ignore[call-overload]
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        command, env=environment, timeout=120, check=False, **streams
+    )
+    return done
 
 
 def photo(*names: str | bytes) -> None:

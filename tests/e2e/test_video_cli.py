@@ -121,12 +121,12 @@ def test_a_part_has_a_name_of_its_own(derain: Run, work: Path) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_before_and_after_in_one_video(derain: Run, work: Path, turned: bool) -> None:
     if turned:  # a phone held upright
-        with av.open(str(work / "clip.mp4"), "w") as out:
-            track: Any = out.add_stream("libx264", 25, width=64, height=48, pix_fmt="yuv420p")
+        with av.open(str(work / "clip.mp4"), "w") as file:
+            track: Any = file.add_stream("libx264", 25, width=64, height=48, pix_fmt="yuv420p")
             track.set_display_matrix([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30])
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 150, np.uint8), "rgb24")
             for packet in (*track.encode(frame), *track.encode(None)):
-                out.mux(packet)
+                file.mux(packet)
     else:
         make_video(work / "clip.mp4")
     code, out, err = derain("clip.mp4", "--compare")

@@ -156,8 +156,8 @@ def test_the_students_path_word_by_word(here: Path) -> None:
     said = "".join(
         run_line(line, here) for block in fenced(ROOT / "docs" / STUDENT, "bash") for line in commands(block)
     )
-    with (here / "runs" / "first" / "curves.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    with (here / "runs" / "first" / "curves.csv").open(encoding="utf-8", newline="") as curves:
+        rows = list(csv.DictReader(curves))
     assert max(int(row["step"]) for row in rows) == 1200  # resumed, and longer
     held_out = [float(row["value"]) for row in rows if row["name"] == "val/pairs_psnr_y"]
     assert held_out[-1] > 21.7 + 2  # dB, of the two pairs that were not trained on

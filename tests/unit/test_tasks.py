@@ -8,10 +8,11 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
+from repix.data.config import Data
 from repix.errors import InputError
 from repix.metrics import METRICS
 from repix.tasks import DERAIN, TASKS, TRANSLATE, Task, find_task
-from repix.train.recipe import Data, parse_recipe
+from repix.train.recipe import parse_recipe
 from repix.weights import ModelCard
 
 CARD = {"name": "own", "arch": "unet", "tiling": None, "licence": "MIT"}

@@ -19,7 +19,9 @@ def until(say: Callable[[], bool]) -> None:
 
 
 def test_jobs_run_in_order_and_one_at_a_time() -> None:
-    queue, seen, at_once = JobQueue(), [], []
+    queue = JobQueue()
+    seen: list[int] = []
+    at_once: list[int] = []
 
     def work(number: int) -> Callable[[Job], int]:
         def run(job: Job) -> int:

@@ -84,7 +84,7 @@ def test_previews_are_8_bit_keep_the_colour_profile_and_shrink(server: Server) -
     assert preview.alpha is not None
     assert np.abs(preview.pixels.astype(int) - round(40_000 / 257)).max() <= 1
     whole = read_image(save_preview(Picture(wide), server.store.new_folder(), max_side=500))
-    assert (whole.format, whole.pixels.dtype, whole.pixels.shape) == ("jpeg", np.uint8, (300, 500, 3))
+    assert (whole.format, whole.pixels.dtype.type, whole.pixels.shape) == ("jpeg", np.uint8, (300, 500, 3))
 
 
 def test_an_image_longer_than_any_preview_may_be_is_shown(server: Server) -> None:

@@ -33,7 +33,7 @@ def test_same_seed_same_rain(photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_type_and_range_are_kept_and_rain_only_brightens(photo: np.ndarray, dtype: type) -> None:
-    image = photo.astype(dtype) * (257 if dtype is np.uint16 else 1)
+    image: np.ndarray = photo.astype(dtype) * (257 if dtype is np.uint16 else 1)
     if dtype is np.float32:
         image = image / np.float32(255)
     before = image.copy()

@@ -20,7 +20,7 @@ def test_specks_are_small_and_separate() -> None:
 
 
 def test_splash_is_below_the_horizon_more_than_above() -> None:
-    total = sum(draw_splash((200, 160), rng(seed)) for seed in range(20))
+    total = np.sum([draw_splash((200, 160), rng(seed)) for seed in range(20)], axis=0)
     assert total[100:].sum() > 1.5 * total[:100].sum()
     assert total.max() > 0
 

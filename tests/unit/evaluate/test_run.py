@@ -66,10 +66,10 @@ def test_means_are_over_images(data: Path) -> None:
 
 
 def test_a_model_sees_the_images_of_the_files(data: Path) -> None:
-    seen: list[tuple[tuple[int, ...], np.dtype]] = []
+    seen: list[tuple[tuple[int, ...], type]] = []
 
     def note(image: Image) -> Image:
-        seen.append((image.shape, image.dtype))
+        seen.append((image.shape, image.dtype.type))
         return image
 
     evaluate({"note": note}, find_pairs(data), metrics=["psnr_y"])

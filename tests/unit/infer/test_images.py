@@ -95,7 +95,7 @@ def test_alpha_grey_and_notes_pass_through(restorer: Restorer, tmp_path: Path) -
 def test_an_unexpected_error_is_a_line_too(
     restorer: Restorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = batch.write_image
+    real = write_image
 
     def broken(path: Path, image: Picture) -> tuple[str, ...]:
         if path.name == "2.png":
@@ -112,7 +112,7 @@ def test_few_images_are_held_at_once(restorer: Restorer, tmp_path: Path, monkeyp
     for k in range(12):
         write_image(tmp_path / "in" / f"{k:02}.png", Picture(np.full((9, 7, 3), 50, np.uint8)))
     held, most, lock = 0, 0, threading.Lock()
-    real_read, real_write = batch.read_image, batch.write_image
+    real_read, real_write = read_image, write_image
 
     def read(path: Path, *, max_pixels: int) -> Picture:
         nonlocal held, most

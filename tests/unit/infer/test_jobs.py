@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -186,13 +186,13 @@ def test_results_of_a_translation_carry_its_models_name(work: Path) -> None:
 def test_videos_have_a_model_of_their_own_where_none_was_named(monkeypatch: pytest.MonkeyPatch, shipped: bool) -> None:
     monkeypatch.setattr(jobs, "is_shipped", lambda name: shipped and name == "repixnet-video")
     monkeypatch.setattr(BatchOptions, "_load", lambda self, model: model)
-    of_images: Any = "the restorer of images"
-    assert BatchOptions().load() == "repixnet"
-    assert BatchOptions().video_model == ("repixnet-video" if shipped else "repixnet")
-    assert BatchOptions(quality="best").video_model == "repixnet"
-    assert BatchOptions(model="darken").video_model == "darken"
-    assert BatchOptions().load_for_video() == ("repixnet-video" if shipped else "repixnet")
-    assert BatchOptions().load_for_video(of_images) == ("repixnet-video" if shipped else of_images)
-    assert BatchOptions(quality="best").load_for_video(of_images) == of_images
-    assert BatchOptions(model="repixnet").load_for_video(of_images) == of_images
-    assert BatchOptions(model="repixnet").load_for_video() == "repixnet"
+    of_images, asked = "the restorer of images", cast("Any", BatchOptions)
+    assert asked().load() == "repixnet"
+    assert asked().video_model == ("repixnet-video" if shipped else "repixnet")
+    assert asked(quality="best").video_model == "repixnet"
+    assert asked(model="darken").video_model == "darken"
+    assert asked().load_for_video() == ("repixnet-video" if shipped else "repixnet")
+    assert asked().load_for_video(of_images) == ("repixnet-video" if shipped else of_images)
+    assert asked(quality="best").load_for_video(of_images) == of_images
+    assert asked(model="repixnet").load_for_video(of_images) == of_images
+    assert asked(model="repixnet").load_for_video() == "repixnet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from test_backends import accumulator
 
 from repix.errors import BackendError
 from repix.infer import backends
-from repix.infer.backends import cache, open_backend, openvino
+from repix.infer.backends import Backend, cache, open_backend, openvino
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.openvino import OpenVinoBackend
 from repix.infer.memory import zeros
@@ -59,7 +60,7 @@ def test_a_video_network_finds_its_way_in_either_engine(photo: NDArray[np.uint8]
     model = read_weights(card, where, "onnx-fp16")
     wide = (np.tile(photo, (2, 6, 1))[:64, :328].transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32)
     frames = [np.ascontiguousarray(wide[..., 5 * t : 5 * t + 304]) for t in range(3)]  # beyond what bf16 can count
-    engines = [OnnxBackend(model, threads=1), OpenVinoBackend(model, threads=1)]
+    engines: list[Backend] = [OnnxBackend(model, threads=1), OpenVinoBackend(model, threads=1)]
     states = [zeros(card.state, frames[0]) for _ in engines]
     for frame in frames:
         made = []
@@ -157,7 +158,7 @@ def test_auto_falls_back_with_one_line(
 
 
 def test_without_openvino(darkening_weight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert open_backend(*find_card(darkening_weight), threads=1).device == "cpu"
     with pytest.raises(BackendError, match=r"pip install 'repix\[openvino\]'"):
         open_backend(*find_card(darkening_weight), device="openvino")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import grey_opening
 
 from fake_backend import FakeBackend
-from repix._types import Floats
+from repix._types import Floats, Image
 from repix.errors import BackendError, InputError, WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
@@ -76,7 +76,7 @@ class Seen(FakeBackend):
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_network_that_works_at_one_size(size: tuple[int, int], worked_at: tuple[int, int], dtype: type) -> None:
-    image = np.full((*size, 3), np.iinfo(dtype).max // 3, dtype)
+    image: Image = np.full((*size, 3), np.iinfo(dtype).max // 3, dtype)
     image[..., 1] = 0
     seen = Seen()
     result = Restorer(seen, size=32)(image)

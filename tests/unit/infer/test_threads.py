@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,8 @@ def test_a_quota_counts_as_cores(
     monkeypatch: pytest.MonkeyPatch, limit: float | None, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr(threads, "quota", lambda: limit)
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    monkeypatch.setattr(threads.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads.allowed() == expected
     assert threads.wanted() == (None if expected == cores else expected)

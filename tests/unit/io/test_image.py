@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -19,6 +20,7 @@ import pyvips
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from repix.errors import InputError
@@ -91,7 +93,8 @@ def test_lossy_formats_are_close(tmp_path: Path, photo: NDArray[np.uint8], suffi
 
 def test_jpeg_has_full_chroma_and_high_quality(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     write_image(tmp_path / "a.jpg", Picture(photo))
-    with opened(tmp_path / "a.jpg") as image:
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert isinstance(image, JpegImageFile)
         assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
         assert max(image.quantization[0]) <= 12  # quality 95 of the standard table
 
@@ -240,9 +243,9 @@ def test_grey_stays_grey(tmp_path: Path, photo: NDArray[np.uint8], mode: str) ->
     assert image.grey
     assert image.pixels.shape == (*grey.shape, 3)
     write_image(tmp_path / "out.png", image)
-    image = opened(tmp_path / "out.png")
-    assert image.mode == ("I;16" if mode == "I;16" else "L")
-    np.testing.assert_array_equal(np.asarray(image), array * np.uint8(255) if mode == "1" else array)
+    written = opened(tmp_path / "out.png")
+    assert written.mode == ("I;16" if mode == "I;16" else "L")
+    np.testing.assert_array_equal(np.asarray(written), array * np.uint8(255) if mode == "1" else array)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".avif"])
@@ -271,9 +274,9 @@ def test_grey_with_alpha(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     both = np.dstack([photo[..., 0], photo[..., 1]])
     Image.fromarray(both).save(tmp_path / "in.png")
     write_image(tmp_path / "out.png", read_image(tmp_path / "in.png"))
-    image = opened(tmp_path / "out.png")
-    assert image.mode == "LA"
-    np.testing.assert_array_equal(np.asarray(image), both)
+    written = opened(tmp_path / "out.png")
+    assert written.mode == "LA"
+    np.testing.assert_array_equal(np.asarray(written), both)
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
@@ -292,12 +295,12 @@ def test_cmyk_becomes_srgb_with_a_note(tmp_path: Path, photo: NDArray[np.uint8],
     assert image.notes == ("CMYK converted to sRGB",)
     assert image.pixels.shape == photo.shape
     write_image(tmp_path / f"out{suffix}", image)
-    image = opened(tmp_path / f"out{suffix}")
-    assert image.mode == "RGB"
+    written = opened(tmp_path / f"out{suffix}")
+    assert written.mode == "RGB"
     # a press cannot print these colours, but red must stay red
-    red = np.asarray(image)[30, 45].astype(int)
+    red = np.asarray(written)[30, 45].astype(int)
     assert red[0] > 200 > 120 > red[1]
-    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(written.info["icc_profile"])))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
@@ -343,10 +346,10 @@ def test_heic_is_read_upright_and_written_as_jpeg(tmp_path: Path, photo: NDArray
     assert image.format == "heic"
     np.testing.assert_array_equal(image.pixels, expected)
     write_image(tmp_path / "a.jpg", image)
-    image = opened(tmp_path / "a.jpg")
-    assert image.getexif()[0x0112] == 1
-    assert image.getexif()[0x010E] == "a rainy street"
-    assert psnr(np.asarray(image), expected) > 35
+    written = opened(tmp_path / "a.jpg")
+    assert written.getexif()[0x0112] == 1
+    assert written.getexif()[0x010E] == "a rainy street"
+    assert psnr(np.asarray(written), expected) > 35
 
 
 @pytest.mark.parametrize(
@@ -482,7 +485,7 @@ except InputError as error:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_resize(dtype: type) -> None:
-    image = np.random.default_rng(5).integers(0, 200, (6, 9, 3)).astype(dtype)
+    image: NDArray[Any] = np.random.default_rng(5).integers(0, 200, (6, 9, 3)).astype(dtype)
     larger = image.repeat(2, axis=0).repeat(3, axis=1)
     np.testing.assert_array_equal(resize(image, (12, 27), "nearest"), larger)
     np.testing.assert_array_equal(resize(larger, (6, 9), "nearest"), image)
@@ -492,7 +495,7 @@ def test_resize(dtype: type) -> None:
             made = resize(np.full((5, 7, 3), 77, dtype), size, kernel)
             assert made.dtype == dtype
             np.testing.assert_array_equal(made, np.full((*size, 3), 77, dtype))
-    halves = np.zeros((40, 40, 3), dtype)
+    halves: NDArray[Any] = np.zeros((40, 40, 3), dtype)
     halves[:, 20:] = 200
     for kernel in ("cubic", "linear"):  # shrinking looks at all pixels, and keeps them where they were
         small = resize(halves, (4, 4), kernel)

@@ -136,8 +136,8 @@ def test_sound_is_the_same_to_the_bit_and_times_are_kept(tmp_path: Path, contain
     with av.open(str(src)) as a, av.open(str(dst)) as b:
         assert b.duration == pytest.approx(a.duration, abs=12_000 if container == "mkv" else 0)  # half a packet
         assert b.streams.video[0].average_rate == a.streams.video[0].average_rate
-    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
-        assert psnr(before.pixels, after.pixels) > 35
+    for frame, copied in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(frame.pixels, copied.pixels) > 35
 
 
 # ---- what the image says about itself
@@ -194,16 +194,16 @@ def test_rotation_is_kept_and_frames_come_upright(tmp_path: Path, degrees: int, 
     matrix = [c * one, s * one, 0, -s * one, c * one, 0, 0, 0, 1 << 30]
     src, dst = make_video(tmp_path / f"a.{container}", display=matrix), tmp_path / f"b.{container}"
     rewrite(src, dst)
-    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
-        assert psnr(before.pixels, after.pixels) > 35
+    for frame, copied in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(frame.pixels, copied.pixels) > 35
     upright = np.rot90(painted(0), -degrees // 90)
     assert frames_of(src)[0].pixels.shape == upright.shape
     assert psnr(frames_of(src)[0].pixels, upright) > 25
     for path in (src, dst):
         with av.open(str(path)) as video:
-            frame = next(video.decode(video=0))
-            assert frame.rotation % 360 == -degrees % 360
-            assert (frame.height, frame.width) == (H, W)
+            stored = next(video.decode(video=0))
+            assert stored.rotation % 360 == -degrees % 360
+            assert (stored.height, stored.width) == (H, W)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_pixel_formats(tmp_path: Path, form: str) -> None:
     with av.open(str(dst)) as video:
         got = video.streams.video[0].codec_context.pix_fmt
         assert got == {"gray": "yuv420p", "yuvj420p": "yuvj420p"}.get(form, form)
-    for before, after in zip(frames_of(src), frames_of(dst), strict=True):
-        assert psnr(before.pixels, after.pixels) > 35
+    for frame, copied in zip(frames_of(src), frames_of(dst), strict=True):
+        assert psnr(frame.pixels, copied.pixels) > 35
 
 
 @pytest.mark.parametrize(("codec", "form"), [("qtrle", "rgb24"), ("png", "rgba"), ("qtrle", "rgb555be")])

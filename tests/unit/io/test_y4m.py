@@ -97,19 +97,19 @@ def test_raw_frames(form: str) -> None:
     for t in range(3):
         rgb = np.full((height, width, 3), (50 + 20 * t, 90, 120), np.uint8)
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format=form)
-        with av.open(io.BytesIO(), "w", format="rawvideo") as out:
-            track = out.add_stream("rawvideo", 30, width=width, height=height, pix_fmt=form)
+        with av.open(io.BytesIO(), "w", format="rawvideo") as raw:
+            track = raw.add_stream("rawvideo", 30, width=width, height=height, pix_fmt=form)
             made.append(b"".join(bytes(packet) for packet in track.encode(frame)))
     out, reader = through(b"".join(made), raw=RawVideo.parse(f"{width}x{height}@30:{form}"))
     again = PipeReader(io.BytesIO(out))
     frames = list(again)
     assert len(frames) == 3
     assert again.rate == reader.rate == 30
-    for t, frame in enumerate(frames):
-        top = np.iinfo(frame.pixels.dtype).max
+    for t, read in enumerate(frames):
+        top = np.iinfo(read.pixels.dtype).max
         expected = np.array([50 + 20 * t, 90, 120] if form != "gray" else [0, 0, 0]) / 255
         if form != "gray":
-            np.testing.assert_allclose(frame.pixels[4, 6] / top, expected, atol=4 / 255)
+            np.testing.assert_allclose(read.pixels[4, 6] / top, expected, atol=4 / 255)
 
 
 @pytest.mark.parametrize(

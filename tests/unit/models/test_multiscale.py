@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ def test_direct_and_residual(name: str) -> None:
 
 @pytest.mark.parametrize("channels", [(4, 8), (4, 8, 16), (4, 8, 16, 32)])
 def test_unet_levels(channels: tuple[int, ...]) -> None:
-    net = create_model("unet", channels=channels)
+    net: Any = create_model("unet", channels=channels)
     side = net.multiple_of
     assert net(torch.rand(1, 3, side, side)).shape == (1, 3, side, side)  # also in training, at the smallest size
     shapes = []

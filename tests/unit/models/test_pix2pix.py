@@ -78,7 +78,7 @@ def test_dropout_is_for_training_only() -> None:
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_without_skips_everything_passes_the_innermost_level(skips: bool) -> None:
-    net = create_model("pix2pix", channels=8, depth=4, skips=skips, dropout=0).eval()
+    net: Any = create_model("pix2pix", channels=8, depth=4, skips=skips, dropout=0).eval()
     net.ups[0].register_forward_hook(lambda module, given, out: torch.zeros_like(out))
     with torch.inference_mode():
         assert torch.equal(net(noise(32)), net(1 - noise(32))) is not skips

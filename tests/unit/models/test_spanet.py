@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ def test_direct_and_residual() -> None:
 
 
 def test_progressive_stages() -> None:
-    net = create_model("progressive_spanet", channels=4, stages=3)
+    net: Any = create_model("progressive_spanet", channels=4, stages=3)
     x = torch.rand(1, 3, 8, 9)
     prediction = net.forward_train(x)
     assert len(prediction.stages) == 2

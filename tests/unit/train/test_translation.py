@@ -125,9 +125,9 @@ def test_steps_are_the_generators(pairs: Path, tmp_path: Path) -> None:
         assert {int(moments["step"]) for moments in optimizer["state"].values()} == {steps}
     images = sorted(path.name for path in (tmp_path / "run" / "images").iterdir())
     assert images == [f"{name}_{step:07d}.png" for name in ("train", "val") for step in (4, 8, 12)]
-    for name, rows in (("train", 1), ("val", 2)):  # one trained on, two held out, 32x32 each and a white line below
+    for name, count in (("train", 1), ("val", 2)):  # one trained on, two held out, 32x32 each and a white line below
         grid = pyvips.Image.new_from_file(str(tmp_path / "run" / "images" / f"{name}_0000012.png"))
-        assert (grid.height, grid.width) == (36 * rows, 96)
+        assert (grid.height, grid.width) == (36 * count, 96)
     rows = read_curves(tmp_path / "run" / "curves.csv")
     found = Counter(name for _, name, _ in rows)
     assert found["val/train_l1_pm1"] == found["val/pairs_l1_pm1"] == found["val/score"] == 3
