@@ -103,7 +103,9 @@ def _of(key: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise type(error)(f"{key}: {error}") from None
+        unset = "$REPIX_DATA" in str(error)  # it stays in a path where nothing replaces it
+        hint = "; set REPIX_DATA to the folder of data sets, which docs/data.md describes" if unset else ""
+        raise type(error)(f"{key}: {error}{hint}") from None
 
 
 def _is_hidden(path: Path) -> bool:

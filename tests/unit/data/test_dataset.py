@@ -167,6 +167,12 @@ def test_batches_resume_and_divide_without_gap_or_repeat() -> None:
         StreamBatches([Samples(steps=1, batch=5)], world=2)
 
 
+def test_a_data_set_without_its_folder_names_the_variable() -> None:
+    for key in ("photos", "pairs"):
+        with pytest.raises(InputError, match=rf"data\.{key}: .*\$REPIX_DATA/x.*; set REPIX_DATA to"):
+            module(**{"photos": [], key: ["$REPIX_DATA/x"]})
+
+
 def test_held_out_images_are_never_trained_on(folder: Path) -> None:
     data = module(
         photos=[folder / "photos"],
