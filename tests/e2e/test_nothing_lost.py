@@ -237,6 +237,22 @@ def test_images_behind_a_jpeg_are_named_and_no_longer_promised(
     assert len(Path("in.jpg").read_bytes()) < len(data)
 
 
+def test_what_a_file_holds_twice_is_named(derain: Derain) -> None:
+    blocks = []
+    for turned in (6, 3):
+        tags = Image.Exif()
+        tags[0x0112] = turned
+        blocks.append(segment(0xE1, b"Exif\0\0" + tags.tobytes().removeprefix(b"Exif\0\0")))
+    ratings = [xmp(b"xmlns:xmp='http://ns.adobe.com/xap/1.0/' xmp:Rating='%d'" % stars) for stars in (5, 2)]
+    Path("twice.jpg").write_bytes(jpeg(*blocks, *ratings))
+    Path("same.jpg").write_bytes(jpeg(blocks[0], blocks[0], ratings[0], ratings[0]))
+    _, out, _ = derain("twice.jpg", "same.jpg")
+    assert "note: EXIF left out: a second block (twice.jpg)" in out
+    assert "note: XMP left out: a second packet (twice.jpg)" in out
+    assert "same.jpg" not in out
+    assert read_image("twice_derained.jpg").pixels.shape == (60, 40, 3)  # by the first
+
+
 def test_comments_extended_xmp_and_long_exif_stay(derain: Derain) -> None:
     extended = b"w" * 80000
     guid = hashlib.md5(extended).hexdigest().upper().encode()

@@ -299,6 +299,8 @@ def plan(
     """
     options, naming = options or BatchOptions(), naming or Naming()
     known = _known(naming)
+    if "" in inputs or output == "":  # which pathlib would take for the current folder
+        raise InputError("the name of a file or folder is empty; a variable of the shell may not be set")
     suffix = _checked_suffix(options.format, naming)
     out = Path(output) if output is not None else None
     out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None

@@ -415,15 +415,25 @@ def _read_vips(path: Path, format: Format, max_pixels: int, found: Inventory) ->
     dtype = np.uint8 if image.format == "uchar" else np.uint16
     samples = np.frombuffer(image.write_to_memory(), dtype).reshape(H, W, bands)
     return Picture(
-        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
-        alpha=np.ascontiguousarray(samples[..., -1]) if alpha else None,
-        grey=grey,
+        **_split(samples),
         format=format.name,
         bits=bits,
         resolution=resolution[::-1] if found.orientation > 4 else resolution,
         metadata=metadata,
         notes=tuple(notes),
     )
+
+
+def _split(samples: NDArray[Any]) -> dict[str, Any]:
+    """(H, W) or (H, W, 1 to 4) samples as a `Picture` has them: pixels, alpha, and whether they are grey."""
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    grey = samples.shape[2] < 3
+    return {
+        "pixels": np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
+        "alpha": np.ascontiguousarray(samples[..., -1]) if samples.shape[2] in (2, 4) else None,
+        "grey": grey,
+    }
 
 
 def _read_heic(path: Path, max_pixels: int) -> Picture:
@@ -436,13 +446,8 @@ def _read_heic(path: Path, max_pixels: int) -> Picture:
         samples = np.asarray(image)
     except _PILLOW_ERRORS as error:
         raise InputError(f"{path}: damaged or truncated HEIC: {error}") from error
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    grey = samples.shape[2] < 3
     return Picture(
-        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
-        alpha=np.ascontiguousarray(samples[..., -1]) if samples.shape[2] in (2, 4) else None,
-        grey=grey,
+        **_split(samples),
         format="heic",
         bits=cast("int", image.info.get("bit_depth", 16)) if samples.dtype == np.uint16 else 8,
     )
@@ -469,13 +474,8 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
     samples = samples.astype(np.uint8 if samples.dtype == np.uint8 else np.uint16)
     if format.name == "jpeg2000" and samples.dtype == np.uint8 and (bits := _bits_of_code_stream(path)) > 8:
         notes.append(f"{bits} bit reduced to 8")
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    grey = samples.shape[2] < 3
     return Picture(
-        pixels=np.repeat(samples[..., :1], 3, axis=2) if grey else np.ascontiguousarray(samples[..., :3]),
-        alpha=np.ascontiguousarray(samples[..., -1]) if samples.shape[2] in (2, 4) else None,
-        grey=grey,
+        **_split(samples),
         format=format.name,
         bits=8 * samples.itemsize,
         notes=tuple(notes),
@@ -627,4 +627,4 @@ def _reason(error: Any) -> str:
     for line in lines:
         if line.startswith("system error: "):
             return line.removeprefix("system error: ")
-    return "; ".join(dict.fromkeys(lines[:2])) or str(error.message)
+    return "; ".join(dict.fromkeys(lines[:2])) or "its header makes no sense"

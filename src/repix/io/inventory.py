@@ -197,6 +197,8 @@ def sentences(differences: Iterable[Difference]) -> list[str]:
 
 def _add_exif(found: Inventory, block: bytes) -> None:
     block = exif.strip_header(block)
+    if block and block != found.parts.get("exif-data", block):
+        found.add(("exif", "", "second"), "exif", "a second block", _digest(block))
     if not block or "exif-data" in found.parts:
         return
     found.parts["exif-data"] = block
@@ -235,6 +237,8 @@ def _tag_name(directory: str, tag: int) -> str:
 
 def _add_xmp(found: Inventory, packet: bytes) -> None:
     packet = packet.rstrip(b"\0")
+    if packet and packet != found.parts.get("xmp-data", packet):
+        found.add(("xmp", "", "second"), "xmp", "a second packet", _digest(packet))
     if not packet or "xmp-data" in found.parts:
         return
     found.parts["xmp-data"] = packet
@@ -302,11 +306,15 @@ def _jpeg(data: bytes, found: Inventory) -> None:
     extended: dict[bytes, dict[int, bytes]] = {}
     profile: dict[int, bytes] = {}
     block = photoshop = b""
+    further: list[bytes] = []
     previews: list[bool] = []
     for part in parts:
         content = part.data
         if part.kind == "APP1" and content.startswith(containers.EXIF):
-            block += content[6:]
+            if block and content[6:10] in (b"II*\0", b"MM\0*"):  # no continuation, one of its own
+                further.append(content[6:])
+            else:
+                block += content[6:]
         elif part.kind == "APP1" and content.startswith(containers.XMP):
             _add_xmp(found, content[len(containers.XMP) :])
         elif part.kind == "APP1" and content.startswith(containers.EXTENDED_XMP):
@@ -328,7 +336,8 @@ def _jpeg(data: bytes, found: Inventory) -> None:
             name = content[:32].partition(b"\0")[0].decode("ascii", "replace")
             readable = "".join(c for c in name if c.isprintable() and c != "\ufffd")
             found.add(("other", part.kind, readable), "other", f"segment {part.kind} {readable}".strip())
-    _add_exif(found, block)
+    for each in (block, *further):
+        _add_exif(found, each)
     if profile:
         _add_icc(found, b"".join(profile[k] for k in sorted(profile)))
     if photoshop:
@@ -617,16 +626,14 @@ def _top(boxes: list[Part], data: bytes, found: Inventory) -> None:
 
 
 def _jp2(data: bytes, found: Inventory) -> None:
-    uuids = {"be7acfcb97a942e89c71999491e3afac": _add_xmp, "4a706754694666666578696631323334": _add_exif}
+    uuids = {bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): _add_xmp, b"JpgTiffExif->JP2": _add_exif}
     for box in containers.read_boxes(data):
         if box.kind == "xml ":
             found.add(("text", "xml", ""), "text", "XML", _digest(box.data))
         elif box.kind == "uuid":
-            add = uuids.get(box.data[:16].hex())
+            add = uuids.get(box.data[:16])
             if add is not None:
                 add(found, box.data[16:])
-            elif box.data[:16] == b"JpgTiffExif->JP2":
-                _add_exif(found, box.data[16:])
             else:
                 found.add(("other", "uuid", box.data[:16].hex()), "other", "a private box")
         elif box.kind == "jp2h":

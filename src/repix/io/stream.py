@@ -33,7 +33,9 @@ def begin_input(size: int) -> bytes:
     Raises:
         InputError: a terminal.
     """
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise InputError("standard input is closed; pipe an image or a video into repix, or name a file")
+    if sys.stdin.isatty():
         raise InputError("standard input is a terminal; pipe an image or a video into repix, or name a file")
     return sys.stdin.buffer.read(size)
 

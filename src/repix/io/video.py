@@ -10,6 +10,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -288,6 +289,9 @@ class VideoReader(FrameSource):
                 raise InputError(f"{self.path}: no frame in that time; the video lasts {float(self._length):.1f} s")
             self._raw = itertools.chain(before, self._raw)
             self.look_at(item)
+            if self._from is not None:
+                assert item.pts is not None
+                self._move_time_code(round((item.pts * self.time_base - self._zero) * self.rate))
         except BaseException:
             self.close()
             raise
@@ -337,6 +341,16 @@ class VideoReader(FrameSource):
             kept = {key: value for key, value in kept.items() if key.lower() != "alpha_mode"}
         self.track_metadata = kept
 
+    def _move_time_code(self, frames: int) -> None:
+        """Let the time code be that of the first frame which is shown; what cannot be counted is left out."""
+        for metadata in (self.metadata, self.track_metadata):
+            for key in [key for key in metadata if key.lower() == "timecode"]:
+                moved = _later(metadata.pop(key), frames, self.rate)
+                if moved is None:
+                    self.notes.append("time code left out: it cannot be moved to where the part begins")
+                else:
+                    metadata[key] = moved
+
     def _choose_times(self, start: float | None, end: float | None) -> None:
         track = self.track
         self.time_base = track.time_base or Fraction(1, av.time_base)
@@ -365,6 +379,7 @@ class VideoReader(FrameSource):
     def _read(self) -> Iterator[VideoFrame | Packet[Any]]:
         """Decoded frames and other tracks' packets between `start` and `end`; damaged places are passed over."""
         self._damages: list[float] = []
+        self._holes: list[float] = []  # where a transport stream's packets do not follow each other
         self._last: int | None = None
         waiting = {self.track.index} | {s.index for s in self.others if s.type == "audio"}
         skipped = _Skipped(self._from)
@@ -405,6 +420,8 @@ class VideoReader(FrameSource):
         tracks = [s for s in self.container.streams if s is self.track or s in self.others]
         try:
             for packet in self.container.demux(tracks):
+                if packet.is_corrupt and packet.stream is self.track:
+                    self._holes.append(self._seconds())
                 if packet.size:  # the demuxer ends every track with an empty one
                     yield packet
         except av.error.InvalidDataError:
@@ -437,13 +454,33 @@ class VideoReader(FrameSource):
         return 0.0 if self._last is None else float(self._last * self.time_base - self._zero)
 
     def _say_damages(self) -> None:
+        joined = self._clock is not None and self._clock.restarts
+        if not joined:  # where pieces were glued together, none is missing
+            self._damages = sorted(self._damages + self._holes)
         if self._damages:
             places = list(dict.fromkeys(f"{seconds:.1f} s" for seconds in self._damages))
             more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
             self.notes.append(f"damaged at {', '.join(places[:3])}{more}; what could be decoded was kept")
         missing = float(self._length) - self._seconds() - 2 / float(self.rate)
-        if self._to is None and missing > 0.5:
+        if self._to is None and missing > 0.5 and not joined:  # the length is that of the last piece's clock
             self.notes.append(f"cut short: ends at {self._seconds():.1f} s of {float(self._length):.1f} s")
+
+
+def _later(code: str, frames: int, rate: Fraction) -> str | None:
+    """A SMPTE time code (`01:00:00:00`, with `;` where numbers are dropped) so many frames later; None where it is
+    damaged or the rate has no such code."""
+    found = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", code)
+    whole = round(rate)
+    dropped = 0 if found is None or found[4] == ":" else whole // 15  # numbers, at each minute but the tenth
+    if found is None or not 0 < whole <= 99 or (dropped and whole % 30):
+        return None
+    hours, minutes, seconds, frame = (int(found[k]) for k in (1, 2, 3, 5))
+    minutes += 60 * hours
+    number = (60 * minutes + seconds) * whole + frame - dropped * (minutes - minutes // 10) + frames
+    tens, rest = divmod(number, 600 * whole - 9 * dropped)
+    number += dropped * (9 * tens + max(0, (rest - dropped) // (60 * whole - dropped)))
+    seconds, frame = divmod(number, whole)
+    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{found[4]}{frame:02}"
 
 
 def _open(path: Path) -> InputContainer:

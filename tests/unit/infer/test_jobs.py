@@ -176,6 +176,13 @@ def test_the_folder_itself_may_be_here(work: Path, monkeypatch: pytest.MonkeyPat
     assert taken(".", out="../o") == (["a.jpg"], ["a_derained.jpg", "in_derained/a.jpg"])
 
 
+def test_an_empty_name_is_not_the_current_folder(work: Path) -> None:
+    touch("a.jpg")
+    for inputs, output in (([""], None), (["a.jpg", ""], None), (["a.jpg"], "")):
+        with pytest.raises(InputError, match="name of a file or folder is empty"):
+            plan(inputs, output)
+
+
 def test_results_of_a_translation_carry_its_models_name(work: Path) -> None:
     touch("d/a.jpg", "d/a_labels.png", "d/a_other.png")
     assert taken("d", naming=Naming("labels")) == (["d/a.jpg", "d/a_other.png"], ["d/a_labels.png"])

@@ -13,7 +13,7 @@ import pytest
 
 from repix.errors import InputError
 from repix.io.formats import sniff
-from repix.io.video import Frame, VideoReader, write_video
+from repix.io.video import Frame, VideoReader, _later, write_video
 
 H, W = 48, 64
 
@@ -98,6 +98,25 @@ def samples(path: Path) -> np.ndarray[Any, Any]:
 
 
 # ---- clocks
+
+
+def test_a_piece_whose_clock_is_far_ahead_cuts_nothing_short(tmp_path: Path) -> None:
+    """The length of such a file is that of the gap, and no measure of what is missing."""
+    first = make(tmp_path / "1.ts", writing={"mpegts_flags": "+initial_discontinuity"}).read_bytes()
+    second = make(tmp_path / "2.ts", writing={"output_ts_offset": "3600"}).read_bytes()
+    (tmp_path / "all.ts").write_bytes(first + second)
+    notes = rewrite(tmp_path / "all.ts", tmp_path / "b.mkv")
+    assert [note for note in notes if "clock starts again at 1." in note] == notes != []
+    assert times(tmp_path / "b.mkv")[-1] - times(tmp_path / "b.mkv")[0] == pytest.approx(Fraction(49, 25), abs=0.05)
+
+
+def test_a_hole_in_a_transport_stream_is_told(tmp_path: Path) -> None:
+    data = make(tmp_path / "a.ts", frames=60, options={"g": "12", "preset": "ultrafast"}, size=(96, 128)).read_bytes()
+    third = len(data) // 188 // 3 * 188
+    (tmp_path / "hole.ts").write_bytes(data[:third] + data[2 * third :])
+    notes = rewrite(tmp_path / "hole.ts", tmp_path / "b.mkv")
+    assert any(note.startswith("damaged at ") for note in notes), notes
+    assert rewrite(tmp_path / "a.ts", tmp_path / "b.mkv") == []
 
 
 @pytest.mark.parametrize("sound", [None, "aac", "mp2"])
@@ -231,6 +250,32 @@ def test_metadata_that_a_container_has_no_place_for_is_named(tmp_path: Path) -> 
     assert rewrite(src, tmp_path / "b.mp4") == [
         "metadata left out, for which the container has no place: FILMED_BY, LENS"
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "frames", "rate", "later"),
+    [
+        ("01:00:00:00", 25, 25, "01:00:01:00"),
+        ("23:59:59:24", 1, 25, "00:00:00:00"),
+        ("00:00:59;29", 1, Fraction(30000, 1001), "00:01:00;02"),
+        ("00:09:59;29", 1, Fraction(30000, 1001), "00:10:00;00"),
+        ("00:00:00;00", 17982, Fraction(30000, 1001), "00:10:00;00"),
+        ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
+        ("00:00:00;00", 1, 25, None),
+        ("now", 1, 25, None),
+    ],
+)
+def test_a_time_code_some_frames_later(code: str, frames: int, rate: Fraction | int, later: str | None) -> None:
+    assert _later(code, frames, Fraction(rate)) == later
+
+
+def test_a_part_has_the_time_code_of_its_first_frame(tmp_path: Path) -> None:
+    for given, found in (("01:02:03:04", "01:02:03:14"), ("01:02:03;04", None)):
+        src = make(tmp_path / "a.mkv", metadata={"timecode": given})
+        notes = rewrite(src, tmp_path / "b.mkv", start=0.4)
+        with av.open(str(tmp_path / "b.mkv")) as video:
+            assert {key.lower(): value for key, value in video.metadata.items()}.get("timecode") == found
+        assert any("time code left out" in note for note in notes) == (found is None)
 
 
 def test_time_code_is_kept_and_no_note_says_otherwise(tmp_path: Path) -> None:
