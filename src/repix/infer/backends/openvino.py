@@ -13,7 +13,7 @@ import platform
 import queue
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -114,12 +114,7 @@ class OpenVinoBackend:
         self.form = form
         self._model = model
         self._threads = threads or cores.wanted() or cores.allowed()
-        settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in _abilities() and not _is_recurrent(model) else "f32",
-            "INFERENCE_NUM_THREADS": self._threads,
-            "NUM_STREAMS": calls,
-        }
-        compiled = _compiled(model, settings)
+        compiled = _compiled(model, {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": calls})
         ports = compiled.inputs, compiled.outputs
         check_ports(*([one.get_element_type().get_type_name() for one in side] for side in ports))
         self._inputs = len(compiled.inputs)
@@ -152,35 +147,37 @@ class OpenVinoBackend:
 load = OpenVinoBackend
 
 
-def _compiled(model: bytes, settings: dict[str, Any]) -> Any:
-    name = "openvino-" + _key(
-        [hashlib.sha256(model).hexdigest()], [f"{key}={value}" for key, value in settings.items()]
-    )
-    blob = kept.load(name)
-    if blob is not None:
-        try:
-            return _core().import_model(blob, "CPU", settings)
-        except Exception:  # damaged, or of another build: made again
-            kept.forget(name)
+def _compiled(model: bytes, settings: Mapping[str, Any]) -> Any:
+    digest = hashlib.sha256(model).hexdigest()
+    by_precision = {
+        precision: {"INFERENCE_PRECISION_HINT": precision, **settings}
+        for precision in (("bf16", "f32") if "BF16" in _abilities() else ("f32",))
+    }
+    names = {
+        precision: "openvino-" + _key([digest], [f"{key}={value}" for key, value in chosen.items()])
+        for precision, chosen in by_precision.items()
+    }
+    for precision, name in names.items():  # reading the network, which says which it is, takes longer than both
+        blob = kept.load(name)
+        if blob is not None:
+            try:
+                return _core().import_model(blob, "CPU", by_precision[precision])
+            except Exception:  # damaged, or of another build: made again
+                kept.forget(name)
     core = _core()
     try:
-        compiled = core.compile_model(core.read_model(model), "CPU", settings)
+        network = core.read_model(model)
+        # a network with a state computes where pixels of the frame before lie: bf16 knows no places beyond 256
+        precision = "f32" if len(network.inputs) > 1 else next(iter(names))
+        compiled = core.compile_model(network, "CPU", by_precision[precision])
     except Exception as error:
         raise BackendError(f"OpenVINO cannot run the network: {one_line(error)}; try --device cpu") from error
     try:
         made = compiled.export_model()
-        kept.store(name, made if isinstance(made, bytes) else made.getvalue())
+        kept.store(names[precision], made if isinstance(made, bytes) else made.getvalue())
     except Exception as error:  # the network runs all the same
         _log.debug("OpenVINO cannot export the network: %s", one_line(error))
     return compiled
-
-
-def _is_recurrent(model: bytes) -> bool:
-    """Whether a network computes where pixels of the frame before lie: bf16 knows no places beyond 256."""
-    try:
-        return len(_core().read_model(model).inputs) > 1
-    except Exception:  # no network; compiling it tells why
-        return False
 
 
 def _key(*parts: Sequence[str]) -> str:
