@@ -56,7 +56,8 @@ _MATRICES = {
 
 _BACKWARDS, _FORWARDS = Fraction(1, 10), Fraction(10)  # seconds; a packet that jumps further begins a new clock
 _KEPT_BYTES = 64 * 2**20  # of packets before `start`; what does not fit is decoded and dropped
-_CRASHES = (33, 48)  # widths at which libx265, as PyAV brings it, corrupts the heap
+_CRASHES = range(33, 49)  # widths at which libx265, as PyAV brings it, corrupts the heap
+_SMALLEST = 16  # pixels a side that libx265 takes
 _ISO = ("mp4", "mov", "3gp")  # muxers of ISO base media files
 # metadata of the file and not of what it shows
 _OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
@@ -554,9 +555,9 @@ class VideoWriter:
             height *= across
         else:
             width *= across
-        if codec == "h265" and _CRASHES[0] <= width <= _CRASHES[1]:
+        if codec == "h265" and (width in _CRASHES or min(width, height) < _SMALLEST):
             codec, crf = "h264", max(crf - 2, 0)
-            self.notes.append(f"{width} pixels wide: written as H.264, because the encoder for H.265 fails there")
+            self.notes.append(f"{width}×{height}: written as H.264, because the encoder for H.265 fails at that size")
         kind = CODECS[codec]
         form = _pixel_format(first, codec, height, width)
         bits = av.VideoFormat(form).components[0].bits
