@@ -175,6 +175,9 @@ class PipeReader(FrameSource):
             line = self._line()
             if not line:
                 return None
+            if b"FRAME".startswith(line) and line != b"FRAME" and not self._take(1):
+                self.notes.append(f"cut short: of frame {self._count + 1} only its first bytes came")
+                return None
             if line.split(b" ")[0] != b"FRAME":
                 raise InputError(f"standard input: damaged: frame {self._count + 1} begins with {line[:20]!r}")
         size = sum(rows * width for rows, width in self._rows)
@@ -210,6 +213,8 @@ class Y4mWriter:
         self._rows = _rows(RawVideo(source.first.width, source.first.height, source.rate, self._format))
         self._reformatter = VideoReformatter()
         header = source.header if isinstance(source, PipeReader) else None
+        if source.first.format.name != self._format:  # without its transparency, for one
+            header = None
         self._header = _header(source, self._format) if header is None else header
 
     def write(self, item: Any) -> None:

@@ -162,3 +162,20 @@ def test_head_that_was_read_already() -> None:
         frames = list(PipeReader(io.BytesIO(data[size:]), head=data[:size]))
         assert len(frames) == 3
     assert all(isinstance(frame, Frame) for frame in frames)
+
+
+def test_without_transparency_the_header_says_so() -> None:
+    size = H * W
+    header = f"YUV4MPEG2 W{W} H{H} F25:1 Ip A1:1 C444alpha\n".encode()
+    made, reader = through(header + b"FRAME\n" + bytes([120]) * 4 * size)
+    first, rest = made.split(b"\n", 1)
+    assert first.split(b" ")[-1] == b"C444"
+    assert len(rest) == len(b"FRAME\n") + 3 * size
+    assert reader.notes == ["transparency left out"]
+
+
+@pytest.mark.parametrize("more", [b"F", b"FRAM"])
+def test_cut_inside_a_frames_own_header(more: bytes) -> None:
+    made, reader = through(y4m("420jpeg", 2) + more)
+    assert made == through(y4m("420jpeg", 2))[0]
+    assert reader.notes == ["cut short: of frame 3 only its first bytes came"]
