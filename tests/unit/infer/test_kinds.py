@@ -122,4 +122,4 @@ def test_it_says_what_it_is_and_logs(make_weight: Callable[..., Path], caplog: p
     with caplog.at_level(logging.INFO, "repix"):
         restorer = Restorer.from_pretrained(make_weight("mine"))
     assert repr(restorer) == "<Restorer mine (onnx-fp32) on cpu, quality=fast>"
-    assert "mine runs on cpu" in caplog.text
+    assert "model mine (onnx-fp32) on cpu" in caplog.text
