@@ -22,6 +22,7 @@ from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES, nearest_label
 from repix.tasks import DERAIN
 from repix.weights import list_cards
+from running_app import run
 from videos import make_video, sound_of
 
 pytestmark = pytest.mark.enable_socket
@@ -475,6 +476,41 @@ def test_the_last_image_chosen_for_a_canvas_stays(page: Any, pair: tuple[Path, P
     choose(page, "blend-source", pair[0])
     page.wait_for_timeout(3000)
     assert page.evaluate("document.querySelector('#blend .rx-source').style.aspectRatio") == "300 / 200"
+
+
+def test_fifty_megapixels_and_races_lose_nothing(chromium: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    big = tmp_path / "big.jpg"
+    tile = np.random.default_rng(2).integers(0, 256, (58, 87, 3), np.uint8)
+    write_image(big, tile.repeat(100, axis=0).repeat(100, axis=1))  # 5800 x 8700
+    corners = [(4000.0, 3000.0), (4099.0, 3000.0), (4099.0, 3079.0), (4000.0, 3079.0)]
+    (tmp_path / "files").mkdir()
+    with run(tmp_path / "files") as server:
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{server.port}/#blend")
+        page.locator("body[data-ready]").wait_for()
+        late: list[Any] = []
+        page.route("**/ui/example/*", lambda route: late.append(route))  # answered when the test says so
+        page.locator("#blend-example").select_option(index=1)
+        page.wait_for_timeout(300)
+        choose(page, "blend-source", pair[0])
+        page.wait_for_timeout(300)
+        choose(page, "blend-source", big)  # overtakes what was chosen before it, though it is slower
+        page.wait_for_timeout(300)
+        choose(page, "blend-target", pair[1])
+        page.get_by_text("Click around a part of the source").wait_for()
+        late[0].continue_()  # and the example, chosen first, comes last
+        page.wait_for_timeout(300)
+        points(page).fill(" ".join(f"{x:.0f},{y:.0f}" for x, y in corners))
+        page.keyboard.press("Enter")
+        for x in (90, 150, 210, 120):  # each question takes the place of the one before
+            page.locator("#blend input[type=number][data-field=x]").fill(str(x))
+            page.wait_for_timeout(300)
+        assert solved(page) == 100 * 80
+        made = download(page, "#blend-download", tmp_path / "made")
+        page.close()
+    source, target = (Picture(read_image(path).pixels) for path in (big, pair[1]))
+    expected = paste(source, target, Placing(polygon=corners, x=120, y=120))
+    np.testing.assert_array_equal(read_image(made).pixels, expected.pixels)
 
 
 def test_the_download_is_what_is_shown(blend: Any, pair: tuple[Path, Path], tmp_path: Path) -> None:

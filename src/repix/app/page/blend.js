@@ -212,17 +212,17 @@ async function ask() {
 }
 
 // Images that the server has read, each in its own time: the last one chosen for a canvas stays, whichever comes last.
-async function show(value) {
+async function show(value, turns) { // turns: of the canvases when it was asked for
   const panes = Object.entries({ source, target }).filter(([name]) => value[name]);
   const arrived = await Promise.all(panes.map(async ([name, pane]) => {
-    const turn = pane.turn += 1, image = new Image();
+    const image = new Image();
     image.src = value[name].url;
     await image.decode();
-    return { name, pane, turn, image };
+    return { name, pane, image };
   }));
   const fresh = {};
-  for (const { name, pane, turn, image } of arrived) {
-    if (turn === pane.turn) { pane.photo = { ...value[name], image }; fresh[name] = true; }
+  for (const { name, pane, image } of arrived) {
+    if (turns[name] === pane.turn) { pane.photo = { ...value[name], image }; fresh[name] = true; }
   }
   if (fresh.source) {
     polygon = value.polygon || []; closed = polygon.length > 0; strokes = [];
@@ -238,16 +238,16 @@ async function show(value) {
 async function choose(pane, name, file) {
   pane.aborter?.abort(); // of an image that is still on its way
   const mine = pane.aborter = new AbortController();
-  pane.turn += 1;
+  const turns = { [name]: pane.turn += 1 };
   pane.canvas.classList.add('busy');
   const onProgress = (part) => said(part < 1 ? t('{} is read: {} %', file.name, Math.floor(100 * part)) : t('{} is read', file.name));
   try {
     onProgress(0);
     const up = await upload(file, { signal: mine.signal, side: 1600, onProgress });
-    if (up.kind === 'video') throw new Error(t('This is a video; Blend takes images.'));
     if (pane.aborter !== mine) return;
+    if (up.kind === 'video') throw new Error(t('This is a video; Blend takes images.'));
     pane.aborter = null;
-    await show({ [name]: up });
+    await show({ [name]: up }, turns);
   } catch (error) {
     if (error.name === 'AbortError') return;
     if (pane.aborter === mine) pane.aborter = null;
@@ -391,11 +391,12 @@ export function build() {
   $('#blend-example').addEventListener('change', async ({ target: list }) => {
     const mine = turn += 1, name = list.value;
     if (!name) return;
-    for (const pane of [source, target]) { pane.aborter?.abort(); pane.aborter = null; pane.canvas.classList.remove('busy'); }
+    for (const pane of [source, target]) { pane.turn += 1; pane.aborter?.abort(); pane.aborter = null; pane.canvas.classList.remove('busy'); }
+    const turns = { source: source.turn, target: target.turn };
     said(t('{} is drawn', name));
     try {
       const shown = await call(`ui/example/${encodeURIComponent(name)}`, {});
-      if (mine === turn) await show(shown);
+      if (mine === turn) await show(shown, turns);
     } catch (error) { said(error.message); }
   });
   $('#blend-download').addEventListener('click', async () => {
