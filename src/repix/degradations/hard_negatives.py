@@ -8,6 +8,7 @@ and no rain. Everything is drawn at three times the size and averaged down, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ def draw_hard_negative(
         rng: source of all randomness.
         kind: one of `HARD_NEGATIVES`; None draws one.
         background: (H, W, 3) in [0, 1], what is behind a fence, wires or strokes of ink; None makes a soft gradient.
-            Grass, hair, cloth and blinds fill the image and hide it.
+            Grass, hair, cloth, weave, paving and blinds fill the image and hide it.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -263,6 +264,78 @@ def _text(behind: Floats, rng: np.random.Generator) -> Floats:
     return _stroke(image, curves, max(0.8, size * rng.uniform(0.06, 0.14)), np.tile(ink, (len(curves), 1)))
 
 
+def _weave(behind: Floats, rng: np.random.Generator) -> Floats:
+    """Linen or canvas from near: uneven threads, each over and under those that cross it."""
+    shape = behind.shape[:2]
+    y, x = _fine_grid(shape)
+    folds = _soft(shape, rng, cells=3)
+    bent = _enlarged((folds * rng.uniform(0, 25))[..., None])[..., 0]
+    angle = rng.normal(0, 0.08) if rng.random() < 0.6 else _lean(rng)
+    pitch = np.exp(rng.uniform(np.log(2.5), np.log(11)))
+    uneven = rng.uniform(0.05, 0.35)
+    up, right = (
+        _threads(place + bent, pitch * rng.uniform(0.8, 1.25), uneven, rng)
+        for place in (x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle))
+    )
+    over = (up.number + right.number) % 2 == 0
+    round_, gap = rng.uniform(0.2, 0.7), rng.uniform(0.75, 1.0)
+    lights = []
+    for own, other in ((up, right), (right, up)):
+        light = own.tone * (1 - round_ * own.place**2) * (1 - 0.5 * round_ * other.place**2)
+        lights.append(np.where(np.abs(own.place) < gap, light, 0.35 * light))
+    colours = [_colour(rng, (0.2, 0.95), 0.3)]
+    colours.append(colours[0] if rng.random() < 0.6 else _colour(rng, (0.2, 0.95), 0.3))
+    threads = [light[..., None] * colour for light, colour in zip(lights, colours, strict=True)]
+    fine = np.where(over[..., None], *threads)
+    return np.asarray(_averaged(fine) * (0.6 + 0.6 * folds)[..., None], np.float32)
+
+
+class _Threads(NamedTuple):
+    """Of each point: the number of its thread, where it lies across it (-1 to 1), and how light the thread is."""
+
+    number: npt.NDArray[np.intp]
+    place: Doubles
+    tone: Doubles
+
+
+def _threads(across: Doubles, pitch: float, uneven: float, rng: np.random.Generator) -> _Threads:
+    count = int(np.ptp(across) / pitch * 2) + 8
+    edges = across.min() - pitch + np.cumsum(pitch * rng.lognormal(0, uneven / 2, count))
+    number = np.searchsorted(edges, across).clip(1, count - 1)
+    low, high = edges[number - 1], edges[number]
+    tone = rng.lognormal(0, uneven / 2, count)
+    return _Threads(number, (2 * across - low - high) / (high - low), tone[number])
+
+
+def _paving(behind: Floats, rng: np.random.Generator) -> Floats:
+    """Setts, cobbles or rough bricks in rows, in raking light or wet, smaller with the distance."""
+    height = behind.shape[0]
+    y, x = _fine_grid(behind.shape[:2])
+    if rng.random() < 0.5:  # on the ground
+        horizon = rng.uniform(-1.5, -0.05) * height
+        x = (x - x.mean()) * height / (y - horizon)
+        y = -height * np.log((y - horizon) / height)
+        x = x * rng.uniform(0.5, 1.5)
+    lean = rng.normal(0, 0.1)
+    x, y = x * np.cos(lean) - y * np.sin(lean), x * np.sin(lean) + y * np.cos(lean)
+    side = np.exp(rng.uniform(np.log(5), np.log(36)))
+    rows = _threads(y, side, 0.15, rng)
+    shifted = x + rng.uniform(0, 3 * side, rows.number.max() + 1)[rows.number]
+    stones = _threads(shifted, side * rng.uniform(0.9, 2.4), 0.25, rng)
+    odd = rng.lognormal(0, rng.uniform(0.05, 0.4), (rows.number.max() + 1, stones.number.max() + 1))
+    edge = np.maximum(np.abs(rows.place), np.abs(stones.place))
+    rough = rng.normal(0, rng.uniform(0, 0.08), edge.shape)
+    light = odd[rows.number, stones.number] * (1 + rough) * (1 - rng.uniform(0, 0.5) * edge**4)
+    joint = rng.uniform(0.7, 0.95)
+    light = np.where(edge < joint, light, light * rng.uniform(0.1, 1.2))
+    fine = light[..., None] * _colour(rng, (0.08, 0.7), 0.3)
+    # what shines: the edge that looks at the light
+    sun, height_of = rng.uniform(-1, 1, 2), 1 - edge**2
+    facing = np.clip(sun[0] * rows.place + sun[1] * stones.place, 0, None) ** 2
+    shine = rng.uniform(0, 0.8) * facing * (edge < joint) * np.clip(height_of * 4, 0, 1)
+    return _averaged(fine + (shine * odd[rows.number, stones.number])[..., None])
+
+
 HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "hatching": _hatching,
     "fence": _fence,
@@ -272,6 +345,8 @@ HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = 
     "cloth": _cloth,
     "wires": _wires,
     "text": _text,
+    "weave": _weave,
+    "paving": _paving,
 }
 """What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
 
