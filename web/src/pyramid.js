@@ -479,5 +479,5 @@ async function draft(run, current, level, looks, { onDraft, ...tiling }) { // of
     small.subtract(one / level, one === order[0] ? looks.get(one).layer : await findLayer(run, given, tiling));
   }
   writer(base)(0, height, small.window(0, height, 0, width));
-  onDraft(base);
+  await onDraft(base); // what encodes it waits for a turn that a busy worker would not give it before the end
 }
