@@ -9,9 +9,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+
+def until(say: Callable[[], Any], seconds: float = 60) -> Any:
+    """What `say` gives, once it is something."""
+    end = time.monotonic() + seconds
+    while not (value := say()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
 
 
 class Answer(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from repix.io.image import Picture, read_image, write_image
 from repix.palettes import FACADES, nearest_label
 from repix.tasks import DERAIN
 from repix.weights import list_cards
-from running_app import run
+from running_app import run, until
 from videos import make_video, sound_of
 
 pytestmark = pytest.mark.enable_socket
@@ -69,15 +68,6 @@ def drag(page: Any, start: tuple[float, float], *stops: tuple[float, float]) -> 
     for stop in stops:
         page.mouse.move(*stop, steps=3)
     page.mouse.up()
-
-
-def until(say: Callable[[], Any], seconds: float = 60) -> Any:
-    """What `say` gives, once it is something."""
-    end = time.monotonic() + seconds
-    while not (value := say()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return value
 
 
 # ---- Derain ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import repix
 from chromium import launch, start
 from repix.io.image import read_image, resize, write_image
-from running_app import run
+from running_app import run, until
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("REPIX_LONG"), reason="takes minutes; REPIX_LONG=1 asks for it"),
@@ -32,14 +32,6 @@ def chromium() -> Iterator[Any]:
         browser = launch(playwright)
         yield browser
         browser.close()
-
-
-def until(say: Callable[[], Any], seconds: float = 300) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := say()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), WINDOWS)
@@ -74,7 +66,7 @@ def test_twenty_files_and_a_large_one_that_is_cancelled(
         page.locator("body[data-ready]").wait_for()
         shot("1-welcome")
         page.set_input_files("#derain-files", [str(file) for file in (*many, *odd)])
-        until(lambda: status().startswith("18 of 20 done · 2 could not"))
+        until(lambda: status().startswith("18 of 20 done · 2 could not"), 300)
         shot("2-twenty")
         page.set_input_files("#derain-files", [str(large)])
         until(lambda: "tile" in status())

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from repix.app.queue import Job, JobQueue, StoppedError
-
-
-def until(say: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not say():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+from running_app import until
 
 
 def test_jobs_run_in_order_and_one_at_a_time() -> None:
