@@ -71,6 +71,11 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def test_what_says_that_it_is_clean_gives_one_image_twice(degradation: Degradation) -> None:
+    same = [np.array_equal(*degradation(scene(40, 56), rng(seed), context(severity=(1.0, 1.0)))) for seed in range(8)]
+    assert all(same) if degradation.is_clean else not all(same)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_shape_type_and_range_at_any_size(degradation: Degradation, size: tuple[int, int]) -> None:
     for seed in range(8):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from repix.cli import main
+from repix.degradations import Context, create_degradation
 from repix.io.image import Picture, write_image
 from repix.train.curves import read_curves
 
@@ -18,8 +19,12 @@ GUIDE = Path(__file__).parents[2] / "docs" / "own-degradation.md"
 def test_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = GUIDE.read_text("utf-8")
-    (code,), (recipe,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.S) for kind in ("python", "yaml"))
-    Path("my_fog.py").write_text(code, encoding="utf-8")
+    (code, of_video), (recipe,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.S) for kind in ("python", "yaml"))
+    Path("my_fog.py").write_text(f"{code}\n{of_video}", encoding="utf-8")
+    clip = np.full((3, 8, 9, 3), 0.2, np.float32)
+    fog = create_degradation("my_fog.py:Fog").frames(clip, np.random.default_rng(0), Context())  # type: ignore[attr-defined]
+    assert fog.shape == clip.shape
+    assert (fog > clip).all()
     Path("defog.yaml").write_text(recipe, encoding="utf-8")
     rng = np.random.default_rng(0)
     for number in range(4):

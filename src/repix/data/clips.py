@@ -14,12 +14,14 @@ from repix._types import Floats
 from repix.data.config import PAIRS, Samples
 from repix.data.dataset import MixtureDataset, Sample, Sources, load_pair, to_float, to_tensor
 from repix.data.pairs import Pair
+from repix.degradations import Degradation
 from repix.degradations.camera import as_cameras_do
 from repix.degradations.crop import random_window
 from repix.errors import InputError, RecipeError
 
 _STILL = 0.3  # share of clips from a camera that stands
 _REVERSED = 0.5  # share of clips from disk that run backwards: rain is new in every frame
+_DRAWN = 1.5  # side of a drawn scene over that of the frames, which see it move by
 _SKIPPED = 0.3  # share of them of which every other frame is left out
 
 
@@ -130,6 +132,9 @@ class ClipDataset(MixtureDataset):
 
     `dataset[i]` is `{"lq": (T, 3, P, P), "gt": (T, 3, P, P), "name"}`, T being the stage's `frames`.
 
+    A degradation with `frames` degrades moving crops of photos. One without, whose images are clean, draws a still
+    scene larger than a frame, of which the clip is moving crops.
+
     Raises:
         InputError: no photos, or a source that the mixture needs is missing, or a clip is shorter than a sample.
         RecipeError: a degradation that knows no video.
@@ -141,8 +146,10 @@ class ClipDataset(MixtureDataset):
         if not sources.photos:
             raise InputError("no clean photos were found; give a folder of clean images as data.photos")
         for name in self._kinds(stages):
-            if name != PAIRS and not hasattr(self._degradation(name), "frames"):
-                raise RecipeError(f"mixture: {name!r} knows images alone; stages with frames need others")
+            if name != PAIRS and not (_has_frames(made := self._degradation(name)) or getattr(made, "is_clean", False)):
+                raise RecipeError(
+                    f"mixture: {name!r} knows images alone; stages with frames take those with `frames` or `is_clean`"
+                )
         for clip in self._from.clips:
             if len(clip) < max(stage.frames for stage in stages):
                 raise InputError(f"{clip[0].lq.parent}: {len(clip)} frames are fewer than a sample has")
@@ -153,6 +160,9 @@ class ClipDataset(MixtureDataset):
         kind = self._draw_kind(stage, factors, rng)
         if kind == PAIRS:
             lq, gt, name = self._from_disk(stage, rng)
+        elif not _has_frames(self._degradation(kind)):
+            gt, name = self._drawing(kind, stage, rng)
+            lq = gt
         else:
             gt, name = self._scene(stage, rng)
             lq = self._degradation(kind).frames(gt, rng, self._context(stage))  # type: ignore[attr-defined]
@@ -188,6 +198,18 @@ class ClipDataset(MixtureDataset):
         if rng.random() < 0.3:
             light *= np.float32(rng.uniform(0.4, 1))
         return np.clip(clip * light[:, None, None, None], 0, 1), path.stem
+
+    def _drawing(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Floats, str]:
+        path = self._from.photos[int(rng.integers(len(self._from.photos)))]
+        photo = self._photo(path)
+        side = min(round(_DRAWN * stage.patch), *photo.shape[:2])
+        behind = to_float(photo[random_window(photo.shape, (side, side), rng, name=path.stem)])
+        scene, _ = self._degradation(kind)(behind, rng, self._context(stage))
+        return moving_crops(scene, stage.patch, Path2D.draw(stage.frames, rng), rng), path.stem
+
+
+def _has_frames(degradation: Degradation) -> bool:
+    return hasattr(degradation, "frames")
 
 
 def _stacked(clip: Floats) -> torch.Tensor:

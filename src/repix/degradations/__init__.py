@@ -69,9 +69,12 @@ class Degradation(Protocol):
 
     Attributes:
         needs: names of the sources in `Context` that must not be empty, of `photos`, `pairs`, `masks`.
+        is_clean: whether both images are the same one, which must come back as it is. Where such a class draws its own
+            scene, a mixture of video shows its drawing to a moving camera: it needs no `frames`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    is_clean: ClassVar[bool] = False
 
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """The degraded image and its ground truth.
@@ -87,7 +90,7 @@ class Degradation(Protocol):
         """
         ...
 
-    # and, of those that a mixture of video may name:
+    # and, of those with rain that a mixture of video may name:
     # def frames(self, clean: Floats, rng: Generator, context: Context) -> Floats
     #     Consecutive frames of one scene, (T, H, W, 3) in [0, 1], 25 in a second, degraded: what wind, drops and light
     #     are like is drawn once, where drops are follows from their fall or is drawn for each frame.

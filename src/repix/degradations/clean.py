@@ -11,6 +11,8 @@ from repix.degradations import Context, Degradation
 class Clean(Degradation):
     """The clean image twice."""
 
+    is_clean = True
+
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
         return clean, clean

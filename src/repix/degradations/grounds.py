@@ -20,6 +20,8 @@ from repix.degradations.hard_negatives import draw_hard_negative
 class Grounds(Degradation):
     """A smooth scene or a line drawing in place of the photo, without rain, that must come back as it is."""
 
+    is_clean = True
+
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
         made = draw_ground(clean, rng, thin_structures=0.6)

@@ -26,6 +26,8 @@ Doubles = npt.NDArray[np.float64]
 class HardNegatives(Degradation):
     """A drawn image of thin structures, half of the time over the clean image, that must come back as it is."""
 
+    is_clean = True
+
     def __call__(self, clean: Floats, rng: np.random.Generator, context: Context) -> tuple[Floats, Floats]:
         """See `Degradation.__call__`."""
         background = clean if rng.random() < 0.5 else None

@@ -121,8 +121,23 @@ def test_frames_from_disk_are_consecutive(tmp_path: Path) -> None:
     assert steps == {-2, -1, 1, 2}
 
 
+@pytest.mark.parametrize("kind", ["grounds", "hard_negatives"])
+def test_a_drawing_that_is_clean_is_seen_by_a_moving_camera(tmp_path: Path, kind: str) -> None:
+    data = dataset(tmp_path, {kind: 1}, frames=4)
+    moved = 0
+    for index in range(12):
+        sample, again = data[index], data[index]
+        assert sample["lq"].shape == (4, 3, 48, 48)
+        np.testing.assert_array_equal(sample["lq"], again["lq"])
+        np.testing.assert_array_equal(sample["lq"], sample["gt"])
+        moved += not np.array_equal(sample["lq"][0], sample["lq"][-1])
+    assert 4 <= moved < 12  # some cameras stand
+    photos = {data[index]["lq"].numpy().tobytes() for index in range(12)}
+    assert len(photos) == 12
+
+
 def test_what_knows_images_alone_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="'grounds' knows images alone"):
-        dataset(tmp_path / "a", {"grounds": 1})
+    with pytest.raises(RecipeError, match="'splash' knows images alone"):
+        dataset(tmp_path / "a", {"splash": 1})
     with pytest.raises(InputError, match="6 frames are fewer"):
         dataset(tmp_path / "b", {"pairs": 1}, frames=7)
