@@ -37,6 +37,7 @@ COARSEST = 16
 
 _BAND = 128  # rows that are enlarged or reduced at once
 _BLOCK = 32  # columns in one block of a matrix product
+_PRODUCT = 2**17  # multiplications in one matrix product at most, half of what OpenBLAS shares among threads
 _GRID = 6  # cells along each side of the image, each of which is looked at
 _TILE = 128  # pixels along each side of what is looked at in a cell, where a level is not looked at as a whole
 _COMPARED = 12  # of those, how many are compared with their mirrored selves: those with most rain
@@ -75,13 +76,16 @@ def check_levels(levels: Levels) -> None:
         raise InputError(f"levels must be 'auto' or distinct powers of two up to {COARSEST}, got {levels!r}")
 
 
-# --- resampling: matrix products over blocks, which a processor does at its full rate ---------------------------------
+# --- resampling: small matrix products, which a processor does at its full rate ---------------------------------------
+# BLAS shares larger ones among threads of its own, which wait busily for the next: on a machine whose cores have other
+# things to do, such as a network's threads, that took up to a hundred times as long.
 
 
 @cache
-def _shrinking(factor: int, count: int) -> Floats:
-    """(count, count·factor): block means along rows."""
-    return np.asarray(np.kron(np.eye(count), np.full((1, factor), 1 / factor)), np.float32)
+def _shrinking(factor: int, count: int, scale: float) -> Floats:
+    """(count·factor·3, count·3): means of `factor` along interleaved channels, divided by `scale`."""
+    means = np.kron(np.eye(count), np.full((factor, 1), 1 / factor))
+    return np.asarray(np.kron(means, np.eye(3)) / scale, np.float32)
 
 
 def reduce(
@@ -94,21 +98,30 @@ def reduce(
     height, width = pixels.shape[:2]
     rows, columns = -(-height // factor), -(-width // factor)
     block = max(_BLOCK // factor, 1)  # results in one block
-    wide = -(-columns // block) * block * factor
-    across = np.kron(_shrinking(factor, block).T, np.eye(3, dtype=np.float32))
+    across = _shrinking(factor, block, scale)
+    blocks = -(-columns // block)
+    stacked = _stacked(blocks, across.size)
+    blocks = -(-blocks // stacked) * stacked
+    wide = blocks * block * factor
     out = np.empty((rows, columns, 3), np.float32) if out is None else out
     step = max(_BAND // factor, 1)
+    given = np.empty((step * factor, wide, 3), np.float32)
     for first in range(0, rows, step):
         count = min(step, rows - first)
         band = pixels[first * factor : (first + count) * factor]
-        given = np.empty((count * factor, wide, 3), np.float32)
         given[: len(band), :width] = band
         given[: len(band), width:] = band[:, -1:]
         given[len(band) :] = given[len(band) - 1]
-        down = _shrinking(factor, count) @ given.reshape(count * factor, wide * 3)
-        made = down.reshape(-1, block * factor * 3) @ (across / np.float32(scale))
+        down = given[: count * factor].reshape(count, factor, wide * 3).sum(axis=1) / np.float32(factor)
+        made = down.reshape(-1, stacked, len(across)) @ across
         out[first : first + count] = made.reshape(count, -1, 3)[:, :columns]
     return out
+
+
+def _stacked(count: int, size: int) -> int:
+    """How many of `count` rows one product with a matrix of `size` numbers may have; equal shares of the whole."""
+    most = max(_PRODUCT // size, 1)
+    return -(-count // -(-count // most))
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,8 +144,7 @@ def _enlarging(factor: int, start: int, count: int) -> tuple[int, Floats]:
 @cache
 def _enlarging_columns(factor: int) -> tuple[int, Floats]:
     """The same for a block of `_BLOCK` columns of interleaved channels: offset of its first pixel, and the matrix."""
-    block = max(_BLOCK, factor)
-    first, weights = _enlarging(factor, 0, block)
+    first, weights = _enlarging(factor, 0, max(_BLOCK, factor))
     return first, np.kron(weights.T, np.eye(3, dtype=np.float32))
 
 
@@ -148,19 +160,32 @@ def enlarge(layer: NDArray[np.floating], factor: int, rows: slice, columns: slic
         (rows, columns, 3) float32, the same wherever the window's borders lie.
     """
     height, width = layer.shape[:2]
-    top, down = _enlarging(factor, rows.start % factor, rows.stop - rows.start)
-    top += rows.start // factor
     block = max(_BLOCK, factor)
-    first_block, last_block = columns.start // block, -(-columns.stop // block)
     offset, across = _enlarging_columns(factor)
     taps = len(across) // 3
-    ys = np.clip(np.arange(top, top + down.shape[1]), 0, height - 1)
-    xs = np.arange(first_block, last_block)[:, None] * (block // factor) + offset + np.arange(taps)
+    first_block, blocks = columns.start // block, -(-columns.stop // block) - columns.start // block
+    stacked = _stacked(blocks, across.size)
+    blocks = -(-blocks // stacked) * stacked
+    top, last = rows.start // factor - 2, (rows.stop - 1) // factor + 3
+    ys = np.clip(np.arange(top, last), 0, height - 1)
+    xs = (first_block + np.arange(blocks))[:, None] * (block // factor) + offset + np.arange(taps)
     given = layer[ys].astype(np.float32)[:, np.clip(xs, 0, width - 1)]  # (n, blocks, taps, 3)
-    wide = (given.reshape(-1, taps * 3) @ across).reshape(len(ys), -1)
+    wide = (given.reshape(-1, stacked, taps * 3) @ across).reshape(len(ys), -1)
     skip = columns.start - first_block * block
-    made = down @ wide[:, skip * 3 : (skip + columns.stop - columns.start) * 3]
-    return np.asarray(made.reshape(len(down), -1, 3))
+    length = (columns.stop - columns.start) * 3
+    wide = wide[:, skip * 3 : skip * 3 + length]
+    made = np.empty((rows.stop - rows.start, length), np.float32)
+    start = rows.start
+    while start < rows.stop:
+        count = min(block - start % block, rows.stop - start)
+        first, down = _enlarging(factor, start % factor, count)
+        first += start // factor - top
+        piece = wide[first : first + down.shape[1]]
+        share = max(_PRODUCT // down.size, 1)
+        for left in range(0, length, share):
+            np.matmul(down, piece[:, left : left + share], out=made[start - rows.start :][:count, left : left + share])
+        start += count
+    return made.reshape(len(made), -1, 3)
 
 
 # --- the image while levels run -----------------------------------------------------------------------------------
