@@ -40,6 +40,7 @@ _BLOCK = 32  # columns in one block of a matrix product
 _PRODUCT = 2**17  # multiplications in one matrix product at most, half of what OpenBLAS shares among threads
 _GRID = 6  # cells along each side of the image, each of which is looked at
 _TILE = 128  # pixels along each side of what is looked at in a cell, where a level is not looked at as a whole
+_AROUND = 32  # pixels of a level around a cell that is looked at alone
 _COMPARED = 12  # of those, how many are compared with their mirrored selves: those with most rain
 _WHOLE = 1_200_000  # pixels of a level up to which it is looked at as a whole
 _PRECISE = 48_000_000  # pixels up to which what level 1 has made waits in 16 bits, and beyond which memory is spared
@@ -239,7 +240,7 @@ class _Current:
                 height = len(x)
                 for first in range(0, height, _BAND):
                     rows = slice(first, min(first + _BAND, height))
-                    x[rows] -= enlarge(kept, level // other, rows, slice(0, x.shape[1])).astype(np.float16)
+                    x[rows] = x[rows].astype(np.float32) - enlarge(kept, level // other, rows, slice(0, x.shape[1]))
             else:
                 x -= (reduce(kept, other // level) if other > level else layer).astype(np.float16)
 
@@ -249,17 +250,15 @@ class Look:
     """What a level finds in the cells that an image is divided into.
 
     Attributes:
-        amount: mean of |rain layer| in each cell, in [0, 1].
-        differs: mean disagreement with the mirrored image in each cell, in the same unit.
+        found: whether what it takes away is rain, in one cell at least.
         energy: mean square of the rain layer where all levels were looked at.
         own: the part of it that no coarser level can hold.
         layer: the rain layer, (h, w, 3), where the level was looked at as a whole.
     """
 
-    amount: Floats
-    differs: Floats
-    energy: float
-    own: float
+    found: bool
+    energy: float = 0.0
+    own: float = 0.0
     layer: Floats | None = None
 
 
@@ -276,16 +275,23 @@ class _Looking:
         # of the tiles at full resolution, one in each cell; where nothing is known yet, in its middle
         self.corners: list[tuple[int, int]] | None = None
 
-    def __call__(self, level: int) -> Look:
+    def __call__(self, level: int, *, again: bool = False) -> Look:
+        """Try a level, so far as it takes to tell whether it finds rain.
+
+        Args:
+            level: which.
+            again: on what is left after others have run; whether there is rain is then all that is asked.
+        """
         height, width = (-(-side // level) for side in self.current.size)
+        limits = _FINE if level == 1 or again else _COARSE
         if level > 1 and height * width <= _WHOLE:
-            return self._whole(level)
-        return self._tiles(level)
+            return self._whole(level, limits, again)
+        return self._tiles(level, limits, again)
 
     def order(self, levels: Sequence[int]) -> tuple[list[int], dict[int, Look]]:
         """Those levels that find rain, in the order in which they should run, and what each finds."""
         looks = {level: self(level) for level in sorted(levels, reverse=True)}  # coarse ones say where fine ones look
-        looks = {level: look for level, look in looks.items() if found_rain(look, _FINE if level == 1 else _COARSE)}
+        looks = {level: look for level, look in looks.items() if look.found}
         first = [first_level(looks)] if looks else []
         return first + sorted(looks.keys() - first), looks
 
@@ -311,21 +317,47 @@ class _Looking:
                     )
                 )
 
-    def _whole(self, level: int) -> Look:
+    def _whole(self, level: int, limits: tuple[float, float], again: bool) -> Look:
         x = np.clip(self.current.reduced[level].astype(np.float32), 0, 1)
         made = _run_whole(self.run, x, self.multiple_of)
         layer = x - made
-        x = np.pad(x, ((1, 0), (1, 0), (0, 0)), mode="reflect")[:, ::-1]
-        mirrored = _run_whole(self.run, x, self.multiple_of)[1:, ::-1][:, 1:]
-        differs = np.abs(np.clip(made, 0, 1) - np.clip(mirrored, 0, 1)).mean(axis=2) / 2
-        found = np.abs(layer).mean(axis=2)
+        found = self._agrees(level, x, made, self._cells(np.abs(layer).mean(axis=2), level), limits)
+        if again:
+            return Look(found, layer=layer)
         if self.corners is None:
             self.choose_tiles(level, layer)
         assert self.corners is not None
+        if not found:
+            return Look(found)
         size = max(_TILE // level, 1)
         pieces = [layer[y // level : y // level + size, x // level : x // level + size] for y, x in self.corners]
         energy, own = np.mean([_energies(piece) for piece in pieces], axis=0).tolist()
-        return Look(self._cells(found, level), self._cells(differs, level), energy, own, layer)
+        return Look(found, energy, own, layer)
+
+    def _agrees(self, level: int, x: Floats, made: Floats, amount: Floats, limits: tuple[float, float]) -> bool:
+        """Whether the network takes the same away from the mirrored image, where it takes enough."""
+        none, least = limits
+        if amount.max() * 255 <= least:
+            return False
+        # as a rule it does so in the cell with most rain already: that cell and its surroundings are tried alone
+        i, (height, width) = int(amount.argmax()), x.shape[:2]
+        (top, bottom), (left, right) = (
+            (sides[at] // level, sides[at + 1] // level)
+            for sides, at in zip((self.tops, self.lefts), divmod(i, _GRID), strict=True)
+        )
+        # moved by a pixel against the grid on which the network has seen the whole
+        y = max(top - _AROUND, 0) // self.multiple_of * self.multiple_of + 1
+        area = np.s_[y : min(bottom + _AROUND, height), max(left - _AROUND, 0) : min(right + _AROUND, width)]
+        if 4 * x[area].size < x.size:
+            mirrored = _run_whole(self.run, x[area][:, ::-1], self.multiple_of)[:, ::-1]
+            cell = np.s_[max(top - y, 0) : bottom - y, left - area[1].start : right - area[1].start]
+            differs = np.abs(np.clip(made[area], 0, 1) - np.clip(mirrored, 0, 1))[cell].mean() / 2
+            if (amount[i] - differs / none) * 255 > least:
+                return True
+        moved = np.pad(x, ((1, 0), (1, 0), (0, 0)), mode="reflect")[:, ::-1]
+        mirrored = _run_whole(self.run, moved, self.multiple_of)[1:, ::-1][:, 1:]
+        differs = np.abs(np.clip(made, 0, 1) - np.clip(mirrored, 0, 1)).mean(axis=2) / 2
+        return bool((amount - self._cells(differs, level) / none).max() * 255 > least)
 
     def _cells(self, values: Floats, level: int) -> Floats:
         """Means over cells."""
@@ -334,7 +366,7 @@ class _Looking:
         counts = np.outer(np.diff([*tops, len(values)]), np.diff([*lefts, values.shape[1]]))
         return np.asarray(sums / counts, np.float32).ravel()
 
-    def _tiles(self, level: int) -> Look:
+    def _tiles(self, level: int, limits: tuple[float, float], again: bool) -> Look:
         if self.corners is None:
             self.choose_tiles(level, np.zeros((*(-(-n // level) for n in self.current.size), 1), np.float32))
         assert self.corners is not None
@@ -356,19 +388,29 @@ class _Looking:
         side = (side - 1) // self.multiple_of * self.multiple_of
         plain = np.ascontiguousarray(given[:, :, :side, :side])
         moved = np.ascontiguousarray(given[:, :, 1 : side + 1, 1 : side + 1][..., ::-1])
-        made = np.concatenate([self.run(plain[i : i + 1]) for i in range(len(plain))])
-        layer = plain - made
-        amount = np.abs(layer).mean(axis=(1, 2, 3))
-        differs = np.full(len(plain), np.inf, np.float32)
-        for i in np.argsort(-amount)[:_COMPARED]:  # rain that is not even there need not be agreed on
+        none, least = limits
+        made: list[Floats] = []
+        amount: list[float] = []
+
+        def is_rain(i: int) -> bool:
             mirrored = self.run(moved[i : i + 1])[0, ..., ::-1]
-            a, b = np.clip(made[i, :, 1:, 1:], 0, 1), np.clip(mirrored[:, :-1, :-1], 0, 1)
-            differs[i] = np.abs(a - b).mean() / 2
+            a, b = np.clip(made[i][0, :, 1:, 1:], 0, 1), np.clip(mirrored[:, :-1, :-1], 0, 1)
+            return bool((amount[i] - np.abs(a - b).mean() / 2 / none) * 255 > least)
+
+        for i in range(len(plain)):
+            made.append(self.run(plain[i : i + 1]))
+            amount.append(float(np.abs(plain[i : i + 1] - made[i]).mean()))
+        # tiles with most rain first: one is enough, and little rain need not be agreed on
+        wettest = [int(i) for i in np.argsort(amount)[::-1][:_COMPARED] if amount[i] * 255 > least]
+        found = any(is_rain(i) for i in wettest)
+        if not found or again:
+            return Look(found)
+        layer = plain - np.concatenate(made)
         inner = min(_TILE // level, side)
         first = (side - inner) // 2
         middles = layer[:, :, first : first + inner, first : first + inner].transpose(0, 2, 3, 1)
         energy, own = np.mean([_energies(middle) for middle in middles], axis=0).tolist()
-        return Look(amount, differs, energy, own)
+        return Look(found, energy, own)
 
 
 def _energies(layer: Floats) -> tuple[float, float]:
@@ -383,12 +425,6 @@ def _run_whole(run: Run, x: Floats, multiple_of: int) -> Floats:
     height, width = x.shape[:2]
     given = padded(x.transpose(2, 0, 1)[None], multiple_of)
     return np.asarray(run(np.ascontiguousarray(given))[0].transpose(1, 2, 0)[:height, :width])
-
-
-def found_rain(look: Look, thresholds: tuple[float, float]) -> bool:
-    """Whether what a level takes away is rain, in one cell at least."""
-    none, least = thresholds
-    return bool((look.amount - look.differs / none).max() * 255 > least)
 
 
 def first_level(looks: Mapping[int, Look]) -> int:
@@ -486,8 +522,8 @@ def restore_levels(
     for place, level in enumerate(wanted):
         look = None
         if levels == "auto":
-            look = looking(level) if place else looks[level]  # after the first, another look at what is left
-            if place and not found_rain(look, _FINE):
+            look = looking(level, again=True) if place else looks[level]  # after the first, at what is left
+            if not look.found:
                 continue
         if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image
             run_tiles(run, current.window, write, size, progress=report.level(1), **at(1))

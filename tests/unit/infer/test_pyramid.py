@@ -155,6 +155,31 @@ def test_a_clean_image_comes_back_as_it_was() -> None:
     np.testing.assert_array_equal(result, clean)
 
 
+def test_what_the_mirrored_image_does_not_show_is_no_rain() -> None:
+    specks = np.where(np.random.default_rng(0).random((3, 1008, 1008)) < 0.1, np.float32(0.2), 0)
+
+    def run(x: Floats) -> Floats:
+        return x - specks[:, : x.shape[2], : x.shape[3]]  # wherever they lie in the image
+
+    clean = levels_of(scene(960, 1000))
+    result, ran = restore_levels(run, clean, multiple_of=8, tile=512, overlap=64)
+    assert ran == ()
+    np.testing.assert_array_equal(result, clean)
+
+
+def test_one_tile_that_agrees_is_enough() -> None:
+    counts: dict[tuple[int, ...], int] = {}
+
+    def run(x: Floats) -> Floats:
+        counts[x.shape] = counts.get(x.shape, 0) + 1
+        return thin_lines(x)
+
+    rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
+    _, ran = restore_levels(run, rainy, multiple_of=8, tile=512, overlap=64)
+    assert ran[0] == 1
+    assert counts[1, 3, 128, 128] == 36 + 1  # one in each cell, and one of those mirrored
+
+
 def test_no_levels_change_nothing() -> None:
     rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
     result, ran = restore(rainy, ())
