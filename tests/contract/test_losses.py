@@ -24,7 +24,7 @@ def images(size: int = 24) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in LOSSES}
 OPTIONS |= {name: {"backbone": "vgg16", "layers": [1, 6]} for name in ("perceptual", "style", "contrastive")}
 # Losses that look at something else than the estimate; tests/unit/losses/test_pixel.py has them.
-OTHERS = {"mask", "stages", "cross_entropy", "flicker", "lpips"}
+OTHERS = {"clean", "mask", "stages", "cross_entropy", "flicker", "lpips"}
 
 
 @pytest.fixture(scope="session")

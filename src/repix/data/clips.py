@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,7 +130,8 @@ class ClipDataset(MixtureDataset):
     Args:
         sources, stages, seed: see `MixtureDataset`; pairs come from `clips`, and give no photos here.
 
-    `dataset[i]` is `{"lq": (T, 3, P, P), "gt": (T, 3, P, P), "name"}`, T being the stage's `frames`.
+    `dataset[i]` is `{"lq": (T, 3, P, P), "gt": (T, 3, P, P), "name"}`, T being the stage's `frames`, and sometimes
+    `others`, (K, T, 3, P, P).
 
     A degradation with `frames` degrades moving crops of photos. One without, whose images are clean, draws a still
     scene larger than a frame, of which the clip is moving crops.
@@ -154,10 +155,7 @@ class ClipDataset(MixtureDataset):
             if len(clip) < max(stage.frames for stage in stages):
                 raise InputError(f"{clip[0].lq.parent}: {len(clip)} frames are fewer than a sample has")
 
-    def _sample(self, index: int, attempt: int, factors: Mapping[str, float]) -> Sample:
-        rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
-        stage = self._stages.stage_of(index)
-        kind = self._draw_kind(stage, factors, rng)
+    def _seen(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Sample, bool]:
         if kind == PAIRS:
             lq, gt, name = self._from_disk(stage, rng)
         elif not _has_frames(self._degradation(kind)):
@@ -166,12 +164,13 @@ class ClipDataset(MixtureDataset):
         else:
             gt, name = self._scene(stage, rng)
             lq = self._degradation(kind).frames(gt, rng, self._context(stage))  # type: ignore[attr-defined]
+        same = lq is gt
         if self._from.camera and rng.random() < self._from.camera:
             # as one tall image: one draw for all frames, and noise of its own for each
             degraded, clean = (clip.reshape(-1, *clip.shape[2:]) for clip in (lq, gt))
             shape = gt.shape
-            lq, gt = (image.reshape(shape) for image in as_cameras_do(degraded, clean, rng, untouched=lq is gt))
-        return {"lq": _stacked(lq), "gt": _stacked(gt), "name": f"{kind}:{name}"}
+            lq, gt = (image.reshape(shape) for image in as_cameras_do(degraded, clean, rng, untouched=same))
+        return {"lq": _stacked(lq), "gt": _stacked(gt), "name": f"{kind}:{name}"}, same
 
     def _from_disk(self, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:
         clip = self._from.clips[int(rng.integers(len(self._from.clips)))]

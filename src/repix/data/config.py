@@ -23,6 +23,8 @@ from repix.named import is_own
 
 PAIRS = "pairs"
 """In a mixture: pairs from disk as they are, in place of a degradation."""
+CANDIDATES = 3
+"""Clean samples of which the network chooses one, for `hard_clean`."""
 SAMPLES = (*DEGRADATIONS, PAIRS)
 """What a mixture may name besides degradations of one's own."""
 
@@ -156,3 +158,9 @@ class Samples(Strict):
         0.5, ge=0, le=1, description="share of `sharp_streaks` that leave little of the scene bare"
     )
     mixture: Mixture = Field({}, description="in place of data.mixture, from this stage's first step to its last")
+    hard_clean: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description=f"share of clean samples that are the one of {CANDIDATES} which the network changes most",
+    )

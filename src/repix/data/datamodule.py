@@ -26,6 +26,7 @@ from repix.data.dataset import (
     Sample,
     Sources,
     StreamBatches,
+    collate,
     load_pair,
     to_float,
     to_tensor,
@@ -262,6 +263,8 @@ class RestorationData(lightning.LightningDataModule):
         else:
             if data.steer:
                 raise InputError("data.steer: there is no mixture to steer; give data.photos or data.mixture")
+            if any(stage.hard_clean for stage in stages):
+                raise InputError("stages.hard_clean: pairs alone have no clean samples; give data.photos or a mixture")
             self._train = PairedDataset(kept_pairs, stages=stages, seed=seed, augment=data if augment else None)
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -282,6 +285,7 @@ class RestorationData(lightning.LightningDataModule):
         return DataLoader(
             self._train,
             batch_sampler=batches,
+            collate_fn=collate,
             num_workers=self._workers,
             # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,

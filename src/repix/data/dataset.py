@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from repix._types import Floats
-from repix.data.config import PAIRS, Augment, Samples
+from repix.data.config import CANDIDATES, PAIRS, Augment, Samples
 from repix.data.pairs import Pair
 from repix.degradations import Context, Degradation, Levels, create_degradation
 from repix.degradations.camera import as_cameras_do, vary_exposure
@@ -283,7 +283,8 @@ class MixtureDataset(Dataset[Sample]):
         seed: of everything.
 
     `dataset[i]` is as `PairedDataset`'s, for any i ≥ 0; `dataset[i, factors]` the same with the mixture's weights
-    multiplied by those factors.
+    multiplied by those factors. With the stage's `hard_clean`, some samples whose two images are the same one have
+    `others` too, (K, 3, P, P): further clean samples of that kind, of which the network is to choose (`collate`).
 
     Raises:
         InputError: no photos, or a source that the mixture needs is missing.
@@ -327,10 +328,20 @@ class MixtureDataset(Dataset[Sample]):
         rng = np.random.default_rng((self._seed, 0, index) if not attempt else (self._seed, 0, index, attempt))
         stage = self._stages.stage_of(index)
         kind = self._draw_kind(stage, factors, rng)
+        sample, clean = self._seen(kind, stage, rng)
+        if clean and stage.hard_clean and rng.random() < stage.hard_clean:
+            more = [self._seen(kind, stage, rng) for _ in range(CANDIDATES - 1)]
+            others = [cast("Tensor", other["lq"]) for other, same in more if same]
+            return {**sample, "others": torch.stack(others)} if others else sample
+        return sample
+
+    def _seen(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Sample, bool]:
+        """One sample of a kind as a camera shows it, and whether it is clean: both of its images the same one."""
         lq, gt, name = self.make(kind, stage, rng)
+        clean = lq is gt
         if self._from.camera and rng.random() < self._from.camera:
-            lq, gt = as_cameras_do(lq, gt, rng, untouched=lq is gt)
-        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}
+            lq, gt = as_cameras_do(lq, gt, rng, untouched=clean)
+        return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": f"{kind}:{name}"}, clean
 
     def make(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Floats, Floats, str]:
         """One sample of a kind: degraded, clean (both (P, P, 3) float32 in [0, 1]) and the image's name."""
@@ -388,6 +399,22 @@ def _draw_kind(mixture: Mapping[str, float], rng: np.random.Generator) -> str:
     weights = np.array([mixture[kind] for kind in kinds], float)
     shares = np.cumsum(weights / weights.sum())
     return kinds[min(int(np.searchsorted(shares, rng.random())), len(kinds) - 1)]
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """A batch of samples.
+
+    Returns:
+        `lq` and `gt`, (N, …), and `name`, a list; where samples have `others`, all of these as one tensor (K, …), and
+        `others_of`, (K,) int64: which of the N samples each belongs to.
+    """
+    plain = [{key: value for key, value in sample.items() if key != "others"} for sample in samples]
+    batch: dict[str, Any] = default_collate(plain)
+    choices = [(number, cast("Tensor", one["others"])) for number, one in enumerate(samples) if "others" in one]
+    if choices:
+        batch["others"] = torch.cat([others for _, others in choices])
+        batch["others_of"] = torch.tensor([number for number, others in choices for _ in others])
+    return batch
 
 
 class StreamBatches(Sampler[list[Index]]):

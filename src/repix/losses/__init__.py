@@ -19,6 +19,7 @@ from repix.models import Prediction
 LOSSES: dict[str, str] = {
     "charbonnier": "repix.losses.pixel:Charbonnier",
     "contrastive": "repix.losses.contrastive:Contrastive",
+    "clean": "repix.losses.pixel:Clean",
     "cross_entropy": "repix.losses.pixel:CrossEntropy",
     "edge": "repix.losses.pixel:Edge",
     "fft": "repix.losses.pixel:Fft",

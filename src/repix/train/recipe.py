@@ -132,8 +132,9 @@ class Recipe(Strict):
         for key in (key for task in TASKS.values() for key in task.data_keys if key not in self.task.data_keys):
             if getattr(self.data, key) != Data.model_fields[key].default:
                 raise ValueError(f"data.{key} does not go with task: {self.task}; leave it out")
-        if "mixture" not in self.task.data_keys and any(stage.mixture for stage in self.stages):
-            raise ValueError(f"stages.mixture does not go with task: {self.task}; leave it out")
+        for key in ("mixture", "hard_clean"):
+            if "mixture" not in self.task.data_keys and any(getattr(stage, key) for stage in self.stages):
+                raise ValueError(f"stages.{key} does not go with task: {self.task}; leave it out")
         adversarial = any("adversarial" in stage.losses for stage in self.stages)
         if not self.task.adversarial and (adversarial or self.discriminator):
             takers = " or ".join(task.name for task in TASKS.values() if task.adversarial)

@@ -24,6 +24,7 @@ from repix.metrics import METRICS
 from repix.models import Prediction, create_model
 from repix.models.adapter import Adapter
 from repix.train.experimental.dead_units import keep_alive, reinitialise
+from repix.train.hard_clean import choose_hardest
 from repix.train.levels import left_by_levels
 from repix.train.optim import Muon
 from repix.train.recipe import Optimizer, Recipe, Stage
@@ -103,9 +104,11 @@ class RestorationTask(lightning.LightningModule):
         return self._losses[key].to(self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1], or (N, T, 3, P, P) of a stage with frames."""
+        """One batch: `lq` and `gt`, (N, 3, P, P) in [0, 1], or (N, T, 3, P, P) of a stage with frames (`collate`)."""
         lq, gt = batch["lq"], batch["gt"]
         stage = self._begin(lq)
+        if "others" in batch:
+            lq, gt = choose_hardest(self._output, lq, gt, batch["others"], batch["others_of"])
         if stage.levels:
             place = (self.recipe.seed, 6, self.global_step, self.global_rank)
             multiple_of = Adapter(self.net).multiple_of

@@ -97,9 +97,11 @@ def test_degradations_of_frames(name: str) -> None:
         assert np.abs(layers[1] - layers[0]).max() > 0.02  # rain is new in every frame
 
 
-def dataset(tmp_path: Path, mixture: dict[str, float], frames: int = 3, camera: float = 0.0) -> ClipDataset:
+def dataset(
+    tmp_path: Path, mixture: dict[str, float], frames: int = 3, camera: float = 0.0, hard_clean: float = 0.0
+) -> ClipDataset:
     photos, pairs = files(tmp_path)
-    stages = [Samples(steps=5, batch=1, patch=48, frames=frames)]
+    stages = [Samples(steps=5, batch=1, patch=48, frames=frames, hard_clean=hard_clean)]
     return ClipDataset(Sources(photos, mixture, clips=group_clips([pairs]), camera=camera), stages=stages)
 
 
@@ -109,6 +111,16 @@ def test_samples_are_clips_and_depend_on_their_number_alone(tmp_path: Path) -> N
         sample, again = data[index], data[index]
         assert sample["lq"].shape == sample["gt"].shape == (3, 3, 48, 48)
         np.testing.assert_array_equal(sample["lq"], again["lq"])
+
+
+def test_clean_clips_bring_others_to_choose_from(tmp_path: Path) -> None:
+    data = dataset(tmp_path, {"rain": 1, "pairs": 1, "clean": 1}, camera=0.5, hard_clean=1.0)
+    samples = [data[index] for index in range(9)]
+    clean = [sample for sample in samples if str(sample["name"]).startswith("clean")]
+    assert 0 < len(clean) < len(samples)
+    for sample in samples:
+        assert ("others" in sample) == str(sample["name"]).startswith("clean")
+    assert all(sample["others"].shape == (2, 3, 3, 48, 48) for sample in clean)
 
 
 def test_frames_from_disk_are_consecutive(tmp_path: Path) -> None:

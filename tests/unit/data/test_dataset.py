@@ -18,6 +18,7 @@ from repix.data.dataset import (
     PairedDataset,
     Sources,
     StreamBatches,
+    collate,
     load_pair,
     paired_warp,
 )
@@ -127,6 +128,47 @@ def test_every_kind_gives_images_in_range(folder: Path, kind: str) -> None:
         changed += not torch.equal(sample["lq"], sample["gt"])
         assert sample["name"].startswith(kind)
     assert changed == 0 if kind in ("clean", "grounds", "hard_negatives") else changed >= 6
+
+
+def hard_dataset(folder: Path, share: float, **mixture: float) -> MixtureDataset:
+    sources = Sources(list_photos([folder / "photos"]), mixture, pairs=pairs_of(folder), camera=0.5)
+    return MixtureDataset(sources, stages=[Samples(steps=1, patch=32, hard_clean=share)], seed=3)
+
+
+def test_some_clean_samples_bring_others_to_choose_from(folder: Path) -> None:
+    mixture = {"clean": 1.0, "grounds": 1.0, "hard_negatives": 1.0, "pairs": 1.0, "rain": 1.0}
+    plain, half = hard_dataset(folder, 0.0, **mixture), hard_dataset(folder, 0.5, **mixture)
+    have = clean = 0
+    for index in range(60):
+        sample, without = half[index], plain[index]
+        assert torch.equal(sample["lq"], without["lq"])  # the sample itself stays what it was
+        assert "others" not in without
+        kind = str(sample["name"]).partition(":")[0]
+        clean += kind in ("clean", "grounds", "hard_negatives")
+        if "others" in sample:
+            assert kind in ("clean", "grounds", "hard_negatives")
+            assert sample["others"].shape == (2, 3, 32, 32)
+            assert not any(torch.equal(other, sample["lq"]) for other in sample["others"])
+            assert torch.equal(sample["others"], half[index]["others"])
+            have += 1
+    assert 0.25 * clean < have < 0.75 * clean
+
+
+def test_a_batch_says_whose_the_others_are(folder: Path) -> None:
+    dataset = hard_dataset(folder, 1.0, clean=1.0, pairs=1.0)
+    samples = [dataset[index] for index in range(16)]
+    batch = collate(samples)
+    mine = [number for number, sample in enumerate(samples) if "others" in sample]
+    assert 0 < len(mine) < 16
+    assert batch["others_of"].tolist() == [number for number in mine for _ in range(2)]
+    assert torch.equal(batch["others"][:2], samples[mine[0]]["others"])
+    assert batch["lq"].shape == (16, 3, 32, 32)
+    assert set(collate([sample for sample in samples if "others" not in sample])) == {"lq", "gt", "name"}
+
+
+def test_pairs_alone_have_no_clean_samples_to_choose(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"stages\.hard_clean: pairs alone"):
+        module(pairs=str(folder / "pairs"), stages=[Samples(steps=1, patch=32, hard_clean=0.5)])
 
 
 def test_stages_change_the_patch(folder: Path) -> None:

@@ -91,3 +91,15 @@ def test_flicker_is_what_the_error_changes_by() -> None:
     assert float(flicker(Prediction(gt, frames=3), gt, gt)) == 0
     with pytest.raises(RecipeError, match="images have no frames"):
         flicker(Prediction(gt), gt, gt)
+
+
+def test_clean_counts_samples_that_are_their_own_ground_truth() -> None:
+    gt = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    lq = gt.clone()
+    lq[1:3] += 0.1  # two of four are rainy, one of them at a single pixel
+    lq[2, :, :, 1:] = gt[2, :, :, 1:]
+    pred = gt + torch.tensor([0.2, 0.5, 0.5, -0.4]).view(4, 1, 1, 1)
+    clean = create_loss("clean")
+    assert float(clean(Prediction(pred), gt, lq)) == pytest.approx((0.2 + 0.4) / 4, abs=1e-6)
+    assert float(clean(Prediction(pred), gt, gt + 0.1)) == 0
+    assert float(clean(Prediction(gt), gt, gt)) == 0

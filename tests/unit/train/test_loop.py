@@ -55,11 +55,18 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize(("hold_out", "optimizer"), [(0, "adamw"), (1, "adamw"), (1, "muon")])
+@pytest.mark.parametrize(
+    ("hold_out", "optimizer", "hard_clean"), [(0, "adamw", 0.0), (1, "adamw", 0.7), (1, "muon", 0.0)]
+)
 def test_resumed_weights_equal_an_unbroken_run_bit_for_bit(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_out: int, optimizer: str
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold_out: int, optimizer: str, hard_clean: float
 ) -> None:
     settings = recipe(photos, optimizer={"name": optimizer})
+    harder = [
+        stage.model_copy(update={"hard_clean": hard_clean, "losses": {"l1": 1.0, "clean": 4.0}})
+        for stage in settings.stages
+    ]
+    settings = settings.model_copy(update={"stages": harder})
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"hold_out": hold_out})})
     settings = settings.model_copy(update={"save_every": 1e-5})  # minutes: after every step
     train(settings, tmp_path / "whole", progress=False)
