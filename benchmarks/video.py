@@ -3,6 +3,7 @@
     python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
     python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv benchmarks/results/memory.csv]
     python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
+    python benchmarks/video.py peers --clips FOLDER [--csv benchmarks/results/video_peers.csv]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
 `deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
@@ -10,8 +11,10 @@ shipped network has seen: a still scene, a still scene that something crosses, a
 pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
 be 0. `memory` puts a model that carries a state beside repixnet, which sees each frame alone: on such scenes, one from
 the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes
-one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `speed`
-makes a video with sound, derains it in a process of its own, and the network alone on as many frames.
+one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `peers`
+puts published weights beside repix's on frames 121 to 168 of NTURain's a1, which `../shared/data/more/lay.py` lays out
+in FOLDER; rows that are there are not measured again. `speed` makes a video with sound, derains it in a process of its
+own, and the network alone on as many frames.
 """
 
 from __future__ import annotations
@@ -32,14 +35,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, shift
 
+import s2vd
 from common import DATA, read_rows, write_rows
 from repix.degradations.rain import RainParams, add_rain, falling
+from repix.infer.backends.torch import TorchBackend
 from repix.infer.deflicker import deflicker
 from repix.infer.frames import restore_frames
 from repix.infer.merge import merge
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
+from repix.metrics import METRICS
+from repix.models.prenet import load_published
 
 Image = NDArray[np.uint8]
 PHOTOS = DATA / "Rain100L"
@@ -199,6 +206,60 @@ def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+# what each has trained on that has to do with the clip
+KNOWN = {
+    "repixnet": "frames 1-112 of the clip",
+    "repixnet-video": "frames 1-112 of the clip",
+    "S2VD": "NTURain's training clips",
+    **{f"PReNet ({name})": f"zero-shot ({name})" for name in ("Rain100L", "Rain100H", "Rain1400")},
+}
+
+
+def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Frames 121 to 168 of NTURain's a1, through each network as its authors run it."""
+    found = [dict(row) for row in (read_rows(options.csv) if options.csv else [])]
+    (folder,) = options.clips
+    folder = folder / "nturain_a1" / "testsets" / "synthetic_NTURain"
+    sides = ([read_image(path).pixels for path in sorted((folder / side).iterdir())] for side in ("a1_Rain", "a1_GT"))
+    rainy, clean = (side[120:168] for side in sides)
+
+    def run(name: str) -> list[Image]:
+        if name == "input":
+            return rainy
+        if name == "S2VD":
+            return s2vd.restore(s2vd.load(DATA / "peers" / "S2VD" / "derainer.pt"), rainy)
+        if name.startswith("PReNet"):
+            weights = name.removeprefix("PReNet (").removesuffix(")")
+            net = load_published(DATA / "peers" / "PReNet" / weights / "PReNet6.pth")
+            restorer = Restorer(TorchBackend(net))
+        else:
+            restorer = Restorer.from_pretrained(name, "cpu")
+        return [made.pixels for made in restore_frames(restorer, (Frame(p, t) for t, p in enumerate(rainy)))]
+
+    rows: list[dict[str, Any]] = []
+    for name in ("input", *KNOWN):
+        there = [row for row in found if row["model"] == name]
+        if not there:
+            _, cpu, made = clocked(lambda name=name: run(name))
+            values = {
+                metric: np.mean([METRICS[metric].measure(*pair) for pair in zip(made, clean, strict=True)])
+                for metric in ("psnr_rgb", "psnr_y", "ssim_y")
+            }
+            there = [{
+                "model": name, **{key: f"{value:.{4 if key == 'ssim_y' else 2}f}" for key, value in values.items()},
+                "flicker": f"{error_change(made, clean):.2f}", "cpu_s_a_frame": f"{cpu / len(rainy):.2f}",
+                "trained_on": KNOWN.get(name, ""),
+            }]  # fmt: skip
+            print(*there[0].values(), sep="  ", flush=True)
+            if options.look:
+                options.look.mkdir(parents=True, exist_ok=True)
+                write_image(options.look / f"peers-{name}.png", made[32])
+        rows += there
+        if options.csv:
+            write_rows(options.csv, rows)
+    return rows
+
+
 def held(photo: Image, rng: np.random.Generator | None, margin: int = 16, reach: float = 10) -> Image:
     """A photo as a hand holds it: shifted by up to `reach` pixels, turned by up to a degree, closer by up to 1 %."""
     H, W = photo.shape[:2]
@@ -350,7 +411,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["deflicker", "memory", "merge", "speed"])
+    parser.add_argument("what", choices=["deflicker", "memory", "merge", "peers", "speed"])
     parser.add_argument("--model", default="repixnet")
     parser.add_argument("--photos", type=int, default=6, help="deflicker and merge: how many photos")
     parser.add_argument(
@@ -359,7 +420,11 @@ def main() -> None:
         help="folder for rainy | alone over deflicker | its change times 4, or rainy | alone | merged",
     )
     parser.add_argument(
-        "--clips", type=Path, nargs="*", default=[], help="memory: folders with rainy/ and clean/ frames"
+        "--clips",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="memory: folders with rainy/ and clean/ frames; peers: the folder of laid out data sets",
     )
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
     parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
@@ -371,6 +436,7 @@ def main() -> None:
         "deflicker": measure_deflicker,
         "memory": measure_memory,
         "merge": measure_merge,
+        "peers": measure_peers,
         "speed": measure_speed,
     }
     rows = measures[options.what](options)
