@@ -73,7 +73,7 @@ def test_as_many_frames_out_as_in_and_equal_to_a_file(darkening_weight: Path, wo
     with VideoReader(work / "out.mkv") as video:
         filed = [item.pixels for item in video if isinstance(item, Frame)]
     for a, b in zip(frames(expected.getvalue()), filed, strict=True):
-        luma = (a.astype(float) - b) @ [0.299, 0.587, 0.114]  # where chroma sits is said by a file alone
+        luma = (a.astype(float) - b) @ [0.299, 0.587, 0.114]  # chroma sits elsewhere in H.264
         assert np.abs(luma).mean() < 0.5
 
 

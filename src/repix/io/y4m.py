@@ -14,6 +14,8 @@ from typing import IO, Any, Protocol
 
 import av
 import numpy as np
+from av.codec.context import CodecContext
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
@@ -40,6 +42,8 @@ _FORMATS = {
     **{f"mono{bits}": f"gray{bits}le" for bits in (10, 12, 16)},
     **{f"{chroma}p{bits}": f"yuv{chroma}p{bits}le" for chroma in (420, 422, 444) for bits in (10, 12, 16)},
 }
+# where chroma sits, as FFmpeg takes it from a file of that kind
+_PLACES = {"420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft", "420": "center"}
 _NAMES = {format: name for name, format in reversed(_FORMATS.items())} | {"yuv420p": "420jpeg"}
 
 
@@ -108,6 +112,7 @@ class PipeReader(FrameSource):
         self._stream = stream
         self._head = head
         self._range = 0
+        self._decoder: Any = None  # where the header says where chroma sits, which no frame of our own can be told
         self.header: bytes | None = None
         if raw is None:
             raw = self._read_header()
@@ -167,6 +172,10 @@ class PipeReader(FrameSource):
         if given.get("I", "p") in ("t", "b", "m"):
             self.notes.append("interlaced: both fields of a frame were restored as one image")
         self._range = ColorRange.JPEG if "XCOLORRANGE=FULL" in tags else 0
+        if name in _PLACES:
+            self._decoder = CodecContext.create("rawvideo", "r")
+            self._decoder.width, self._decoder.height, self._decoder.pix_fmt = width, height, _FORMATS[name]
+            self._decoder.options = {"chroma_sample_location": _PLACES[name]}
         return RawVideo(width, height, rate or Fraction(25), _FORMATS[name])
 
     def _read_frame(self) -> VideoFrame | None:
@@ -186,15 +195,19 @@ class PipeReader(FrameSource):
             if data:
                 self.notes.append(f"cut short: of frame {self._count + 1} only {len(data):,} of {size:,} bytes came")
             return None
+        frame = self._filled(data) if self._decoder is None else self._decoder.decode(Packet(data))[0]
+        if self._range:
+            frame.color_range = self._range
+        frame.pts, frame.time_base, frame.duration = self._count, self.time_base, 1
+        self._count += 1
+        return frame
+
+    def _filled(self, data: bytes) -> VideoFrame:
         frame = VideoFrame(self._raw.width, self._raw.height, self._raw.pixel_format)
         offset = 0
         for plane, (rows, width) in zip(frame.planes, self._rows, strict=True):
             _bytes_of(plane, rows)[:, :width] = np.frombuffer(data, np.uint8, rows * width, offset).reshape(rows, width)
             offset += rows * width
-        if self._range:
-            frame.color_range = self._range
-        frame.pts, frame.time_base, frame.duration = self._count, self.time_base, 1
-        self._count += 1
         return frame
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from repix.errors import InputError
-from repix.io.video import Frame
+from repix.io.video import Frame, VideoReader
 from repix.io.y4m import PipeReader, RawVideo, Y4mWriter
 
 H, W = 6, 10
@@ -179,3 +180,25 @@ def test_cut_inside_a_frames_own_header(more: bytes) -> None:
     made, reader = through(y4m("420jpeg", 2) + more)
     assert made == through(y4m("420jpeg", 2))[0]
     assert reader.notes == ["cut short: of frame 3 only its first bytes came"]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+@pytest.mark.parametrize("kind", "420jpeg 420mpeg2 420paldv 420 422 444 420p10 422p10 mono".split())
+def test_colours_of_a_pipe_are_those_of_the_file(tmp_path: Path, kind: str, size: tuple[int, int]) -> None:
+    """Chroma sits between the pixels or on some of them; the header says where."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    down = 2 if kind.startswith("420") else 1
+    across = 1 if kind == "444" else 2
+    chroma = 0 if kind == "mono" else -(-height // down) * -(-width // across)
+    samples = rng.integers(16, 235, height * width + 2 * chroma)
+    data = samples.astype(np.uint16).tobytes() if "p10" in kind else samples.astype(np.uint8).tobytes()
+    header = f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C{kind}\n".encode()
+    path = tmp_path / "a.y4m"
+    path.write_bytes(header + 2 * (b"FRAME\n" + data))
+    piped = [frame.pixels for frame in PipeReader(io.BytesIO(path.read_bytes()))]
+    with VideoReader(path) as video:
+        filed = [item.pixels for item in video if isinstance(item, Frame)]
+    assert len(piped) == len(filed) == 2
+    for a, b in zip(piped, filed, strict=True):
+        np.testing.assert_array_equal(a, b)
