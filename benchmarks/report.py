@@ -138,11 +138,11 @@ SECTIONS = [
     Section(
         "video_peers",
         "Video: beside published weights",
-        "NTURain a1, frames 121-168, a walk; means over the frames. `flicker` is the mean change of the error from "
-        "frame to frame, in grey levels. S2VD (Yue et al. 2021) sees 24 frames and two more at both ends at once, as its "
-        "authors test it; repixnet-video sees the past alone, the others one frame. repixnet and repixnet-video have "
-        "trained on frames 1-112 of this clip, the others on none of it. CPU-seconds on one thread: repix's in ONNX "
-        "Runtime or OpenVINO, whichever `--device cpu` takes, the others in torch.",
+        "NTURain a1, frames 121-168, a walk; means over the frames. `flicker` is the mean change of the error from"
+        " frame to frame, in grey levels. S2VD (Yue et al. 2021) sees 24 frames and two more at both ends at once,"
+        " as its authors test it; repixnet-video sees the past alone, the others one frame. repixnet and repixnet-"
+        "video have trained on frames 1-112 of this clip, the others on none of it. CPU-seconds on one thread: "
+        "repix's in ONNX Runtime or OpenVINO, whichever `--device cpu` takes, the others in torch.",
         "python benchmarks/video.py peers --clips FOLDER --csv benchmarks/results/video_peers.csv",
     ),
     Section(

@@ -211,7 +211,7 @@ KNOWN = {
     "repixnet": "frames 1-112 of the clip",
     "repixnet-video": "frames 1-112 of the clip",
     "S2VD": "NTURain's training clips",
-    **{f"PReNet ({name})": f"zero-shot ({name})" for name in ("Rain100L", "Rain100H", "Rain1400")},
+    "PReNet (Rain100L)": "nothing: zero-shot",
 }
 
 
