@@ -183,7 +183,7 @@ def test_cut_inside_a_frames_own_header(more: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
-@pytest.mark.parametrize("kind", "420jpeg 420mpeg2 420paldv 420 422 444 420p10 422p10 mono".split())
+@pytest.mark.parametrize("kind", ["420jpeg", "420mpeg2", "420paldv", "420", "422", "444", "420p10", "422p10", "mono"])
 def test_colours_of_a_pipe_are_those_of_the_file(tmp_path: Path, kind: str, size: tuple[int, int]) -> None:
     """Chroma sits between the pixels or on some of them; the header says where."""
     height, width = size
