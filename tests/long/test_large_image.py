@@ -15,7 +15,10 @@ from repix.degradations.rain import RainParams, add_rain
 from repix.infer.backends import openvino
 from repix.io.image import read_image
 
-pytestmark = pytest.mark.skipif(not os.environ.get("REPIX_LONG"), reason="minutes: REPIX_LONG=1 runs it")
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("REPIX_LONG"), reason="minutes: REPIX_LONG=1 runs it"),
+    pytest.mark.timeout(1800),
+]
 
 LARGEST = 1.2e9
 CHILD = """

@@ -232,7 +232,8 @@ class _Current:
         return x
 
     def subtract(self, level: int, layer: NDArray[np.floating]) -> None:
-        """Take a level's rain layer away, from every level."""
+        """Take a level's rain layer away, from every other level; the level itself has run and is forgotten."""
+        self.reduced.pop(level, None)
         kept = layer.astype(np.float16, copy=False)
         self.layers.append((level, kept))
         for other, x in self.reduced.items():
@@ -242,7 +243,7 @@ class _Current:
                     rows = slice(first, min(first + _BAND, height))
                     x[rows] = x[rows].astype(np.float32) - enlarge(kept, level // other, rows, slice(0, x.shape[1]))
             else:
-                x -= (reduce(kept, other // level) if other > level else layer).astype(np.float16)
+                x -= reduce(kept, other // level).astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -568,17 +569,16 @@ def _wanted(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> t
 
 
 def _layer(run: Run, x: NDArray[np.float16], **tiling: Any) -> NDArray[np.float16]:
-    """(h, w, 3) of one level -> its rain layer."""
-    layer = np.empty_like(x)
+    """(h, w, 3) of one level -> its rain layer, in the same memory: no tile reads what is finished."""
 
     def read(rows: slice, columns: slice) -> Floats:
         return np.clip(x[rows, columns].astype(np.float32), 0, 1)
 
     def write(rows: slice, columns: slice, made: Floats) -> None:
-        layer[rows, columns] = read(rows, columns) - made
+        x[rows, columns] = read(rows, columns) - made
 
     run_tiles(run, read, write, x.shape[:2], **tiling)
-    return layer
+    return x
 
 
 class _Progress:
