@@ -65,14 +65,14 @@ class RepixNetVideo(RepixNet):
         """(N, 3, H, W) and the state -> the estimate, (N, 3, H, W), and the state for the next frame."""
         motion = find_motion(x, frame[:, 3:6])
         frame = warped(frame, motion).to(x.dtype)
-        seen = frame[:, 6:]
-        change = frame[:, :6] - seen * torch.cat([x, x], dim=1)  # 0 where nothing was seen
+        before, seen = frame[:, :3], frame[:, 6:]
+        # of the result and of the input before; 0 where nothing was seen
+        change = (frame[:, :6].unflatten(1, (2, 3)) - (seen * x).unsqueeze(1)).flatten(1, 2)
         features = warped(features, motion / (x.shape[3] // features.shape[3]))
         known = torch.cat([self.fold(change), features.to(x.dtype)], dim=1)
         made = self.decoded(self.stem(x) + _QUICK * self.memory(known))
         alone = x - self.tail(made)
-        # seen times the former result, where the gate is open
-        y = alone + (_QUICK * self.gate(made)).clamp(0, 1) * (change[:, :3] - seen * (alone - x))
+        y = alone + (_QUICK * self.gate(made)).clamp(0, 1) * (before - seen * alone)
         frame = torch.cat([y.clamp(0, 1), x, torch.ones_like(x[:, :1])], dim=1)
         return y, frame, self.keep(made).tanh()
 
