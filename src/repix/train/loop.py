@@ -114,6 +114,7 @@ def train(
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
     with _quiet():
         trainer = _trainer(
+            settings,
             max_steps=recipe.steps,
             max_epochs=-1,
             precision=recipe.precision,
@@ -129,7 +130,6 @@ def train(
             use_distributed_sampler=False,  # StreamBatches deals the samples out itself
             enable_progress_bar=progress,
             enable_model_summary=False,
-            **settings,
         )
         try:
             trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
@@ -152,18 +152,24 @@ def _average(most: float) -> Callable[[Any, Any, Tensor], None]:
     return update
 
 
-def _trainer(**settings: Any) -> lightning.Trainer:
+def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
     """Lightning's trainer.
 
+    Args:
+        asked: the recipe's settings.
+        own: those that repix makes itself.
+
     Raises:
-        RecipeError: an unknown setting, or a device that is not there.
+        RecipeError: an unknown setting, one of repix's own, or a device that is not there.
     """
     known = inspect.signature(lightning.Trainer.__init__).parameters
-    for key in settings:
+    for key in asked:
+        if key in own:
+            raise RecipeError(f"trainer: {key!r} is set by repix itself; take it out")
         if key not in known:
             raise RecipeError(f"trainer: unknown key {key!r}{did_you_mean(key, known)}")
     try:
-        return lightning.Trainer(**settings)
+        return lightning.Trainer(**own, **asked)
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"trainer: {one_line(error)}") from error
 

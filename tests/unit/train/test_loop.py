@@ -188,7 +188,11 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
 
 @pytest.mark.parametrize(
     ("trainer", "said"),
-    [({"gpus": 1}, "trainer: unknown key 'gpus'"), ({"accelerator": "gpu"}, "trainer: .*gpu")],
+    [
+        ({"gpus": 1}, "trainer: unknown key 'gpus'"),
+        ({"accelerator": "gpu"}, "trainer: .*gpu"),
+        ({"max_steps": 3}, "trainer: 'max_steps' is set by repix itself"),
+    ],
 )
 def test_a_trainer_that_cannot_be_had_is_one_line(
     photos: Path, tmp_path: Path, trainer: dict[str, object], said: str
