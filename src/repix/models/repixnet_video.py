@@ -67,7 +67,7 @@ class RepixNetVideo(RepixNet):
         frame = warped(frame, motion).to(x.dtype)
         before, seen = frame[:, :3], frame[:, 6:]
         # of the result and of the input before; 0 where nothing was seen
-        change = (frame[:, :6].unflatten(1, (2, 3)) - (seen * x).unsqueeze(1)).flatten(1, 2)
+        change = (torch.unflatten(frame[:, :6], 1, (2, 3)) - (seen * x).unsqueeze(1)).flatten(1, 2)
         features = warped(features, motion / (x.shape[3] // features.shape[3]))
         known = torch.cat([self.fold(change), features.to(x.dtype)], dim=1)
         made = self.decoded(self.stem(x) + _QUICK * self.memory(known))
