@@ -22,13 +22,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from common import DATA, RESULTS, ROOT, Pixels, read_rows, write_rows
+from peers import nturain, published_prenet
 from repix.data.pairs import Pair, find_pairs_in
 from repix.degradations.crisp import StreakParams, draw_crisp_streaks
 from repix.evaluate.run import evaluate
-from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, write_image
-from repix.models.prenet import load_published
 
 TABLE = RESULTS / "sets.csv"
 METRICS = ["psnr_y", "ssim_y", "psnr_rgb"]
@@ -84,10 +83,7 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
     yield of("night streets", find_pairs_in(night / "input", night / "target"))
     streets = DATA / "pairs" / "raincityscapes"
     yield of("streets in fog", find_pairs_in(streets / "rainy", streets / "clean"))
-    clip = folder / "nturain_a1" / "testsets" / "synthetic_NTURain"
-    files = [sorted((clip / side).iterdir()) for side in ("a1_Rain", "a1_GT")]
-    frames = [Pair(f"{k:03d}", lq, gt) for k, (lq, gt) in enumerate(zip(*files, strict=True), start=1)]
-    yield of("NTURain", frames)
+    yield of("NTURain", nturain(folder))
     with av.open(str(DATA / "video" / "yard.mp4")) as video:
         yard = [to_pixels(frame) for frame in video.decode(video=0)][188:]
     median = temporary / "median.png"
@@ -114,7 +110,7 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
 
 def make(name: str) -> Callable[..., Any]:
     if name in PRENET:
-        return Restorer(TorchBackend(load_published(DATA / "peers" / "PReNet" / PRENET[name] / "PReNet6.pth")))
+        return published_prenet(PRENET[name])
     return Restorer.from_pretrained("repixnet", "cpu", quality="best" if name.endswith("(best)") else "fast")
 
 

@@ -37,8 +37,8 @@ from scipy.ndimage import map_coordinates, shift
 
 import s2vd
 from common import DATA, read_rows, write_rows
+from peers import nturain, published_prenet
 from repix.degradations.rain import RainParams, add_rain, falling
-from repix.infer.backends.torch import TorchBackend
 from repix.infer.deflicker import deflicker
 from repix.infer.frames import restore_frames
 from repix.infer.merge import merge
@@ -46,7 +46,6 @@ from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 from repix.metrics import METRICS
-from repix.models.prenet import load_published
 
 Image = NDArray[np.uint8]
 PHOTOS = DATA / "Rain100L"
@@ -219,9 +218,8 @@ def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Frames 121 to 168 of NTURain's a1, through each network as its authors run it."""
     found = [dict(row) for row in (read_rows(options.csv) if options.csv else [])]
     (folder,) = options.clips
-    folder = folder / "nturain_a1" / "testsets" / "synthetic_NTURain"
-    sides = ([read_image(path).pixels for path in sorted((folder / side).iterdir())] for side in ("a1_Rain", "a1_GT"))
-    rainy, clean = (side[120:168] for side in sides)
+    pairs = nturain(folder)[120:168]
+    rainy, clean = ([read_image(getattr(pair, side)).pixels for pair in pairs] for side in ("lq", "gt"))
 
     def run(name: str) -> list[Image]:
         if name == "input":
@@ -229,9 +227,7 @@ def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
         if name == "S2VD":
             return s2vd.restore(s2vd.load(DATA / "peers" / "S2VD" / "derainer.pt"), rainy)
         if name.startswith("PReNet"):
-            weights = name.removeprefix("PReNet (").removesuffix(")")
-            net = load_published(DATA / "peers" / "PReNet" / weights / "PReNet6.pth")
-            restorer = Restorer(TorchBackend(net))
+            restorer = published_prenet(name.removeprefix("PReNet (").removesuffix(")"))
         else:
             restorer = Restorer.from_pretrained(name, "cpu")
         return [made.pixels for made in restore_frames(restorer, (Frame(p, t) for t, p in enumerate(rainy)))]

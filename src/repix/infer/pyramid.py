@@ -337,8 +337,7 @@ class _Looking:
 
     def _agrees(self, level: int, x: Floats, made: Floats, amount: Floats, limits: tuple[float, float]) -> bool:
         """Whether the network takes the same away from the mirrored image, where it takes enough."""
-        none, least = limits
-        if amount.max() * 255 <= least:
+        if not _is_rain(amount, 0, limits):
             return False
         # as a rule it does so in the cell with most rain already: that cell and its surroundings are tried alone
         i, (height, width) = int(amount.argmax()), x.shape[:2]
@@ -353,12 +352,12 @@ class _Looking:
             mirrored = _run_whole(self.run, x[area][:, ::-1], self.multiple_of)[:, ::-1]
             cell = np.s_[max(top - y, 0) : bottom - y, left - area[1].start : right - area[1].start]
             differs = np.abs(np.clip(made[area], 0, 1) - np.clip(mirrored, 0, 1))[cell].mean() / 2
-            if (amount[i] - differs / none) * 255 > least:
+            if _is_rain(amount[i], differs, limits):
                 return True
         moved = np.pad(x, ((1, 0), (1, 0), (0, 0)), mode="reflect")[:, ::-1]
         mirrored = _run_whole(self.run, moved, self.multiple_of)[1:, ::-1][:, 1:]
         differs = np.abs(np.clip(made, 0, 1) - np.clip(mirrored, 0, 1)).mean(axis=2) / 2
-        return bool((amount - self._cells(differs, level) / none).max() * 255 > least)
+        return _is_rain(amount, self._cells(differs, level), limits)
 
     def _cells(self, values: Floats, level: int) -> Floats:
         """Means over cells."""
@@ -389,21 +388,20 @@ class _Looking:
         side = (side - 1) // self.multiple_of * self.multiple_of
         plain = np.ascontiguousarray(given[:, :, :side, :side])
         moved = np.ascontiguousarray(given[:, :, 1 : side + 1, 1 : side + 1][..., ::-1])
-        none, least = limits
         made: list[Floats] = []
         amount: list[float] = []
 
-        def is_rain(i: int) -> bool:
+        def agrees(i: int) -> bool:
             mirrored = self.run(moved[i : i + 1])[0, ..., ::-1]
             a, b = np.clip(made[i][0, :, 1:, 1:], 0, 1), np.clip(mirrored[:, :-1, :-1], 0, 1)
-            return bool((amount[i] - np.abs(a - b).mean() / 2 / none) * 255 > least)
+            return _is_rain(amount[i], np.abs(a - b).mean() / 2, limits)
 
         for i in range(len(plain)):
             made.append(self.run(plain[i : i + 1]))
             amount.append(float(np.abs(plain[i : i + 1] - made[i]).mean()))
         # tiles with most rain first: one is enough, and little rain need not be agreed on
-        wettest = [int(i) for i in np.argsort(amount)[::-1][:_COMPARED] if amount[i] * 255 > least]
-        found = any(is_rain(i) for i in wettest)
+        wettest = [int(i) for i in np.argsort(amount)[::-1][:_COMPARED] if _is_rain(amount[i], 0, limits)]
+        found = any(agrees(i) for i in wettest)
         if not found or again:
             return Look(found)
         layer = plain - np.concatenate(made)
@@ -412,6 +410,18 @@ class _Looking:
         middles = layer[:, :, first : first + inner, first : first + inner].transpose(0, 2, 3, 1)
         energy, own = np.mean([_energies(middle) for middle in middles], axis=0).tolist()
         return Look(found, energy, own)
+
+
+def _is_rain(amount: Floats | float, differs: Floats | float, limits: tuple[float, float]) -> bool:
+    """Whether what a level takes away is rain, in one place at least.
+
+    Args:
+        amount: mean of |rain layer|, in [0, 1].
+        differs: mean disagreement with the mirrored image, in the same unit.
+        limits: `_FINE` or `_COARSE`.
+    """
+    none, least = limits
+    return bool(np.max((amount - differs / none) * 255) > least)
 
 
 def _energies(layer: Floats) -> tuple[float, float]:
