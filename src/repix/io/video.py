@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import av
 import numpy as np
-from av.codec.context import Flags
+from av.codec.context import CodecContext, Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -54,6 +54,8 @@ _MATRICES = {
     10: Colorspace.BT2020,
 }
 
+# swscale ends the process over the first, and takes the others for little-endian
+_UNFIT = re.compile(r"yaf32|(rgb|bgr)5[56]5be")
 _BACKWARDS, _FORWARDS = Fraction(1, 10), Fraction(10)  # seconds; a packet that jumps further begins a new clock
 _KEPT_BYTES = 64 * 2**20  # of packets before `start`; what does not fit is decoded and dropped
 _CRASHES = range(33, 49)  # widths at which libx265, as PyAV brings it, corrupts the heap
@@ -115,6 +117,7 @@ class FrameSource:
     """What a sequence of frames is like; `VideoReader` reads them from a file, `repix.io.stream` from a pipe.
 
     Attributes:
+        name: what messages call it.
         first: the first frame as it was decoded.
         time_base: seconds per tick of `Frame.pts`.
         rate: frames per second, on average.
@@ -129,6 +132,7 @@ class FrameSource:
         chapters: as PyAV gives them.
     """
 
+    name = "standard input"
     first: VideoFrame
     time_base: Fraction
     rate: Fraction
@@ -155,9 +159,10 @@ class FrameSource:
         full = frame.format.is_rgb or frame.format.name.startswith("yuvj")
         self.range = frame.color_range or (ColorRange.JPEG if full else ColorRange.MPEG)
         self.matrix_tag, self.range_tag = frame.colorspace, frame.color_range
-        if frame.format.is_rgb or frame.colorspace == 0:  # RGB or a palette; encoded as the luma and chroma of BT.709
-            self.matrix_tag = self.range_tag = 1
-            self.matrix = Colorspace.ITU709
+        if frame.format.is_rgb or frame.colorspace == 0:
+            # RGB or a palette; encoded as luma and chroma that y4m, which has no tags, is taken for
+            self.matrix = Colorspace.ITU709 if hd else Colorspace.ITU601
+            self.matrix_tag, self.range_tag = (1 if hd else 6), 1
         self.turns = round(frame.rotation / 90) % 4
         side_data: Any = frame.side_data
         kinds = {data.type.name: data for data in (side_data[i] for i in range(len(side_data)))}
@@ -171,19 +176,33 @@ class FrameSource:
             self.notes.append("transparency left out")
 
     def to_frame(self, decoded: VideoFrame) -> Frame:
-        """A decoded frame, which has a time, as RGB, upright, of the first frame's size."""
+        """A decoded frame, which has a time, as RGB, upright, of the first frame's size.
+
+        Raises:
+            InputError: a kind of samples that cannot become RGB.
+        """
         assert decoded.pts is not None
-        rgb = self._to_rgb.reformat(
-            decoded,
-            self.first.width,  # the size may change in the middle
-            self.first.height,
-            "rgb24" if self.bits <= 8 else "rgb48le",
-            src_colorspace=self.matrix,
-            src_color_range=self.range,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=_TO_RGB,
-            threads=1,
-        )
+        kind = decoded.format.name
+        try:
+            if _UNFIT.match(kind) or (kind.startswith("bayer_") and decoded.height < 2):
+                raise ValueError("swscale would end the process, or give other colours")
+            rgb = self._to_rgb.reformat(
+                decoded,
+                self.first.width,  # the size may change in the middle
+                self.first.height,
+                "rgb24" if self.bits <= 8 else "rgb48le",
+                src_colorspace=self.matrix,
+                src_color_range=self.range,
+                dst_color_range=ColorRange.JPEG,
+                interpolation=_TO_RGB,
+                threads=1,
+            )
+        except (ValueError, av.FFmpegError) as error:
+            size = f"{decoded.width}×{decoded.height}"
+            raise InputError(
+                f"{self.name}: frames of {size} in the pixel format {kind} cannot be converted; "
+                "let FFmpeg make yuv420p or rgb24 of them"
+            ) from error
         pixels: Any = np.rot90(rgb.to_ndarray(), self.turns)
         return Frame(pixels, decoded.pts - round(self.shift / self.time_base), decoded.duration)
 
@@ -203,6 +222,20 @@ class FrameSource:
         made.color_trc, made.color_primaries = self.first.color_trc, self.first.color_primaries
         made.pts, made.duration, made.time_base = frame.pts, frame.duration, self.time_base
         return made
+
+
+def plain_decoder(width: int, height: int, format: str, place: str | None = None) -> Any:
+    """What makes frames of plain bytes.
+
+    Args:
+        width, height: of each frame.
+        format: FFmpeg's name of the format.
+        place: where chroma sits, by FFmpeg's name; frames made in another way cannot be told.
+    """
+    decoder: Any = CodecContext.create("rawvideo", "r")
+    decoder.width, decoder.height, decoder.pix_fmt = width, height, format
+    decoder.options = {"chroma_sample_location": place} if place else {}
+    return decoder
 
 
 class _Clock:
@@ -274,6 +307,7 @@ class VideoReader(FrameSource):
     ) -> None:
         super().__init__()
         self.path = Path(path)
+        self.name = str(path)
         self.container = _open(self.path)
         try:
             self._choose_tracks(max_pixels)

@@ -13,16 +13,14 @@ from fractions import Fraction
 from typing import IO, Any, Protocol
 
 import av
-import numpy as np
 from av.codec.context import CodecContext
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
-from numpy.typing import NDArray
 
 from repix.errors import InputError
 from repix.io.image import MAX_PIXELS
-from repix.io.video import Frame, FrameSource
+from repix.io.video import Frame, FrameSource, plain_decoder
 
 MAGIC = b"YUV4MPEG2"
 """What every y4m begins with."""
@@ -112,7 +110,7 @@ class PipeReader(FrameSource):
         self._stream = stream
         self._head = head
         self._range = 0
-        self._decoder: Any = None  # where the header says where chroma sits, which no frame of our own can be told
+        self._place: str | None = None  # where chroma sits, as FFmpeg names it
         self.header: bytes | None = None
         if raw is None:
             raw = self._read_header()
@@ -122,7 +120,8 @@ class PipeReader(FrameSource):
             raise InputError(
                 f"standard input: {raw.width}×{raw.height} has more than the {max_pixels:,} pixels allowed"
             )
-        self._rows = _rows(raw)
+        self._size = _frame_size(raw)
+        self._decoder = plain_decoder(raw.width, raw.height, raw.pixel_format, self._place)
         self._count = 0
         first = self._read_frame()
         if first is None:
@@ -172,10 +171,7 @@ class PipeReader(FrameSource):
         if given.get("I", "p") in ("t", "b", "m"):
             self.notes.append("interlaced: both fields of a frame were restored as one image")
         self._range = ColorRange.JPEG if "XCOLORRANGE=FULL" in tags else 0
-        if name in _PLACES:
-            self._decoder = CodecContext.create("rawvideo", "r")
-            self._decoder.width, self._decoder.height, self._decoder.pix_fmt = width, height, _FORMATS[name]
-            self._decoder.options = {"chroma_sample_location": _PLACES[name]}
+        self._place = _PLACES.get(name)
         return RawVideo(width, height, rate or Fraction(25), _FORMATS[name])
 
     def _read_frame(self) -> VideoFrame | None:
@@ -189,25 +185,18 @@ class PipeReader(FrameSource):
                 return None
             if line.split(b" ")[0] != b"FRAME":
                 raise InputError(f"standard input: damaged: frame {self._count + 1} begins with {line[:20]!r}")
-        size = sum(rows * width for rows, width in self._rows)
-        data = self._take(size)
-        if len(data) < size:
+        data = self._take(self._size)
+        if len(data) < self._size:
             if data:
-                self.notes.append(f"cut short: of frame {self._count + 1} only {len(data):,} of {size:,} bytes came")
+                self.notes.append(
+                    f"cut short: of frame {self._count + 1} only {len(data):,} of {self._size:,} bytes came"
+                )
             return None
-        frame = self._filled(data) if self._decoder is None else self._decoder.decode(Packet(data))[0]
+        frame = self._decoder.decode(Packet(data))[0]
         if self._range:
             frame.color_range = self._range
         frame.pts, frame.time_base, frame.duration = self._count, self.time_base, 1
         self._count += 1
-        return frame
-
-    def _filled(self, data: bytes) -> VideoFrame:
-        frame = VideoFrame(self._raw.width, self._raw.height, self._raw.pixel_format)
-        offset = 0
-        for plane, (rows, width) in zip(frame.planes, self._rows, strict=True):
-            _bytes_of(plane, rows)[:, :width] = np.frombuffer(data, np.uint8, rows * width, offset).reshape(rows, width)
-            offset += rows * width
         return frame
 
 
@@ -223,7 +212,7 @@ class Y4mWriter:
         self._out = out
         self._source = source
         self._format = _y4m_format(source.first)
-        self._rows = _rows(RawVideo(source.first.width, source.first.height, source.rate, self._format))
+        self._encoder = _encoder(source.first.width, source.first.height, self._format)
         self._reformatter = VideoReformatter()
         header = source.header if isinstance(source, PipeReader) else None
         if source.first.format.name != self._format:  # without its transparency, for one
@@ -244,43 +233,34 @@ class Y4mWriter:
             self._out.write(self._header + b"\n")
             self._header = b""
         self._out.write(b"FRAME\n")
-        for plane, (rows, width) in zip(frame.planes, self._rows, strict=True):
-            self._out.write(np.ascontiguousarray(_bytes_of(plane, rows)[:, :width]).data)
+        for packet in self._encoder.encode(frame):
+            self._out.write(memoryview(packet))
         self._out.flush()
 
 
-def _bytes_of(plane: Any, rows: int) -> NDArray[np.uint8]:
-    """The memory of a plane: (rows, bytes in a row and what fills it up)."""
-    line: int = plane.line_size
-    return np.frombuffer(plane, np.uint8)[: rows * line].reshape(rows, line)
+def _encoder(width: int, height: int, format: str) -> Any:
+    """What makes plain bytes of frames."""
+    encoder: Any = CodecContext.create("rawvideo", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, format, Fraction(1)
+    return encoder
 
 
-def _rows(raw: RawVideo) -> list[tuple[int, int]]:
-    """Of each plane: rows, and bytes in a row.
+def _frame_size(raw: RawVideo) -> int:
+    """Bytes of a frame.
 
     Raises:
         InputError: no such format, or one whose frames are not plain bytes.
     """
     try:
-        format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
         frame = VideoFrame(raw.width, raw.height, raw.pixel_format)
+        size = sum(packet.size for packet in _encoder(raw.width, raw.height, raw.pixel_format).encode(frame))
     except (ValueError, MemoryError, av.FFmpegError) as error:
         raise InputError(
             f"raw video: unknown pixel format {raw.pixel_format!r}; `ffmpeg -pix_fmts` lists them"
         ) from error
-    if format.has_palette or format.is_bit_stream or not frame.planes:
-        raise InputError(
-            f"raw video: {raw.pixel_format} cannot be read; choose yuv420p, nv12, yuyv422, rgb24 or the like"
-        )
-    planes = []
-    for number in range(len(frame.planes)):
-        inside = [component for component in format.components if component.plane == number]
-        if len(frame.planes) == 1:
-            width = raw.width * format.padded_bits_per_pixel // 8
-        else:
-            width = sum(component.width * ((component.bits + 7) // 8) for component in inside)
-        planes.append((inside[0].height, width))
-    return planes
+    if frame.format.has_palette:  # where it lies behind pixels of an odd number is not agreed on
+        raise InputError(f"raw video: {raw.pixel_format} has a palette, which cannot be read; choose rgb24")
+    return size
 
 
 def _y4m_format(first: VideoFrame) -> str:
