@@ -24,6 +24,7 @@ from av.codec.context import CodecContext, Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -54,8 +55,14 @@ _MATRICES = {
     10: Colorspace.BT2020,
 }
 
-# swscale ends the process over the first, and takes the others for little-endian
-_UNFIT = re.compile(r"yaf32|(rgb|bgr)5[56]5be")
+_PLACES = ("center", "left", "topleft", "top", "bottomleft", "bottom")  # of chroma, by FFmpeg's names
+_ALIKE: Any = {  # conversions that change the size and the format alone
+    "src_colorspace": Colorspace.ITU601,
+    "dst_colorspace": Colorspace.ITU601,
+    "src_color_range": ColorRange.MPEG,
+    "dst_color_range": ColorRange.MPEG,
+}
+_SWAPPED = ("rgb555be", "rgb565be", "bgr555be", "bgr565be")  # swscale's shortcut to RGB takes them for little-endian
 _BACKWARDS, _FORWARDS = Fraction(1, 10), Fraction(10)  # seconds; a packet that jumps further begins a new clock
 _KEPT_BYTES = 64 * 2**20  # of packets before `start`; what does not fit is decoded and dropped
 _CRASHES = range(33, 49)  # widths at which libx265, as PyAV brings it, corrupts the heap
@@ -122,6 +129,7 @@ class FrameSource:
         time_base: seconds per tick of `Frame.pts`.
         rate: frames per second, on average.
         bits: per sample.
+        place: where chroma sits, by FFmpeg's name; None where there is one sample of it for each pixel.
         notes: what could not be kept as it was, one sentence each; complete when all has been read.
         shift: seconds that are taken from every time.
         aspect: width over height of a pixel; None where nothing says so.
@@ -137,6 +145,7 @@ class FrameSource:
     time_base: Fraction
     rate: Fraction
     bits: int
+    place: str | None
     shift = Fraction(0)
     aspect: Fraction | None = None
     disposition: Disposition | None = None
@@ -153,6 +162,7 @@ class FrameSource:
         """What the samples mean, from the first frame: headers say less."""
         self.first = frame
         self.bits = max(component.bits for component in frame.format.components)
+        self.place = _place_of(frame)
         hd = frame.height >= 720 or frame.width >= 1280
         # where the video says nothing, what players take it for; it still says nothing afterwards
         self.matrix = _MATRICES.get(frame.colorspace, Colorspace.ITU709 if hd else Colorspace.ITU601)
@@ -182,12 +192,14 @@ class FrameSource:
             InputError: a kind of samples that cannot become RGB.
         """
         assert decoded.pts is not None
-        kind = decoded.format.name
+        samples, kind = decoded, decoded.format.name
         try:
-            if _UNFIT.match(kind) or (kind.startswith("bayer_") and decoded.height < 2):
-                raise ValueError("swscale would end the process, or give other colours")
+            if kind.startswith("yaf32") or (kind.startswith("bayer_") and decoded.height < 2):
+                raise ValueError("swscale would end the process")
+            if kind in _SWAPPED:
+                samples = decoded.reformat(format="gbrp")
             rgb = self._to_rgb.reformat(
-                decoded,
+                samples,
                 self.first.width,  # the size may change in the middle
                 self.first.height,
                 "rgb24" if self.bits <= 8 else "rgb48le",
@@ -206,11 +218,22 @@ class FrameSource:
         pixels: Any = np.rot90(rgb.to_ndarray(), self.turns)
         return Frame(pixels, decoded.pts - round(self.shift / self.time_base), decoded.duration)
 
-    def from_frame(self, frame: Frame, reformatter: VideoReformatter, form: str) -> VideoFrame:
-        """What `to_frame` gave, as samples of the format `form` with this video's colours and times."""
+    def from_frame(
+        self, frame: Frame, reformatter: VideoReformatter, form: str, place: str | None = None
+    ) -> VideoFrame:
+        """What `to_frame` gave, as samples of the format `form` with this video's colours and times.
+
+        Args:
+            frame: the pixels.
+            reformatter: of whoever calls it.
+            form: FFmpeg's name of the format.
+            place: where chroma is to sit; None takes the video's.
+        """
         pixels: Any = np.ascontiguousarray(np.rot90(frame.pixels, -self.turns))
+        height, width = pixels.shape[:2]
+        kind = "rgb24" if pixels.dtype == np.uint8 else "rgb48le"
         made = reformatter.reformat(
-            VideoFrame.from_numpy_buffer(pixels, "rgb24" if pixels.dtype == np.uint8 else "rgb48le"),
+            plain_decoder(width, height, kind, place or self.place).decode(Packet(pixels.data))[0],
             format=form,
             dst_colorspace=self.matrix,
             src_color_range=ColorRange.JPEG,
@@ -224,7 +247,7 @@ class FrameSource:
         return made
 
 
-def plain_decoder(width: int, height: int, format: str, place: str | None = None) -> Any:
+def plain_decoder(width: int, height: int, format: str, place: str | None = None) -> VideoCodecContext:
     """What makes frames of plain bytes.
 
     Args:
@@ -232,10 +255,36 @@ def plain_decoder(width: int, height: int, format: str, place: str | None = None
         format: FFmpeg's name of the format.
         place: where chroma sits, by FFmpeg's name; frames made in another way cannot be told.
     """
-    decoder: Any = CodecContext.create("rawvideo", "r")
+    decoder = CodecContext.create("rawvideo", "r")
     decoder.width, decoder.height, decoder.pix_fmt = width, height, format
     decoder.options = {"chroma_sample_location": place} if place else {}
     return decoder
+
+
+def _place_of(frame: VideoFrame) -> str | None:
+    """Where a frame's chroma sits. PyAV does not say it, but swscale heeds it: a pattern of our own shows where.
+
+    A frame that says nothing is treated as one with chroma in the center.
+    """
+    if (frame.format.chroma_width(16), frame.format.chroma_height(16)) == (16, 16):
+        return None
+    side, form = 8, "yuv420p"
+    pattern = np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8)
+
+    def enlarged(frame: VideoFrame) -> bytes:
+        for plane in frame.planes:
+            samples = np.frombuffer(cast(Any, plane), np.uint8).reshape(plane.height, plane.line_size)
+            samples[:, : plane.width] = pattern[: plane.height, : plane.width]
+        large: Any = frame.reformat(format="yuv444p", **_ALIKE).to_ndarray()
+        return bytes(large[1])
+
+    try:
+        sought = enlarged(frame.reformat(side, side, form, **_ALIKE))
+    except av.FFmpegError:
+        return None  # what cannot be converted is refused where it is read
+    empty = bytes(side * side * 3 // 2)
+    found = (p for p in _PLACES if enlarged(plain_decoder(side, side, form, p).decode(Packet(empty))[0]) == sought)
+    return next(found, None)
 
 
 class _Clock:
@@ -601,11 +650,12 @@ class VideoWriter:
             self.notes.append(f"an odd size, {width}×{height}: written as 4:4:4, which few players show")
         elif codec in ("h264", "h265") and (chroma := next((c for c in ("422", "444") if c in form), None)):
             self.notes.append(f"written as {':'.join(chroma)} like the original, which few players show in {codec}")
+        self._place, said = _written_place(video.place, codec, form)
         try:
             track = self._out.add_stream(
                 kind.encoder,
                 video.rate,
-                {**kind.options, **(_LIVE.get(codec, {}) if live else {}), "crf": f"{crf:g}"},
+                {**kind.options, **(_LIVE.get(codec, {}) if live else {}), **said, "crf": f"{crf:g}"},
                 width=width,
                 height=height,
                 pix_fmt=form,
@@ -643,7 +693,7 @@ class VideoWriter:
         if isinstance(item, Frame):
             form = self._track.codec_context.pix_fmt
             assert form is not None
-            frame = self._source.from_frame(item, self._from_rgb, form)
+            frame = self._source.from_frame(item, self._from_rgb, form, self._place)
             if self._track.codec_context.is_open:
                 self._out.mux(self._track.encode(frame))
                 return
@@ -873,6 +923,19 @@ def _lost(video: FrameSource, path: Path) -> list[str]:
     lost = [key for key in video.metadata if key.lower() not in there]
     lost += [key for key in video.track_metadata if key.lower() in _OF_THE_TRACK - of_track - there]
     return [f"metadata left out, for which the container has no place: {', '.join(lost)}"] if lost else []
+
+
+def _written_place(place: str | None, codec: str, form: str) -> tuple[str, dict[str, str]]:
+    """Where chroma is to sit in what a codec writes, and the encoder's option that says so: the video's own place.
+
+    H.264 and H.265 say it of 4:2:0 alone, and what they do not say is taken as left; AV1 knows two places. VP9 leaves
+    it to the container, where center is as good as nothing said.
+    """
+    if (codec in ("h264", "h265") and "420" not in form) or (codec == "av1" and place not in ("left", "topleft")):
+        place = "left"
+    place = place or "left"
+    says = "420" in form and not (codec == "vp9" and place == "center")
+    return place, {"chroma_sample_location": place} if says else {}
 
 
 def _pixel_format(first: VideoFrame, codec: str, height: int, width: int) -> str:

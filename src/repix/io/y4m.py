@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 import av
 from av.codec.context import CodecContext
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 
@@ -42,7 +43,7 @@ _FORMATS = {
 }
 # where chroma sits, as FFmpeg takes it from a file of that kind
 _PLACES = {"420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft", "420": "center"}
-_NAMES = {format: name for name, format in reversed(_FORMATS.items())} | {"yuv420p": "420jpeg"}
+_NAMES = {format: name for name, format in reversed(_FORMATS.items())}
 
 
 class Binary(Protocol):
@@ -238,9 +239,9 @@ class Y4mWriter:
         self._out.flush()
 
 
-def _encoder(width: int, height: int, format: str) -> Any:
+def _encoder(width: int, height: int, format: str) -> VideoCodecContext:
     """What makes plain bytes of frames."""
-    encoder: Any = CodecContext.create("rawvideo", "w")
+    encoder = CodecContext.create("rawvideo", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, format, Fraction(1)
     return encoder
 
@@ -279,9 +280,11 @@ def _y4m_format(first: VideoFrame) -> str:
 
 def _header(source: FrameSource, format: str) -> bytes:
     first, rate, aspect = source.first, source.rate, source.aspect or Fraction(1)
+    name = next((n for n, place in _PLACES.items() if place == source.place), "420jpeg")
+    name = name if format == "yuv420p" else _NAMES[format]
     full = (source.range_tag or source.range) == ColorRange.JPEG
     tags = (
         f"W{first.width} H{first.height} F{rate.numerator}:{rate.denominator} Ip "
-        f"A{aspect.numerator}:{aspect.denominator} C{_NAMES[format]}" + (" XCOLORRANGE=FULL" if full else "")
+        f"A{aspect.numerator}:{aspect.denominator} C{name}" + (" XCOLORRANGE=FULL" if full else "")
     )
     return MAGIC + b" " + tags.encode()

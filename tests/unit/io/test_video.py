@@ -12,10 +12,11 @@ import av
 import numpy as np
 import pytest
 from av.codec.context import Flags
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from repix.errors import InputError
-from repix.io.video import CODECS, Frame, VideoReader, write_video
+from repix.io.video import CODECS, Frame, FrameSource, VideoReader, plain_decoder, write_video
 
 H, W = 48, 64
 
@@ -259,6 +260,31 @@ def test_the_matrix_that_the_video_names_is_used(tmp_path: Path, tag: int, heigh
     g = (y - kr * r - kb * b) / (1 - kr - kb)
     (only,) = frames_of(tmp_path / "a.mkv")
     np.testing.assert_allclose(only.pixels[H // 2, W // 2] / 255, [r, g, b], atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("place", ["left", "center", "topleft", None])
+def test_chroma_stays_where_it_is_and_the_file_says_where(tmp_path: Path, place: str | None, codec: str) -> None:
+    """A sharp edge of colour, an odd number of pixels from the left and from the top, of one luma."""
+    rgb = np.full((H, W, 3), (20, 110, 60), np.uint8)
+    rgb[21:, 31:] = (170, 40, 60)
+    source = FrameSource()
+    source.time_base, source.rate = Fraction(1, 25), Fraction(25)
+    source.look_at(plain_decoder(W, H, "yuv420p", place).decode(Packet(bytes(H * W * 3 // 2)))[0])
+    assert source.place == place or (source.place, place) == ("center", None)
+    path = tmp_path / "a.mkv"
+    with write_video(path, source, codec=codec, crf=1) as writer:
+        for t in range(3):
+            writer.write(Frame(rgb, t))
+    with VideoReader(path) as video:
+        # AV1 knows no center
+        assert video.place == ("left" if codec == "av1" and source.place == "center" else source.place)
+        got = next(item.pixels for item in video if isinstance(item, Frame)).astype(float)
+    share = (got - rgb[0, 0]) @ (rgb[-1, -1] - rgb[0, 0].astype(float))
+    share /= np.sum((rgb[-1, -1] - rgb[0, 0].astype(float)) ** 2)
+    # as many pixels to the right and below as there were, to a tenth
+    np.testing.assert_allclose(share[30:].sum(1).mean(), W - 31, atol=0.1)
+    np.testing.assert_allclose(share[:, 40:].sum(0).mean(), H - 21, atol=0.1)
 
 
 def test_ten_bits_stay_ten(tmp_path: Path) -> None:
