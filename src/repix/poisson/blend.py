@@ -32,6 +32,7 @@ R = TypeVar("R")
 
 _LEVELS_PER_UNIT = {"uint8": 1.0, "uint16": 1 / 257, "float32": 255.0, "float64": 255.0}
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601
+_LARGEST = 1000  # factor on gradients: more is beyond what float32 holds of the solution
 
 
 @dataclass(frozen=True)
@@ -183,10 +184,15 @@ def edit_selection(
         if mask is not None or polygon is not None:
             raise InputError("tiling works on the whole image; leave out the mask and the polygon")
         return _tile(image, tolerance)
-    if not (math.isfinite(alpha) and alpha > 0 and 0 <= beta < 1):
-        raise InputError(f"alpha is {alpha:g} and beta {beta:g}; expected alpha above 0 and beta from 0 to below 1")
-    if len(gain) != 3 or not all(math.isfinite(g) and g >= 0 for g in gain):
-        raise InputError(f"gain is {gain}; expected three factors of at least 0")
+    if not (0 < alpha <= _LARGEST and 0 <= beta < 1):
+        raise InputError(
+            f"alpha is {alpha:g} and beta {beta:g}; expected alpha above 0, at most {_LARGEST:,}, and beta from 0 to "
+            "below 1"
+        )
+    if len(gain) != 3 or not all(0 <= g <= _LARGEST for g in gain):
+        raise InputError(f"gain is {gain}; expected three factors from 0 to {_LARGEST:,}")
+    if not threshold >= 0:
+        raise InputError(f"threshold is {threshold:g}; expected grey levels per pixel, at least 0")
     selection = _selection(image.shape[:2], mask, polygon, opacity)
     result = image.copy()
     out, reports = _split(result)[0], []

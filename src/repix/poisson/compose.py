@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import scipy.ndimage
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from repix.errors import InputError
 from repix.io.image import Picture, pixels_like, to_8_bits
 from repix.poisson.blend import BlendReport, EditMode, Mode, blend, edit_selection
-from repix.poisson.mask import as_mask, as_offset, bounding_box, create_mask_from_points, threshold_mask
+from repix.poisson.mask import FARTHEST, as_mask, as_offset, bounding_box, create_mask_from_points, threshold_mask
 
 _MOST_PIXELS = 400_000_000
 
@@ -205,8 +205,10 @@ def _placement(
     matrix = np.eye(2) if moved else scale * np.array([[cos, -sin], [sin, cos]])
     if anchor is not None:
         shift = np.asarray(offset, np.float64) - matrix @ np.asarray(anchor, np.float64)
-        if not np.isfinite(shift).all():
-            raise InputError(f"the offset is {offset} and the anchor {anchor}; expected finite numbers")
+        if not (np.abs(shift) <= FARTHEST).all():
+            raise InputError(
+                f"the offset is {offset} and the anchor {anchor}; expected finite numbers up to {FARTHEST:,}"
+            )
         return matrix, np.rint(shift) if moved else shift
     size = np.array(shape)
     frame = np.maximum(1, np.rint(np.abs(matrix) @ size))  # that just holds the source
@@ -225,9 +227,12 @@ def _place(
     of their corner. Only what is selected is worked on, with a margin for gradients and for the splines."""
     still = bool((matrix == np.eye(2)).all())
     scale = math.sqrt(float(np.linalg.det(matrix)))
-    blur = max(0.0, (1 / scale - 1) / 2)  # against aliasing
-    margin = 1 if still else 16 + math.ceil(4 * blur)
     box = bounding_box(selection)
+    if scale * max(side.stop - side.start for side in box) < 1:
+        raise InputError(f"scaled by {scale:g} nothing of the selection is left; give a larger scale")
+    step = max(1, int(1 / (4 * scale)))  # so much smaller first by plain means: a wide blur would take for ever
+    blur = max(0.0, (1 / (scale * step) - 1) / 2)  # against aliasing
+    margin = 1 if still else 16 + math.ceil(4 * blur * step)
     rows, columns = (slice(max(0, side.start - margin), side.stop + margin) for side in box)
     pixels, lost = pixels_like(source.with_pixels(source.pixels[rows, columns]), target)
     selection = selection[rows, columns]
@@ -244,10 +249,11 @@ def _place(
     if height * width > _MOST_PIXELS:
         raise InputError(f"scaled by {scale:g} the selection would be {width} x {height} pixels; scale it less")
     inverse = np.linalg.inv(matrix)
-    back = inverse @ (first - shift) - origin
+    back = (inverse @ (first - shift) - origin - (step - 1) / 2) / step
+    inverse /= step
 
     def sample(plane: NDArray[Any], order: int, beyond: str) -> NDArray[Any]:
-        plane = plane.astype(np.float32)
+        plane = _means(plane.astype(np.float32), step, "constant" if beyond == "grid-constant" else "edge")
         if blur:
             plane = scipy.ndimage.gaussian_filter(plane, blur, mode="nearest")
         sampled: NDArray[Any] = scipy.ndimage.affine_transform(
@@ -259,3 +265,14 @@ def _place(
     planes = np.clip(np.rint(planes), 0, np.iinfo(pixels.dtype).max)
     chosen = sample(selection, 1, "grid-constant") >= 0.5
     return planes.astype(pixels.dtype), chosen, (int(first[0]), int(first[1]))
+
+
+def _means(plane: NDArray[Any], step: int, beyond: Literal["edge", "constant"]) -> NDArray[Any]:
+    """`(h, w)` in squares of `step` pixels, each as its mean; what lies beyond the border is as `np.pad` has it."""
+    if step == 1:
+        return plane
+    height, width = (-(-length // step) for length in plane.shape)
+    lacking = [(0, height * step - plane.shape[0]), (0, width * step - plane.shape[1])]
+    squares = np.pad(plane, lacking, beyond).reshape(height, step, width, step)
+    means: NDArray[Any] = squares.mean((1, 3), dtype=np.float32)
+    return means

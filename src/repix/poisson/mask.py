@@ -17,6 +17,9 @@ from repix.errors import InputError
 
 Point = Sequence[float]  # (x, y)
 
+FARTHEST = 1_000_000_000
+"""Offsets beyond so many pixels are refused: no image is as large, and whole numbers end somewhere."""
+
 
 def create_mask_from_points(
     points: Sequence[Point] | Sequence[Sequence[Point]] | NDArray[Any], height: int, width: int
@@ -203,11 +206,11 @@ def as_offset(offset: Sequence[float]) -> tuple[int, int]:
     """
     try:
         y, x = offset
-        if int(y) == y and int(x) == x:
+        if int(y) == y and int(x) == x and max(abs(y), abs(x)) <= FARTHEST:
             return int(y), int(x)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise InputError(f"the offset is {offset!r}; expected two whole numbers (y, x)")
+    raise InputError(f"the offset is {offset!r}; expected two whole numbers (y, x), at most {FARTHEST:,} off")
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

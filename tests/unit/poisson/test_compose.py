@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -155,6 +157,14 @@ def test_tiling_takes_the_whole_image() -> None:
         ({"scale": float("nan")}, "scale is nan"),
         ({"rotate": float("inf")}, "angle inf"),
         ({"scale": 1e5}, "scale it less"),
+        ({"scale": 1e-6}, "give a larger scale"),
+        ({"offset": (0, 1e30)}, "at most 1,000,000,000 off"),
+        ({"offset": (0, 10**30)}, "at most 1,000,000,000 off"),
+        ({"offset": (0, 1e300), "anchor": (0, 0)}, "expected finite numbers up to"),
+        ({"mode": "colour", "target": None, "gain": (1e38, 1, 1)}, "three factors from 0 to 1,000"),
+        ({"mode": "illumination", "target": None, "alpha": 1e300}, "alpha above 0, at most 1,000"),
+        ({"mode": "flatten", "target": None, "threshold": float("nan")}, "threshold is nan"),
+        ({"mode": "flatten", "target": None, "threshold": -1}, "threshold is -1"),
         ({"mode": "mixed", "descent": 5}, "leave out the mode 'mixed'"),
         ({"target": TARGET.pixels}, "expected an image as repix.read_image gives it"),
     ],
@@ -163,6 +173,23 @@ def test_what_cannot_be_used(given: dict[str, object], message: str) -> None:
     arguments = {"target": TARGET, "polygon": POLYGON, **given}
     with pytest.raises(InputError, match=message):
         blend_images(SOURCE, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", [4, 8, 13])
+def test_a_large_source_may_become_small(factor: int) -> None:
+    """By means first: a blur as wide as that alone takes minutes on a large image."""
+    large = Picture(SOURCE.pixels.repeat(factor, 0).repeat(factor, 1))
+    ring = [(factor * x + (factor - 1) / 2, factor * y + (factor - 1) / 2) for x, y in POLYGON]
+    got = blend_images(large, TARGET, polygon=ring, offset=(20, 11), scale=1 / factor)
+    wanted = blend_images(SOURCE, TARGET, polygon=POLYGON, offset=(20, 11))
+    changed = (wanted.pixels != TARGET.pixels).any(2)
+    off = np.abs(got.pixels.astype(float) - wanted.pixels)[changed]
+    moved = np.abs(np.roll(wanted.pixels, 1, 1).astype(float) - wanted.pixels)[changed]
+    assert off.mean() < 0.6 * moved.mean()
+    enormous = Picture(np.full((4000, 3000, 3), 90, np.uint8))
+    begun = time.process_time()
+    blend_images(enormous, TARGET, mask=np.ones((4000, 3000), bool), offset=(20, 11), scale=1 / 400)
+    assert time.process_time() - begun < 20
 
 
 def test_descent_is_off_and_says_so() -> None:
