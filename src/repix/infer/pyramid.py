@@ -527,6 +527,8 @@ def restore_levels(
             on_layer(1, current.window(*whole) - reader(kept)(*whole))
         current.rebase(kept)
 
+    if wanted == [1]:  # nothing to choose from
+        levels = (1,)
     if levels == "auto":
         looking = _Looking(run, current, multiple_of)
         wanted, looks = looking.order(wanted)

@@ -90,6 +90,14 @@ def test_levels_of_an_image_end_where_it_gets_small() -> None:
     assert list_levels(100, 4000) == (1,)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (40, 40)])
+def test_an_image_of_one_level_runs_it_whoever_looks_on(size: tuple[int, int]) -> None:
+    image, seen = levels_of(scene(64, 70))[: size[0], : size[1]], list[int]()
+    kept, ran = pyramid.restore_levels(thin_lines, image, on_layer=lambda level, layer: seen.append(level))
+    assert ran == (1,) == tuple(seen)
+    np.testing.assert_array_equal(kept, pyramid.restore_levels(thin_lines, image)[0])
+
+
 @pytest.mark.parametrize("wrong", [(3,), (1, 1), (0,), (-2,), (1, 32)])
 def test_wrong_levels_are_refused(wrong: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="powers of two"):
