@@ -29,12 +29,15 @@ class MadePairs(NamedTuple):
     Attributes:
         made: number of pairs written.
         failed: a line for each photo that could not be used.
-        left_out: files that were not taken, because they are results of `repix derain` beside their photo.
+        left_out: files that were not taken, because they are results of `repix derain` beside their photo, or of an
+            earlier run of this.
+        there: pairs that were there already.
     """
 
     made: int
     failed: list[str]
     left_out: list[Path]
+    there: int
 
 
 def make_pairs(
@@ -79,9 +82,13 @@ def make_pairs(
     )
     failed = [f"{path}: {reason}" for path, reason in jobs.failed]
     streaks = _load_masks(masks) if masks is not None else []
-    made = 0
-    with tqdm(total=len(jobs.jobs) * copies, unit="pair", disable=None if progress and jobs.jobs else True) as bar:
-        for job in jobs.jobs:
+    made = there = 0
+    # `out` may be the photos' own folder, or lie in it; `plan` leaves out/target out
+    earlier = {(out / name).resolve() for name in ("input", "layer")}
+    left_out = [job.src for job in jobs.jobs if not earlier.isdisjoint(job.src.resolve().parents)]
+    todo = [job for job in jobs.jobs if job.src not in set(left_out)]
+    with tqdm(total=len(todo) * copies, unit="pair", disable=None if progress and todo else True) as bar:
+        for job in todo:
             try:
                 image = dataclasses.replace(read_image(job.src), alpha=None)
             except RepixError as error:
@@ -94,11 +101,12 @@ def make_pairs(
                     name = name.with_name(f"{name.stem}_{copy}{name.suffix}")
                 rng = np.random.default_rng((seed, zlib.crc32(name.as_posix().encode())))
                 try:
-                    made += _make(job, image, out, name, rng, severity, angle, streaks, layer, overwrite)
+                    is_made = _make(job, image, out, name, rng, severity, angle, streaks, layer, overwrite)
+                    made, there = made + is_made, there + (not is_made)
                 except RepixError as error:
                     failed.append(str(error))
                 bar.update()
-    return MadePairs(made, failed, jobs.left_out)
+    return MadePairs(made, failed, [*jobs.left_out, *left_out], there)
 
 
 def _make(
@@ -112,11 +120,11 @@ def _make(
     masks: Sequence[Floats],
     layer: bool,
     overwrite: bool,
-) -> int:
-    """Write one pair; 1, or 0 where it is there already."""
+) -> bool:
+    """Write one pair; False where it is there already."""
     target, rainy = out / "target" / name, out / "input" / name
     if not overwrite and target.exists() and rainy.exists():
-        return 0
+        return False
     height, width = image.pixels.shape[:2]
     hard = float(rng.uniform()) if severity is None else severity
     params = RainParams.from_severity(hard, rng, focal=_FOCAL * max(height, width))
@@ -131,7 +139,7 @@ def _make(
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = np.rint(np.clip(streaks, 0, 1) * 255).astype(np.uint8)
         write_image(path, Picture(np.repeat(levels[..., None], 3, axis=2), grey=True))
-    return 1
+    return True
 
 
 def _load_masks(folder: Path) -> list[Floats]:

@@ -24,7 +24,7 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
     made = make_pairs([photos], tmp_path / "out", severity=0.8, layer=True)
-    assert made == (2, [], [])
+    assert made == (2, [], [], 0)
     assert (tmp_path / "out" / "input" / "trip" / "b.png").is_file()
     assert (tmp_path / "out" / "layer" / "a.png").is_file()
     assert np.array_equal(read_image(tmp_path / "out" / "target" / "a.png").pixels, read_image(photos / "a.png").pixels)
@@ -39,7 +39,16 @@ def test_results_of_derain_are_no_clean_photos(photos: Path, tmp_path: Path) -> 
     for name in ("a_derained.png", "a_compare.png"):
         write_image(photos / name, read_image(photos / "a.png"))
     made = make_pairs([photos], tmp_path / "out")
-    assert made == (2, [], [photos / "a_compare.png", photos / "a_derained.png"])
+    assert made == (2, [], [photos / "a_compare.png", photos / "a_derained.png"], 0)
+
+
+def test_pairs_in_the_photos_own_folder_are_no_photos(photos: Path) -> None:
+    assert make_pairs([photos], photos, layer=True).made == 2
+    before = sorted(photos.rglob("*"))
+    again = make_pairs([photos], photos, layer=True)
+    assert (again.made, again.there) == (0, 2)
+    assert len(again.left_out) == 4
+    assert sorted(photos.rglob("*")) == before
 
 
 def test_rain_depends_on_seed_and_name_alone(photos: Path, tmp_path: Path) -> None:
@@ -54,7 +63,8 @@ def test_rain_depends_on_seed_and_name_alone(photos: Path, tmp_path: Path) -> No
 def test_what_is_there_is_kept_unless_asked(photos: Path, tmp_path: Path) -> None:
     make_pairs([photos], tmp_path / "out", seed=1)
     before = (tmp_path / "out" / "input" / "a.png").read_bytes()
-    assert make_pairs([photos], tmp_path / "out", seed=2).made == 0
+    again = make_pairs([photos], tmp_path / "out", seed=2)
+    assert (again.made, again.there) == (0, 2)
     assert (tmp_path / "out" / "input" / "a.png").read_bytes() == before
     assert make_pairs([photos], tmp_path / "out", seed=2, overwrite=True).made == 2
 
