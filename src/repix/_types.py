@@ -30,6 +30,8 @@ def one_line(error: BaseException) -> str:
     What others raise is cut after 300 characters: some of it holds whole graphs, or lists of tensors.
     """
     text = " ".join(str(error).split()) or type(error).__name__
+    if text.startswith("Weights only load failed"):  # torch goes on to advise to run what the file holds
+        return "no file of weights that can be read as data"
     if isinstance(error, RepixError) or len(text) <= _MOST_CHARACTERS:
         return text
     return text[: _MOST_CHARACTERS - 1] + "…"

@@ -305,6 +305,51 @@ def test_exif_orientation(derain: Run, work: Path, photo: NDArray[np.uint8], ori
         assert np.abs(np.asarray(image).astype(int) - dark(upright)).max() <= 1
 
 
+def test_what_the_name_hides_is_told(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    save(work / "a.png", photo)
+    (work / "a.png").rename(work / "a.jpg")
+    code, out, _ = derain("a.jpg")
+    assert code == 0
+    assert "note: PNG by its contents, though named .jpg; the result is what its own name says" in out
+    with Image.open(work / "a_derained.jpg") as made:
+        assert made.format == "JPEG"
+    save(work / "b.jpg", photo)
+    assert "by its contents" not in derain("b.jpg")[1]
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.2024"])
+def test_a_file_that_is_named_is_known_by_its_contents(
+    derain: Run, work: Path, photo: NDArray[np.uint8], name: str
+) -> None:
+    save(work / "a.png", photo)
+    (work / "a.png").rename(work / name)
+    assert derain(name)[0] == 0
+    assert np.array_equal(load(work / "photo_derained.png"), dark(photo))
+    (work / "other").write_text("words")
+    code, _, err = derain("other")
+    assert code == 1
+    assert "other: not an image or video that repix reads (JPEG, PNG" in err
+    (work / "nothing").touch()
+    assert "nothing: the file is empty" in derain("nothing")[2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_in_a_folder_have_results_of_their_own(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    save(work / "in" / "a.png", photo)
+    (work / "in" / "b.png").symlink_to("a.png")
+    code, out, _ = derain("in")
+    assert (code, "2 images" in out) == (0, True)
+    assert sorted(tree(work / "in_derained")) == ["a.png", "b.png"]
+    assert "1 image" not in derain("in", "in/a.png", "--overwrite")[1]
+
+
+def test_more_threads_than_any_machine_has(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    save(work / "a.png", photo)
+    code, _, err = derain("a.png", "--threads", "100000")
+    assert code == 2
+    assert err == "repix: threads must be a whole number from 1 to 1,024, or None, got 100000\n"
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_animated_is_one_clear_line(derain: Run, work: Path, photo: NDArray[np.uint8], suffix: str) -> None:
     frames = [Image.fromarray(np.roll(photo, k, axis=0)) for k in range(3)]

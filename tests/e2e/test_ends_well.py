@@ -145,6 +145,10 @@ def test_an_image_through_both_streams(work: Path, model: Path) -> None:
     assert done.stdout.startswith(b"\x89PNG")
     assert done.stderr == b""
     assert repix("derain", "-m", model, "-", "-o", "b.jpg", input=data).returncode == 0
+    done = repix("derain", "-m", model, "-", "-o", "d/c.png", "--compare", input=data)
+    assert f"→ d{os.sep}c.png and d{os.sep}c_compare.png".encode() in done.stdout
+    done = repix("derain", "-m", model, "-", "-o", "d", input=data)
+    assert f"→ d{os.sep}standard-input.jpg".encode() in done.stdout
     assert repix("derain", "-m", model, "a.jpg", "-o", "-").stdout.startswith(b"\xff\xd8\xff")
     for bad, said in ((b"", "empty"), (b"hello", "nothing that repix reads")):
         done = repix("derain", "-m", model, "-", input=bad)

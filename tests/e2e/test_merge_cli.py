@@ -84,6 +84,12 @@ def test_a_part_of_a_video(merge: Run, work: Path) -> None:
     assert (work / "clip_merged.png").is_file()
 
 
+def test_patterns_that_the_shell_left(merge: Run, work: Path, photo: NDArray[np.uint8]) -> None:
+    write_burst(work, photo, 3)
+    code, out, _ = merge("burst*.png", "-o", "a.png")
+    assert (code, "merged 3 frames" in out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -94,6 +100,7 @@ def test_a_part_of_a_video(merge: Run, work: Path) -> None:
         (["burst1.png", "burst2.png", "-o", "a.mp4"], "merge writes one image"),
         (["burst1.png", "gone.png", "-o", "a.png"], "gone.png: cannot be read"),
         (["burst1.png", "small.png", "-o", "a.png"], "frame 2 is 4×3 uint8, the reference 83×61 uint8"),
+        (["."], "is a folder; name its photos"),
         (["long.mp4"], "lasts 12 s from there; say which moment with --start and --end"),
         (["long.mp4", "--start", "1", "--end", "1.04"], "only 1 frame in that time"),
         (["long.mp4", "--start", "2", "--end", "1"], "must come after --start 2 s"),

@@ -184,7 +184,7 @@ def test_one_bad_file_stops_nothing(repix: Run, work: Path, photo: NDArray[np.ui
     assert "2 failed" in out
     by_name = sorted(err.splitlines())
     assert by_name[0].startswith("repix: bad.png: not an image that repix reads (JPEG, PNG")
-    assert by_name[1].startswith("repix: video.mp4: not an image that repix knows by its extension")
+    assert by_name[1].startswith("repix: video.mp4: not an image that repix reads (JPEG")
     assert len(by_name) == 2
     assert names(work / "out") == ["good.png"]
 

@@ -12,6 +12,8 @@ from repix.errors import InputError, MissingExtraError
 
 def test_an_error_becomes_one_line() -> None:
     assert one_line(ValueError("a\n\tb  c\n")) == "a b c"
+    advice = "Weights only load failed. Re-running `torch.load` with `weights_only` set to `False` will likely succeed"
+    assert one_line(ValueError(advice)) == "no file of weights that can be read as data"
     assert one_line(MemoryError()) == "MemoryError"
     assert one_line(ValueError("x" * 1000)) == "x" * 299 + "…"
     assert one_line(InputError("x" * 1000 + "\n")) == "x" * 1000

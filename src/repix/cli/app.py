@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import click
 
+from repix.cli.options import device_option, max_pixels_option, threads_option
 from repix.cli.output import say
+from repix.cli.values import NAME, Number
 
 
 @click.command("app")
-@click.option("-m", "--model", "models", multiple=True, metavar="DIR", help="Folder of your own model; repeatable.")
+@click.option(
+    "-m", "--model", "models", multiple=True, type=NAME, metavar="DIR", help="Folder of your own model; repeatable."
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="[the first free one from 7860 on]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for the network.")
 @click.option("--allow-host", "names", multiple=True, metavar="NAME", help="A name it may be asked for by; repeatable.")
 @click.option("--root-path", default="", metavar="PATH", help="Where a reverse proxy offers it, such as /repix.")
 @click.option("--browser/--no-browser", default=True, help="Open it in the browser. [yes]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]")
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    default=100_000_000,
-    show_default=True,
-    help="Refuse larger images.",
-)
+@device_option
+@threads_option
+@max_pixels_option(100_000_000)
 @click.option(
     "--max-upload",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=500,
     show_default=True,
     help="Refuse larger uploads, in MB.",
 )
 @click.option(
     "--max-disk",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=10_000,
     show_default=True,
     help="Refuse uploads when all files together are larger, in MB.",
 )
 @click.option(
     "--keep",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=60,
     show_default=True,
     help="Minutes until the files of a window that is gone are deleted; when repix ends, all are.",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from repix.cli.options import PATH, renamed_option
+from repix.cli.options import max_pixels_option, renamed_option
 from repix.cli.output import say
+from repix.cli.values import PATH, Number
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 @click.option("--mask", type=PATH, help="Image of the source's size, white where it is taken.")
 @click.option("--offset", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @renamed_option("--at", "--offset")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Scale the source and its selection.")
-@click.option("--rotate", type=float, default=0.0, metavar="DEG", help="Rotate them, counter-clockwise.")
+@click.option("--scale", type=Number(), default=1.0, show_default=True, help="Scale the source and its selection.")
+@click.option("--rotate", type=Number(), default=0.0, metavar="DEG", help="Rotate them, counter-clockwise.")
 @click.option(
     "--mode",
     type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"]),
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     help="import keeps SOURCE's detail, mixed the stronger of both images'; the last four change SOURCE alone.",
 )
 @click.option("--gain", default="1.5,0.5,0.5", show_default=True, metavar="R,G,B", help="For colour: factors.")
-@click.option("--alpha", type=float, default=0.2, show_default=True, help="For illumination: gradients above shrink.")
-@click.option("--beta", type=float, default=0.2, show_default=True, help="For illumination: by how much.")
-@click.option("--threshold", type=float, default=8.0, show_default=True, help="For flatten: what counts as an edge.")
+@click.option(
+    "--alpha", type=Number(), default=0.2, show_default=True, help="For illumination: gradients above shrink."
+)
+@click.option("--beta", type=Number(), default=0.2, show_default=True, help="For illumination: by how much.")
+@click.option("--threshold", type=Number(), default=8.0, show_default=True, help="For flatten: what counts as an edge.")
 @click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to compare.")
+@max_pixels_option()
 @click.option("-o", "--output", type=PATH, metavar="OUT", help="[TARGET_blend.EXT]")
 @click.option(
     "--overwrite", is_flag=True, help="Replace OUT if it is there, also where it is SOURCE, TARGET or the mask."
@@ -56,6 +60,7 @@ def blend(
     beta: float,
     threshold: float,
     descent: int | None,
+    max_pixels: int,
     output: Path | None,
     overwrite: bool,
     force: bool,
@@ -72,7 +77,8 @@ def blend(
     """
     import time
 
-    from repix.io.formats import IMAGES_WRITABLE
+    from repix.io.files import check_writable, refuse_inputs
+    from repix.io.formats import IMAGES_WRITABLE, listed
     from repix.io.image import read_image, refuse_to_destroy, write_image
     from repix.poisson.compose import blend_images
     from repix.poisson.mask import parse_numbers, parse_polygon, read_polygon
@@ -85,18 +91,20 @@ def blend(
     if output is None:
         suffix = base.suffix if base.suffix.lower() in IMAGES_WRITABLE else ".png"
         output = base.with_name(f"{base.stem}_blend{suffix}")
-    inputs = [path.resolve() for path in (source, target, mask) if path is not None]
-    if not overwrite and output.resolve() in inputs:
-        raise InputError(f"{output} is an input and would be overwritten; choose another -o, or say --overwrite")
+    if output.suffix.lower() not in IMAGES_WRITABLE:
+        raise InputError(f"{output}: cannot write {output.suffix or 'that'}; choose one of {listed(IMAGES_WRITABLE)}")
+    if not overwrite:
+        refuse_inputs([output], (source, target, mask), "choose another -o, or say --overwrite")
     if not overwrite and os.path.exists(output):
         raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
+    check_writable([output.parent])
     points = None
     if polygon is not None:
         file = Path(polygon)
         is_file = polygon.lower().endswith(".json") or (len(polygon) < 256 and file.is_file())
         points = read_polygon(file) if is_file else parse_polygon(polygon)
     files = (source, target, mask)
-    images = [None if path is None else read_image(path) for path in files]
+    images = [None if path is None else read_image(path, max_pixels=max_pixels) for path in files]
     for path, image in zip(files, images, strict=True):
         if path is not None and image is not None and not force:
             refuse_to_destroy(path, image, output)

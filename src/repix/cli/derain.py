@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from repix.cli.files import check_model, run_over_files
-from repix.cli.options import Run, file_options, levels_or_auto, ray_address, renamed_option, seconds, strength_or_auto
+from repix.cli.options import Run, file_options, renamed_option
+from repix.cli.values import Number, levels_or_auto, ray_address, seconds, strength_or_auto
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--start", callback=seconds, metavar="TIME", help="Videos: start there; seconds, or H:M:S.")
 @click.option("--end", callback=seconds, metavar="TIME", help="Videos: stop there.")
 @click.option("--codec", type=click.Choice(["h264", "h265", "vp9", "av1"]), help="Videos. [h264; h265 over 8 bit]")
-@click.option("--crf", type=click.FloatRange(0), help="Videos: constant rate factor, 0 is best. [by codec]")
+@click.option("--crf", type=Number(0), help="Videos: constant rate factor, 0 is best. [by codec]")
 @click.option("--deflicker", is_flag=True, help="Videos: reduce flicker, with the help of neighbouring frames.")
 @click.option("--raw", metavar="WxH@FPS:PIXFMT", help="What raw frames on standard input are; y4m says it itself.")
 @renamed_option("--steady", "--deflicker", flag=True)
@@ -97,7 +98,6 @@ def derain(
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     if raw is not None and paths != ("-",):
         raise InputError("--raw says what comes on standard input; give - as the only PATH")
-    settings["model"] = settings["model"] or None
     if settings["model"]:
         check_model(DERAIN, settings["model"])
     video = VideoOptions(start, end, codec, crf, deflicker, raw)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from repix.cli.options import PATH, Choice, renamed_option
+from repix.cli.options import device_option, renamed_option
 from repix.cli.output import say
+from repix.cli.values import NAME, PATH, PNG, Choice
 
 if TYPE_CHECKING:
     from repix.infer.restorer import Quality
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, metavar="NAME", help="A shipped model or a folder; repeatable.")
 @click.option(
-    "--set", "sets", multiple=True, metavar="NAME", help="A public set in REPIX_DATA, as Rain100L; repeatable."
+    "--model", "models", multiple=True, type=NAME, metavar="NAME", help="A shipped model or a folder; repeatable."
 )
+@click.option("--set", "sets", multiple=True, metavar="NAME", help="A public set in REPIX_DATA; repeatable.")
 @click.option("--data", "data", multiple=True, type=PATH, help="Folder of pairs; repeatable.")
 @click.option("--layout", default="auto", show_default=True, help="How --data is laid out.")
 @click.option("--lq", type=PATH, help="Folder of degraded images; --gt has their ground truth.")
 @click.option("--gt", type=PATH, help="Folder of the ground truth of --lq.")
 @click.option("--real", multiple=True, type=PATH, help="Folder of rainy photos without ground truth; repeatable.")
 @click.option(
-    "--referee", "referees", multiple=True, metavar="NAME", help="A model that looks for rain in the results."
+    "--referee",
+    "referees",
+    multiple=True,
+    type=NAME,
+    metavar="NAME",
+    help="A model that looks for rain in the results.",
 )
 @click.option("--pairwise", type=PATH, help="New folder for blind comparisons of results of --real, two by two.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="paper truncates results to 8 bits, as papers' scripts do; resize128 squeezes all images to 128x128 first.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
+@device_option
 @click.option(
     "--quality",
     "qualities",
@@ -58,8 +65,8 @@ if TYPE_CHECKING:
 @click.option("--csv", type=PATH, help="Write the table there as CSV.")
 @click.option("--markdown", type=PATH, help="Write the table there as Markdown.")
 @click.option("--latex", type=PATH, help="Write the table there as LaTeX.")
-@click.option("--sheet", type=PATH, help="Draw crops through every model there (PNG).")
-@click.option("--plot", type=PATH, help="Draw quality against time there (PNG).")
+@click.option("--sheet", type=PNG, help="Draw crops through every model there (PNG).")
+@click.option("--plot", type=PNG, help="Draw quality against time there (PNG).")
 def evaluate(
     models: tuple[str, ...],
     sets: tuple[str, ...],
@@ -101,6 +108,7 @@ def evaluate(
     from repix.evaluate.run import find_sets
     from repix.figures import save_figure
     from repix.infer.restorer import Restorer
+    from repix.io.files import refuse_inputs
     from repix.palettes import PALETTES
     from repix.weights import DEFAULT_MODEL
 
@@ -119,6 +127,8 @@ def evaluate(
     if not real:
         folders = (lq, gt) if lq is not None and gt is not None else None
         pairs = find_sets(data, layout=layout, folders=folders, names=sets)
+    of_pairs = (path for pair in itertools.chain(*pairs.values()) for path in (pair.lq, pair.gt))
+    refuse_inputs([*files.values(), sheet, plot], itertools.chain(*photos.values(), of_pairs))
     restorers = {
         name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import PATH, renamed_option
+from repix.cli.options import renamed_option
 from repix.cli.output import say
+from repix.cli.values import NAME, PATH
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", type=NAME)
 @click.option("-o", "--output", required=True, type=PATH, help="Folder of the model.")
 @click.option(
     "--format",

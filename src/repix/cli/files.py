@@ -118,10 +118,12 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
         if to_stream:
             write_output(target)
         if not run.quiet:
-            said, where = (called.get(path, path) for path in (source, target))
-            say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
-            for note in summary.done[0].notes if summary.done else ():
-                say(f"note: {note}", err=to_stream)
+            for result in summary.done:  # one
+                where = " and ".join(str(called.get(path, path)) for path in result.written)
+                said = called.get(source, source)
+                say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
+                for note in result.notes:
+                    say(f"note: {note}", err=to_stream)
 
 
 def _through_pipe(output: Path | None, head: bytes, options: BatchOptions, task: Task, run: Run) -> None:

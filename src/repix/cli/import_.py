@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from repix.cli.output import say
+from repix.cli.values import PATH
 
 
 @click.command("import")
 @click.argument("kind", metavar="KIND")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Folder of the model.")
 @click.option(
     "--recurrences", type=click.IntRange(1), help="PReNet: how often it is applied. [by the file's name, or 6]"
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import PATH, Choice
 from repix.cli.output import say
+from repix.cli.values import NAME, NPZ, PATH, PNG, Choice
 
 VIEWS = ("rain", "levels", "uncertainty", "recurrences", "attention", "receptive-field", "features", "signal")
 
@@ -20,13 +20,13 @@ VIEWS = ("rain", "levels", "uncertainty", "recurrences", "attention", "receptive
     type=Choice(VIEWS, renamed={"confidence": "uncertainty", "stages": "recurrences"}),
     help="What to look at.",
 )
-@click.option("--model", metavar="NAME", help="A model, an untrained network, or vgg16, vgg19, alexnet.")
+@click.option("--model", type=NAME, metavar="NAME", help="A model, an untrained network, or vgg16, vgg19, alexnet.")
 @click.option("--layer", metavar="NAME", help="For features: the module, or a number for vgg16, vgg19, alexnet.")
 @click.option("--backbone", type=PATH, help="File of vgg16's, vgg19's or alexnet's weights.")
 @click.option("--size", type=click.IntRange(1), help="Look at the middle N×N pixels. [512; levels: all]")
-@click.option("-o", "--output", type=PATH, help="The figure. [PHOTO.VIEW.png in this folder]")
+@click.option("-o", "--output", type=PNG, help="The figure. [PHOTO.VIEW.png in this folder]")
 @click.option("--trust", is_flag=True, help="Run the Python file that the model's card names.")
-@click.option("--npz", type=PATH, help="Write the arrays there too.")
+@click.option("--npz", type=NPZ, help="Write the arrays there too.")
 def inspect(
     photo: Path,
     show: str,
@@ -57,9 +57,12 @@ def inspect(
     from repix.evaluate.inspect import inspect as look
     from repix.evaluate.inspect import save_arrays
     from repix.figures import save_figure
+    from repix.io.files import refuse_inputs
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 
+    output = output or Path(f"{photo.stem}.{show}.png")
+    refuse_inputs([output, npz], [photo, backbone])
     pixels = read_image(photo).pixels
     part = pixels
     if size is not None or show != "levels":
@@ -67,7 +70,6 @@ def inspect(
         top, left = (max(0, (length - size) // 2) for length in pixels.shape[:2])
         part = pixels[top : top + size, left : left + size]
     seen = look(show, part, model=model or DEFAULT_MODEL, layer=layer, backbone=backbone, trust=trust)
-    output = output or Path(f"{photo.stem}.{show}.png")
     save_figure(seen, output)
     if npz is not None:
         save_arrays(seen, npz)

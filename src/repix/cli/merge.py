@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from repix.cli.files import check_model
-from repix.cli.options import PATH, seconds
+from repix.cli.options import device_option, max_pixels_option, threads_option
 from repix.cli.output import say
+from repix.cli.values import NAME, PATH, seconds
 from repix.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _LONGEST = 10.0  # seconds of a video without --start and --end
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="BURST...")
+@click.argument("names", nargs=-1, required=True, type=NAME, metavar="BURST...")
 @click.option("-o", "--output", type=PATH, metavar="OUT", help="[NAME_merged.EXT, after the reference]")
 @click.option("--reference", type=click.IntRange(1), metavar="N", help="Which frame the photo is. [the middle one]")
 @click.option("--start", callback=seconds, metavar="TIME", help="Videos: start there; seconds, or H:M:S.")
@@ -28,15 +29,15 @@ _LONGEST = 10.0  # seconds of a video without --start and --end
 @click.option(
     "--frames", type=click.IntRange(2, 99), default=9, show_default=True, help="Videos: how many, evenly spread."
 )
-@click.option("-m", "--model", default="repixnet", show_default=True, metavar="NAME", help="As for repix derain.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, coreml or directml.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads. [all cores]")
 @click.option(
-    "--max-pixels", type=click.IntRange(1), default=400_000_000, show_default=True, help="Refuse larger images."
+    "-m", "--model", type=NAME, default="repixnet", show_default=True, metavar="NAME", help="As for repix derain."
 )
+@device_option
+@threads_option
+@max_pixels_option()
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 def merge(
-    paths: tuple[Path, ...],
+    names: tuple[str, ...],
     output: Path | None,
     reference: int | None,
     start: float | None,
@@ -59,16 +60,21 @@ def merge(
     """
     import time
 
-    from repix.infer.jobs import Bar
+    from repix.infer.jobs import Bar, expand
     from repix.infer.merge import merge as merged
     from repix.infer.restorer import Restorer
-    from repix.io.formats import IMAGES_WRITABLE, VIDEOS
+    from repix.io.files import check_writable, refuse_inputs
+    from repix.io.formats import IMAGES_WRITABLE, VIDEOS, listed
     from repix.io.image import read_image, write_image
     from repix.tasks import DERAIN
 
     if end is not None and end <= (start or 0):
         raise InputError(f"--end {end:g} s must come after --start {start or 0:g} s")
     check_model(DERAIN, model)
+    paths = [path for name in names for path in expand(name)]
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name its photos, such as {path / '*.jpg'}")
     is_video = len(paths) == 1 and paths[0].suffix.lower() in VIDEOS
     if not is_video and (start is not None or end is not None):
         raise InputError("--start and --end are for one video; a burst of photos is taken whole")
@@ -81,12 +87,12 @@ def merge(
     if output is None:
         suffix = named.suffix if named.suffix.lower() in IMAGES_WRITABLE else ".png"
         output = named.with_name(f"{named.stem}_merged{suffix}")
-    if output.resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"{output} is an input; choose another -o")
+    refuse_inputs([output], paths)
     if output.suffix.lower() not in IMAGES_WRITABLE:
-        raise InputError(f"{output}: merge writes one image; choose one of {', '.join(sorted(IMAGES_WRITABLE))}")
+        raise InputError(f"{output}: merge writes one image; choose one of {listed(IMAGES_WRITABLE)}")
     if not overwrite and os.path.lexists(output):
         raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
+    check_writable([output.parent])
     begun = time.perf_counter()
     if is_video:
         burst = _of_video(paths[0], start, end, frames, max_pixels)

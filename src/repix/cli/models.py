@@ -5,17 +5,20 @@ from __future__ import annotations
 import click
 
 from repix.cli.output import say
+from repix.cli.values import NAME
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=NAME)
 @click.option("--clear-cache", is_flag=True, help="Empty the cache folder (compiled networks); see REPIX_CACHE.")
 def models(name: str | None, clear_cache: bool) -> None:
     """List the models that come with repix, or describe one (NAME, or the path of a model's folder)."""
     if clear_cache:
+        if name is not None:
+            raise click.UsageError("--clear-cache empties the whole cache; give no NAME with it")
         from repix.infer.backends import cache
 
-        click.echo(f"the cache is empty; {cache.clear() / 1e6:.1f} MB were freed")
+        say(f"the cache is empty; {cache.clear() / 1e6:.1f} MB were freed")
         return
     from repix.weights import find_card, list_cards, verify
 

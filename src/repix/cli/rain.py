@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import PATH
 from repix.cli.output import say
 from repix.cli.summary import left_out
+from repix.cli.values import PATH, Number
 
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
 @click.option("-o", "--output", required=True, type=PATH, help="Folder for the pairs.")
-@click.option("--severity", type=click.FloatRange(0, 1), help="From 0, drizzle, to 1, storm. [random for each photo]")
-@click.option("--angle", type=click.FloatRange(-90, 90), help="Slant of the streaks in degrees, 0 is upright. [random]")
+@click.option("--severity", type=Number(0, 1), help="From 0, drizzle, to 1, storm. [random for each photo]")
+@click.option("--angle", type=Number(-90, 90), help="Slant of the streaks in degrees, 0 is upright. [random]")
 @click.option("--masks", type=PATH, help="Folder of streak masks to use instead of synthetic rain.")
 @click.option(
     "--copies",
@@ -25,7 +25,7 @@ from repix.cli.summary import left_out
     show_default=True,
     help="Rainy copies of each photo.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same rain.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same rain.")
 @click.option("--layer", is_flag=True, help="Also write the rain alone, in DIR/layer.")
 @click.option("--format", default="png", show_default=True, help="Kind of file to write; jpg loses a little.")
 @click.option("--overwrite", is_flag=True, help="Replace images that are there already.")
@@ -66,6 +66,7 @@ def rain(
         say(f"repix: {message}", err=True)
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
     results = f"; {left_out(summary.left_out)}" if summary.left_out else ""
-    say(f"{summary.made} pairs → {output}{os.sep}{failed}{results}")
+    there = f"; {summary.there} already there (--overwrite writes them again)" if summary.there else ""
+    say(f"{summary.made} pairs → {output}{os.sep}{there}{failed}{results}")
     if summary.failed:
         raise click.exceptions.Exit(1)

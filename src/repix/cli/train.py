@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import PATH
 from repix.cli.output import say
+from repix.cli.values import PATH
 
 
 @click.command()

@@ -16,16 +16,20 @@ from typing import Literal, NamedTuple
 from repix.errors import InputError
 from repix.infer.pyramid import Levels, check_levels
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
-from repix.io.files import check_regular, check_writable
+from repix.io.files import EMPTY_NAME, check_regular, check_writable, read_head
 from repix.io.formats import (
+    HEAD,
     IMAGES,
     IMAGES_WRITABLE,
     REFUSED,
     VIDEOS,
     VIDEOS_WRITABLE,
+    Format,
     by_suffix,
     listed,
+    names,
     result_suffix,
+    sniff,
 )
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
@@ -300,7 +304,7 @@ def plan(
     options, naming = options or BatchOptions(), naming or Naming()
     known = _known(naming)
     if "" in inputs or output == "":  # which pathlib would take for the current folder
-        raise InputError("the name of a file or folder is empty; a variable of the shell may not be set")
+        raise InputError(EMPTY_NAME)
     suffix = _checked_suffix(options.format, naming)
     out = Path(output) if output is not None else None
     out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None
@@ -311,7 +315,7 @@ def plan(
         suffix = named_suffix
     failed: list[tuple[Path, str]] = []
     unknown: Counter[str] = Counter()
-    named = [path for name in inputs for path in _expand(name)]
+    named = [path for name in inputs for path in expand(name)]
     if out_file is not None and (len(named) != 1 or named[0].is_dir()):
         raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
     found: list[Found] = []
@@ -389,7 +393,7 @@ def _checked_suffix(format: str | None, naming: Naming) -> str | None:
     return suffix
 
 
-def _expand(name: str | os.PathLike[str]) -> list[Path]:
+def expand(name: str | os.PathLike[str]) -> list[Path]:
     """A path as it is, or what an unexpanded pattern matches (Windows shells leave that to the program)."""
     path = Path(name)
     if path.exists() or not glob.has_magic(str(name)):
@@ -430,7 +434,7 @@ def _settle(
     options: BatchOptions,
     naming: Naming,
 ) -> Plan:
-    jobs: dict[str, Job] = {}
+    jobs: dict[tuple[str, str], Job] = {}
     key = _Keys()
     left_out: dict[str, Path] = {}
     for file, is_result in zip(found, _are_results(found, naming.tag), strict=True):
@@ -439,7 +443,9 @@ def _settle(
             continue
         job = _job(file, suffix, named=named, options=options, naming=naming)
         if isinstance(job, Job):
-            jobs.setdefault(key(file.src), job)
+            # a link in a folder has a result of its own there, beside that of what it leads to
+            link = key(file.dst) if file.root is not None and os.path.islink(file.src) else ""
+            jobs.setdefault((key(file.src), link), job)
         else:
             failed.append((file.src, job))
     planned = list(jobs.values())
@@ -449,7 +455,7 @@ def _settle(
     kept = _without_collisions(planned, key, overwrite=options.overwrite)
     check_writable(job.dst.parent for job in kept)
     taken = {key(job.src) for job in kept}
-    left_out |= {key: job.src for key, job in jobs.items()}
+    left_out |= {name: job.src for (name, _), job in jobs.items()}
     return Plan(kept, failed, [path for key, path in left_out.items() if key not in taken])
 
 
@@ -512,25 +518,31 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
     return [is_result(path, file.root) for path, file in zip(files, found, strict=True)]
 
 
-def _is_heic(path: Path) -> bool:
-    format = by_suffix(path)
-    return format is not None and format.name == "heic"
+def _format(file: Found) -> Format | None:
+    """What a file is taken for by its name; one that was named itself by its contents, where its name says nothing.
 
-
-def _kind(path: Path) -> str | None:
-    format = by_suffix(path)
-    return format.kind if format is not None else None
+    Raises:
+        InputError: of such a file, if it cannot be read.
+    """
+    src = file.src
+    format = by_suffix(src)
+    if format is None and file.root is None and src.suffix.lower() not in REFUSED and src.is_file():
+        format = sniff(read_head(src, HEAD))
+    return format
 
 
 def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions, naming: Naming) -> Job | str:
     """What becomes of one file that is to go to `dst` or, unless the user `named` that, to `dst` of another kind."""
     src, dst = file.src, file.dst
-    kind = _kind(src)
+    try:
+        format = _format(file)
+    except InputError as error:
+        return str(error).removeprefix(f"{src}: ")
+    kind = format.kind if format is not None else None
     if (kind is None or (kind == "video" and not naming.takes_video)) and suffix is None:
         what = "an image or video" if naming.takes_video else "an image"
-        if (advice := REFUSED.get(src.suffix.lower())) is not None:
-            return advice
-        return f"not {what} that repix knows by its extension ({listed(_known(naming))})"
+        kinds = f"{names('image')}, {names('video')}" if naming.takes_video else names("image")
+        return REFUSED.get(src.suffix.lower()) or f"not {what} that repix reads ({kinds})"
     is_video = naming.takes_video and (kind == "video" or (kind is None and suffix in VIDEOS_WRITABLE))
     if suffix is not None and (suffix in VIDEOS_WRITABLE) == is_video:
         if not named:
@@ -540,8 +552,9 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
             f"cannot be written as {suffix}; choose one of {listed(VIDEOS_WRITABLE if is_video else IMAGES_WRITABLE)}"
         )
     else:
-        exact = (naming.exact and not is_video) or (_is_heic(src) and has_alpha(src))
-        dst = dst.with_suffix(result_suffix(dst.suffix, exact=exact))
+        exact = (naming.exact and not is_video) or (format is not None and format.name == "heic" and has_alpha(src))
+        own = format.suffixes[0] if format is not None and by_suffix(dst) is None else dst.suffix
+        dst = dst.with_suffix(result_suffix(own, exact=exact))
     part = options.video.part if is_video and not named else ""
     dst = dst.with_name(f"{dst.stem}{part}{dst.suffix}") if part else dst
     return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{part}{dst.suffix}") if options.compare else None)

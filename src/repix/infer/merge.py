@@ -73,7 +73,8 @@ def merge(
     for number, picture in enumerate(pictures):
         if picture.pixels.shape != chosen.pixels.shape or picture.pixels.dtype != chosen.pixels.dtype:
             raise InputError(
-                f"frame {number + 1} is {_kind(picture)}, the reference {_kind(chosen)}; they must be alike"
+                f"frame {number + 1} is {_kind(picture)}, the reference {_kind(chosen)}; "
+                "they must be alike in size and depth, as those of one burst are"
             )
     restorer = restorer if restorer is not None else Restorer.from_pretrained()
     step = 1 / (len(pictures) + 2)

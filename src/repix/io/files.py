@@ -17,8 +17,10 @@ from pathlib import Path
 
 from repix.errors import InputError, MissingFileError
 
-_mark = ""
+EMPTY_NAME = "the name of a file or folder is empty; a variable of the shell may not be set"
+"""What is said of an empty name, which pathlib takes for the current folder."""
 
+_mark = ""
 
 MAX_BYTES = 16 * 2**30
 """Larger files are refused before they are read."""
@@ -61,6 +63,25 @@ def _kind(mode: int) -> str:
         stat.S_IFBLK: "a device",
     }
     return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+def refuse_inputs(
+    outputs: Iterable[Path | None], inputs: Iterable[Path | None], advice: str = "choose another name"
+) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        outputs: the files to write; None are none.
+        inputs: the files that are read.
+        advice: what to do instead.
+
+    Raises:
+        InputError: one is both.
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for output in outputs:
+        if output is not None and output.resolve() in read:
+            raise InputError(f"{output} is an input and would be overwritten; {advice}")
 
 
 def read_head(path: Path, size: int, *, max_bytes: int = MAX_BYTES) -> bytes:

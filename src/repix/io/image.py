@@ -135,6 +135,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     if block := metadata.get("exif-data"):
         H, W = image.pixels.shape[:2]
         metadata["exif-data"] = exif.adapt(block, W, H, turned=found.orientation > 4)
+    named = by_suffix(path)
+    if named is not None and named is not format:
+        note = f"{format.title} by its contents, though named {path.suffix}; the result is what its own name says"
+        image = replace(image, notes=(*image.notes, note))
     return replace(image, metadata=metadata, inventory=found)
 
 
@@ -217,7 +221,10 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
         raise InputError(f"{path}: {name} ends at {format.max_side} pixels a side, got {W}×{H}; use png or tiff")
     if not format.alpha and alpha is not None:
         if alpha.min() < np.iinfo(alpha.dtype).max:
-            raise InputError(f"{path}: {name} cannot hold the image's transparency; use --format png, webp or tiff")
+            raise InputError(
+                f"{path}: {name} cannot hold the image's transparency; "
+                "choose png, webp or tiff (--format, or the name after -o)"
+            )
         alpha = None
     notes: list[str] = []
     bits = max(image.bits, 9) if pixels.dtype == np.uint16 else 8
@@ -557,8 +564,8 @@ def _check_pixels(pixels: Image, alpha: Image | None) -> None:
 def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise InputError(
-            f"{path}: {width}×{height} is {width * height / 1e6:,.0f} million pixels, more than the "
-            f"{max_pixels / 1e6:,.0f} million allowed; raise it with --max-pixels if the file can be trusted"
+            f"{path}: {width}×{height} is {width * height / 1e6:,.6g} million pixels, more than the "
+            f"{max_pixels / 1e6:,.6g} million allowed; raise it with --max-pixels if the file can be trusted"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from repix.cli import group, options
-from repix.cli.options import ray_address, seconds, strength_or_auto
+from repix.cli.values import ray_address, seconds, strength_or_auto
 from repix.metrics import PROTOCOLS
 
 HERE = click.Context(group), click.Option(["--option"])
@@ -69,7 +69,7 @@ def test_a_cluster_is_host_and_port() -> None:
 
 
 def test_every_command_has_a_file_and_every_option_a_sentence() -> None:
-    helpers = {"__init__", "files", "options", "output", "stop", "summary"}
+    helpers = {"__init__", "files", "options", "output", "stop", "summary", "values"}
     files = {path.stem for path in Path(options.__file__).parent.glob("*.py")} - helpers
     assert set(group.commands) == {name.removesuffix("_") for name in files}  # import_.py: a keyword is no name
     for name, command in group.commands.items():
@@ -77,3 +77,37 @@ def test_every_command_has_a_file_and_every_option_a_sentence() -> None:
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 assert option.help, f"{name} {option.name}"
+
+
+NAMED = {"names", "photo", "source", "run", "file", "recipe", "output", "model", "models", "data", "npz", "csv", "mask"}
+EVERY_NAME = [
+    (command, option)
+    for command in sorted(group.commands)
+    for option in group.commands[command].params
+    # a source in words, names of hosts
+    if option.name in NAMED and (command, option.name) not in {("import", "source"), ("app", "names")}
+]
+
+
+@pytest.mark.parametrize(("command", "option"), EVERY_NAME, ids=[f"{name} {one.name}" for name, one in EVERY_NAME])
+def test_no_command_takes_an_empty_name(command: str, option: click.Parameter) -> None:
+    """pathlib takes it for the current folder; it is what an unset variable of the shell leaves."""
+    with pytest.raises(click.BadParameter, match="is empty; a variable of the shell may not be set"):
+        option.type.convert("", option, click.Context(group.commands[command]))
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_numbers_are_finite(text: str) -> None:
+    numbers = [
+        one for command in group.commands.values() for one in command.params if isinstance(one.type, click.FloatRange)
+    ]
+    assert len(numbers) > 8
+    for option in numbers:
+        with pytest.raises(click.BadParameter):
+            option.type_cast_value(HERE[0], text)
+
+
+def test_models_clear_cache_takes_no_name() -> None:
+    done = CliRunner().invoke(group, ["models", "repixnet", "--clear-cache"])
+    assert done.exit_code == 2
+    assert "give no NAME with it" in done.output

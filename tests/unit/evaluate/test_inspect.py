@@ -180,6 +180,25 @@ def test_command_line(
         assert arrays["rain"].shape == (40, 40, 3)
 
 
+def test_the_photo_is_never_written_over(
+    tmp_path: Path, photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.png", "photo.jpg"):
+        write_image(name, Picture(photo))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for given, said in (
+        (["photo.png", "-o", "./photo.png"], "photo.png is an input and would be overwritten"),
+        (["photo.jpg", "-o", "photo.jpg"], "what is written there is .png; name it so"),
+        (["photo.jpg", "--npz", "photo.jpg"], "what is written there is .npz; name it so"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["inspect", *given, "--show", "rain", "--model", "resnet"])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -384,6 +384,19 @@ def test_the_command_line_writes_what_evaluate_measures(
     assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 3
 
 
+def test_the_command_line_writes_no_table_over_a_pair(
+    data: Path, weight: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = find_pairs(data)[0]
+    before = pair.gt.read_bytes()
+    for option, file in (("--csv", pair.gt), ("--sheet", pair.lq), ("--json", pair.lq)):
+        with pytest.raises(SystemExit) as stopped:
+            main(["evaluate", "--model", str(weight), "--data", str(data), option, str(file)])
+        assert stopped.value.code == 2
+        assert f"{file} is an input and would be overwritten" in capsys.readouterr().err
+    assert pair.gt.read_bytes() == before
+
+
 def test_the_command_line_measures_both_qualities(
     data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

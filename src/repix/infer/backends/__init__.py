@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from repix._types import Floats
-from repix.errors import BackendError, WeightsError
+from repix.errors import BackendError, InputError, WeightsError
+from repix.infer.backends import threads as cores
 from repix.weights import ModelCard, read_weights
 
 State = tuple[Floats, ...]
@@ -92,9 +93,12 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
         threads: threads on the CPU; None takes OMP_NUM_THREADS where it is set, else what the process may use.
 
     Raises:
+        InputError: no such number of threads.
         BackendError: an unknown device, one that is not there, or weights that the engine cannot load.
         WeightsError: damaged weights, or no form of them that the device takes.
     """
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= cores.MOST):
+        raise InputError(f"threads must be a whole number from 1 to {cores.MOST:,}, or None, got {threads!r}")
     kind, _, number = device.partition(":")
     if kind not in DEVICE_NAMES:
         raise BackendError(f"unknown device {device!r}; choose one of {', '.join(DEVICE_NAMES)}")

@@ -6,6 +6,9 @@ import math
 import os
 from pathlib import Path
 
+MOST = 1024
+"""More threads are refused: an engine that is told to start a hundred thousand never begins."""
+
 
 def allowed() -> int:
     """Cores that the process may use: those it may run on, and no more than a container's quota of CPU time."""
@@ -22,7 +25,7 @@ def wanted() -> int | None:
     """
     text = os.environ.get("OMP_NUM_THREADS", "")
     if text.isdigit():
-        return max(1, int(text))
+        return min(max(1, int(text)), MOST)
     return allowed() if allowed() < (os.cpu_count() or 1) else None
 
 
