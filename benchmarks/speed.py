@@ -4,8 +4,7 @@
 
 A model's own name is the form that `--device cpu` runs, in ONNX Runtime as PReNet; the others say form and device.
 OpenVINO computes in bf16 where the processor can, in the form onnx-int8 what is not in int8.
-ONEDNN_MAX_CPU_ISA=AVX2 limits OpenVINO to AVX2, with REPIX_CACHE=off; where the processor has bf16 that crashes unless
-INFERENCE_PRECISION_HINT is f32. ONNX Runtime has no such switch.
+ONEDNN_MAX_CPU_ISA=AVX2 limits OpenVINO to AVX2. ONNX Runtime has no such switch.
 
 PReNet (Ren et al. 2019, six stages) is exported from repix's own implementation with random weights, whose values don't
 matter for speed; `--arch` adds networks that are not trained yet in the same way. Each network is warmed up, then all

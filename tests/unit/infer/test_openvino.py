@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -221,9 +222,24 @@ print(sorted(name for name in sys.modules if "telemetry" in name), [t.name for t
     assert list(home.iterdir()) == []
 
 
-def test_the_cache_stays_small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
+def test_instructions_may_be_limited() -> None:
+    """Where oneDNN may not use what the processor has, nothing crashes."""
+    code = """
+import numpy as np
+from repix.infer.backends import open_backend
+from repix.weights import find_card
+backend = open_backend(*find_card("repixnet"), device="openvino", threads=1)
+print(backend.run(np.full((1, 3, 64, 64), 0.5, np.float32))[0].shape)
+"""
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "REPIX_CACHE": "off", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == "(1, 3, 64, 64)\n"
 
+
+def test_the_cache_stays_small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LARGEST", 1000)
     for number in range(5):
         cache.store(f"part-{number}", bytes(300))

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import platform
 import queue
 import sys
@@ -34,6 +35,7 @@ _TRIED = 256  # height and width of what engines are timed on
 _TURNS = 3
 # how much faster it must be to be taken unasked: ONNX Runtime is what published metrics are measured with
 _WORTHWHILE = 1.1
+_LIMIT = "ONEDNN_MAX_CPU_ISA"  # the instructions that oneDNN may use, for whoever limits them
 
 
 def absent(device: str) -> str:
@@ -219,13 +221,16 @@ def _core() -> Any:
 
 @cache
 def _abilities() -> tuple[str, ...]:
-    return tuple(sorted(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+    found = set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    # OpenVINO looks at the processor alone, and crashes where it asks oneDNN for what that has been told not to use
+    return tuple(sorted(found - {"BF16", "FP16"} if os.environ.get(_LIMIT) else found))
 
 
 @cache
 def _processor() -> str:
     """What the processor is and can do, found without importing OpenVINO."""
-    return "\n".join(_cpu_info("model name", "flags")) or f"{platform.machine()} {platform.processor()}"
+    found = _cpu_info("model name", "flags") or [f"{platform.machine()} {platform.processor()}"]
+    return "\n".join([*found, os.environ.get(_LIMIT, "")])
 
 
 def _has_amx() -> bool:
