@@ -15,7 +15,7 @@ const WHOLE = 1_200_000; // pixels of a level up to which it is looked at as a w
 const PRECISE = 48_000_000; // pixels beyond which memory is spared
 const BAND = 128; // rows that are worked on at once
 const FINE = [0.40, 0.25], COARSE = [0.25, 0.70]; // see repix.infer.pyramid
-const OWN = 0.13;
+const OWN = 0.13, DIRECTED = 0.3;
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 const ceilDiv = (a, b) => Math.ceil(a / b);
@@ -302,7 +302,7 @@ class Looking { // tries levels: coarse ones as a whole, fine ones on one tile i
       const top = Math.floor(y / level), left = Math.floor(x / level), bottom = Math.min(top + size, height), right = Math.min(left + size, width);
       return { data: cut(layer, top, bottom, left, right), height: bottom - top, width: right - left };
     });
-    return { amount: this.cells(found, level, height, width), differs: this.cells(differs, level, height, width), ...energies(pieces), layer };
+    return { amount: this.cells(found, level, height, width), differs: this.cells(differs, level, height, width), ...energies(pieces), direction: direction([layer]), layer };
   }
 
   cells(values, level, height, width) { // means over cells
@@ -363,7 +363,12 @@ class Looking { // tries levels: coarse ones as a whole, fine ones on one tile i
       }
       return { data, height: inner, width: inner };
     });
-    return { amount, differs, ...energies(middles) };
+    const pixels = layers.map((layer) => {
+      const data = new Float32Array(3 * plane);
+      for (let at = 0; at < plane; at += 1) for (let k = 0; k < 3; k += 1) data[at * 3 + k] = layer[k * plane + at];
+      return { data, height: side, width: side };
+    });
+    return { amount, differs, ...energies(middles), direction: direction(pixels) };
   }
 }
 
@@ -377,6 +382,26 @@ function energies(pieces) { // mean square, and that of what is left when what h
     own += square(left) / pieces.length;
   }
   return { energy, own };
+}
+
+function direction(layers) { // which way strokes run: the structure tensor's angle, doubled; (1, 0) is upright, (-1, 0) level
+  let upright = 0, slanted = 0, total = 0;
+  for (const { data, height, width } of layers) {
+    const luma = new Float32Array(height * width).map((_, at) => (data[at * 3] + data[at * 3 + 1] + data[at * 3 + 2]) / 3);
+    for (let y = 0; y < height; y += 1) for (let x = 0; x < width; x += 1) {
+      const [top, bottom, left, right] = [Math.max(y - 1, 0), Math.min(y + 1, height - 1), Math.max(x - 1, 0), Math.min(x + 1, width - 1)];
+      const down = (luma[bottom * width + x] - luma[top * width + x]) / (bottom - top);
+      const across = (luma[y * width + right] - luma[y * width + left]) / (right - left);
+      upright += across * across - down * down;
+      slanted += 2 * across * down;
+      total += across * across + down * down;
+    }
+  }
+  return total ? [upright / total, slanted / total] : [0, 0];
+}
+
+function runsAcross(strokes, rain) { // strokes more than 45 degrees off the rain's way are none, such as those of fur and water
+  return Math.hypot(...rain) >= DIRECTED && strokes[0] * rain[0] + strokes[1] * rain[1] < 0;
 }
 
 function foundRain({ amount, differs }, [none, least]) {
@@ -436,7 +461,7 @@ export async function restoreLevels(run, image, { levels = 'auto', scales = [1, 
     let look = looks.get(level);
     if (levels === 'auto' && place) { // after the first, another look at what is left
       look = await looking.look(level);
-      if (!foundRain(look, FINE)) continue;
+      if (!foundRain(look, FINE) || runsAcross(look.direction, looks.get(wanted[0]).direction)) continue;
     }
     const window = (...at) => current.window(...at);
     ran.push(level);

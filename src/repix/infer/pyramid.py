@@ -11,7 +11,7 @@ follow each other; nothing is clipped between them but what the network is given
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -54,6 +54,8 @@ _FINE, _COARSE = (0.40, 0.25), (0.25, 0.70)
 # 0.22 to 0.28 where streaks have the width that networks know, 0.07 to 0.10 where they are twice as wide, 0.15 and more
 # where there are thin ones among wide ones.
 _OWN = 0.13
+# From which strength on (0 to 1, `_direction`) a rain layer has a direction: one that runs across it is not rain.
+_DIRECTED = 0.3
 
 
 def list_levels(height: int, width: int) -> tuple[int, ...]:
@@ -254,12 +256,14 @@ class Look:
         found: whether what it takes away is rain, in one cell at least.
         energy: mean square of the rain layer where all levels were looked at.
         own: the part of it that no coarser level can hold.
+        direction: of what it takes away, as `_direction` has it.
         layer: the rain layer, (h, w, 3), where the level was looked at as a whole.
     """
 
     found: bool
     energy: float = 0.0
     own: float = 0.0
+    direction: tuple[float, float] = (0.0, 0.0)
     layer: Floats | None = None
 
 
@@ -276,18 +280,21 @@ class _Looking:
         # of the tiles at full resolution, one in each cell; where nothing is known yet, in its middle
         self.corners: list[tuple[int, int]] | None = None
 
-    def __call__(self, level: int, *, again: bool = False) -> Look:
+    def __call__(self, level: int, *, after: Look | None = None) -> Look:
         """Try a level, so far as it takes to tell whether it finds rain.
 
         Args:
             level: which.
-            again: on what is left after others have run; whether there is rain is then all that is asked.
+            after: on what is left after others have run, what the first of them found; whether there is rain is then
+                all that is asked. Strokes across that rain, such as fur and water have, are none.
         """
         height, width = (-(-side // level) for side in self.current.size)
-        limits = _FINE if level == 1 or again else _COARSE
-        if level > 1 and height * width <= _WHOLE:
-            return self._whole(level, limits, again)
-        return self._tiles(level, limits, again)
+        limits = _FINE if level == 1 or after is not None else _COARSE
+        try_level = self._whole if level > 1 and height * width <= _WHOLE else self._tiles
+        look = try_level(level, limits, after is not None)
+        if after is not None and look.found and _across(look.direction, after.direction):
+            return Look(False)
+        return look
 
     def order(self, levels: Sequence[int]) -> tuple[list[int], dict[int, Look]]:
         """Those levels that find rain, in the order in which they should run, and what each finds."""
@@ -324,7 +331,7 @@ class _Looking:
         layer = x - made
         found = self._agrees(level, x, made, self._cells(np.abs(layer).mean(axis=2), level), limits)
         if again:
-            return Look(found, layer=layer)
+            return Look(found, direction=_direction([layer]) if found else (0.0, 0.0), layer=layer)
         if self.corners is None:
             self.choose_tiles(level, layer)
         assert self.corners is not None
@@ -333,7 +340,7 @@ class _Looking:
         size = max(_TILE // level, 1)
         pieces = [layer[y // level : y // level + size, x // level : x // level + size] for y, x in self.corners]
         energy, own = np.mean([_energies(piece) for piece in pieces], axis=0).tolist()
-        return Look(found, energy, own, layer)
+        return Look(found, energy, own, _direction([layer]), layer)
 
     def _agrees(self, level: int, x: Floats, made: Floats, amount: Floats, limits: tuple[float, float]) -> bool:
         """Whether the network takes the same away from the mirrored image, where it takes enough."""
@@ -401,15 +408,37 @@ class _Looking:
             amount.append(float(np.abs(plain[i : i + 1] - made[i]).mean()))
         # tiles with most rain first: one is enough, and little rain need not be agreed on
         wettest = [int(i) for i in np.argsort(amount)[::-1][:_COMPARED] if _is_rain(amount[i], 0, limits)]
-        found = any(agrees(i) for i in wettest)
-        if not found or again:
-            return Look(found)
+        if not any(agrees(i) for i in wettest):
+            return Look(False)
         layer = plain - np.concatenate(made)
+        direction = _direction(layer.transpose(0, 2, 3, 1))
+        if again:
+            return Look(True, direction=direction)
         inner = min(_TILE // level, side)
         first = (side - inner) // 2
         middles = layer[:, :, first : first + inner, first : first + inner].transpose(0, 2, 3, 1)
         energy, own = np.mean([_energies(middle) for middle in middles], axis=0).tolist()
-        return Look(found, energy, own)
+        return Look(True, energy, own, direction)
+
+
+def _direction(layers: Iterable[Floats]) -> tuple[float, float]:
+    """Which way strokes run in (h, w, 3) layers, over all of their pixels: the structure tensor's angle, doubled.
+
+    Returns:
+        (1, 0) where all are upright, (-1, 0) level, (0, ±1) between; shorter where they differ, (0, 0) for any way.
+    """
+    upright = slanted = total = 0.0
+    for layer in layers:
+        down, across = np.gradient(layer.mean(axis=2))
+        upright += float(np.square(across).sum() - np.square(down).sum())
+        slanted += 2 * float((across * down).sum())
+        total += float(np.square(across).sum() + np.square(down).sum())
+    return (upright / total, slanted / total) if total else (0.0, 0.0)
+
+
+def _across(direction: tuple[float, float], rain: tuple[float, float]) -> bool:
+    """Whether strokes run more than 45° off the rain's way, where it has one."""
+    return float(np.hypot(*rain)) >= _DIRECTED and float(np.dot(direction, rain)) < 0
 
 
 def _is_rain(amount: Floats | float, differs: Floats | float, limits: tuple[float, float]) -> bool:
@@ -535,7 +564,7 @@ def restore_levels(
     for place, level in enumerate(wanted):
         look = None
         if levels == "auto":
-            look = looking(level, again=True) if place else looks[level]  # after the first, at what is left
+            look = looking(level, after=looks[wanted[0]]) if place else looks[level]  # later ones, at what is left
             if not look.found:
                 continue
         if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image

@@ -188,6 +188,33 @@ def test_one_tile_that_agrees_is_enough() -> None:
     assert counts[1, 3, 128, 128] == 36 + 1  # one in each cell, and one of those mirrored
 
 
+def test_strokes_across_the_rain_are_left_alone() -> None:
+    """A level that finds wide strokes after thin rain is gone runs where they fall, not where they lie."""
+
+    def thin_strokes(x: Floats) -> Floats:
+        """A network that takes away thin bright lines of any direction."""
+        rain = x - np.minimum(
+            grey_opening(x, size=(1, 1, 1, 4), mode="nearest"), grey_opening(x, size=(1, 1, 4, 1), mode="nearest")
+        )
+        return x - np.where(rain > 0.04, rain, 0)
+
+    thin, wide = streaks(1200, 1600, 2), streaks(1600, 1200, 12)
+    near = streaks(1200, 1600, 12)
+    for strokes, expected in ((near, True), (wide.transpose(1, 0, 2), False)):
+        image = levels_of(scene(1200, 1600) + thin + strokes)
+        _, ran = restore_levels(thin_strokes, image, multiple_of=8, tile=512, overlap=64)
+        assert ran[0] == 1
+        assert (4 in ran) == expected, ran
+
+
+def test_a_direction_is_told_by_all_pixels() -> None:
+    layer = np.repeat(streaks(200, 300, 3), 3, axis=2)
+    upright, level = (pyramid._direction([one]) for one in (layer, layer.transpose(1, 0, 2)))
+    assert upright[0] > 0.7
+    assert level == pytest.approx((-upright[0], upright[1]), abs=1e-4)
+    assert pyramid._direction([np.zeros((8, 8, 3), np.float32)]) == (0.0, 0.0)
+
+
 def test_no_levels_change_nothing() -> None:
     rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
     result, ran = restore(rainy, ())
