@@ -499,8 +499,8 @@ def restore_levels(
     a coarser level found most. Where what it takes away is not rain in any cell, a level is left out, so that an image
     with wide streaks alone never pays for its full resolution. The first of those that are left is the finest one at
     which streaks have their usual width; the others follow from fine to coarse, each tried again on what is left by
-    then, and left out where its strokes run across the first one's. Coarser levels first would halve thin streaks, and half-removed streaks are worse than whole ones; finer ones
-    first would do the same to wide streaks.
+    then, and left out where its strokes run across those of the first. Coarser levels first would halve thin streaks,
+    and half-removed streaks are worse than whole ones; finer ones first would do the same to wide streaks.
 
     Args:
         run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `run_tiles` and `writer`.
