@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -19,6 +20,7 @@ from pydantic import (
 
 from repix.degradations import DEGRADATIONS
 from repix.errors import did_you_mean
+from repix.io.files import EMPTY_NAME
 from repix.named import is_own
 
 PAIRS = "pairs"
@@ -41,7 +43,7 @@ _OLD_KINDS = {
 class Strict(BaseModel):
     """A part of a recipe: unknown keys are errors, and nothing changes once it has been read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
@@ -66,6 +68,20 @@ def _check_degradations(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _check_range(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError(f"got {list(values)}, expected the lower end first")
+    return values
+
+
+def _check_folder(value: Any) -> Any:
+    if value == "":  # which pathlib takes for the current folder
+        raise ValueError(EMPTY_NAME)
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_check_folder)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Mixture = Annotated[dict[str, NonNegativeFloat], AfterValidator(_check_mixture)]
 
 
@@ -76,7 +92,9 @@ class Augment(Strict):
         None, description="bring the shorter side to this before the patch is cut out"
     )
     flip: bool = Field(False, description="mirror half of the pairs left to right")
-    scale: tuple[PositiveFloat, PositiveFloat] = Field((1.0, 1.0), description="range of magnification")
+    scale: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)] = Field(
+        (1.0, 1.0), description="range of magnification"
+    )
     rotation: float = Field(0.0, ge=0, le=180, description="most degrees either way")
     colour: float = Field(
         0.0, ge=0, lt=1, description="vary the input's brightness, contrast, saturation by this share; its hue is kept"
@@ -90,12 +108,12 @@ class Data(Augment):
     translation, varied as `Augment` says: one draw for both images of a pair.
     """
 
-    photos: list[Path] = Field([], description="folders of clean photos")
-    pairs: list[Path] = Field([], description="folders of rainy and clean pairs, in any known layout")
-    clips: list[Path] = Field(
+    photos: list[Folder] = Field([], description="folders of clean photos")
+    pairs: list[Folder] = Field([], description="folders of rainy and clean pairs, in any known layout")
+    clips: list[Folder] = Field(
         [], description="folders of rainy and clean frames in their order, for stages with frames: the mixture's pairs"
     )
-    masks: list[Path] = Field([], description="folders of streak masks, white on black")
+    masks: list[Folder] = Field([], description="folders of streak masks, white on black")
     mixture: Mixture = Field(
         {}, description=f"weight of each kind of sample: {', '.join(SAMPLES)}, or my_fog.py:Fog of one's own"
     )
@@ -114,9 +132,11 @@ class Data(Augment):
     limit: PositiveInt | None = Field(None, description="train on so many of the pairs only")
     hold_out: int = Field(0, ge=0, description="so many photos and so many pairs are kept for validation, never seen")
     hold_out_seed: int | None = Field(
-        None, description="draws what is held out and its rain, by default seed; with another seed the same is kept"
+        None,
+        ge=0,
+        description="draws what is held out and its rain, by default seed; with another seed the same is kept",
     )
-    validation: list[Path] = Field([], description="folders of pairs to validate on as well")
+    validation: list[Folder] = Field([], description="folders of pairs to validate on as well")
     validation_degradations: Annotated[tuple[str, ...], AfterValidator(_check_degradations)] = Field(
         ("rain", "sharp_streaks", "clean"), description="what held-out photos are validated with"
     )
@@ -151,7 +171,7 @@ class Samples(Strict):
         1, description="consecutive frames in a sample, for a network that carries a state; in all stages or in none"
     )
     patch: PositiveInt = Field(96, le=8192, description="side of the crops in pixels")
-    severity: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
+    severity: Annotated[tuple[Share, Share], AfterValidator(_check_range)] = Field(
         (0.0, 1.0), description="range of synthetic rain: 0 drizzle, 1 storm"
     )
     sharp_streaks_density: float = Field(

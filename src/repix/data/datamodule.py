@@ -113,15 +113,42 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "@")) for part in path.parts)
 
 
-def _readable(items: Sequence[T], paths: Callable[[T], Sequence[Path]], *, whole: bool = False) -> list[T]:
-    """Those whose images can be read, by their headers or as a whole; a warning for each of the others."""
+def _readable(
+    items: Sequence[T],
+    paths: Callable[[T], Sequence[Path]],
+    *,
+    whole: bool = False,
+    patch: int = 1,
+    max_side: int | None = None,
+) -> list[T]:
+    """Those whose images can be read, by their headers or as a whole, and hold a patch; a warning for each of the
+    others.
+
+    Args:
+        items: photos or pairs.
+        paths: the files of one.
+        whole: decode them.
+        patch: side of what will be cut out of them.
+        max_side: what they are shrunk to before that.
+
+    Raises:
+        InputError: all are smaller than the patch.
+    """
+    small = []
 
     def problem(item: T) -> str | None:
         for path in paths(item):
             try:
-                read_image(path) if whole else read_size(path)
+                height, width = read_image(path).pixels.shape[:2] if whole else read_size(path)
             except InputError as error:
                 return str(error)
+            if isinstance(item, Pair) and item.lq_half is not None:
+                width //= 2
+            shrunk = min(1.0, max_side / max(height, width)) if max_side is not None else 1.0
+            if int(min(height, width) * shrunk) < patch:
+                small.append(item)
+                by = f" at data.max_side: {max_side}" if shrunk < 1 else ""
+                return f"{path}: {width}x{height} is smaller than the patch of {patch}x{patch}{by}"
         return None
 
     with ThreadPoolExecutor(4, "repix-check") as pool:
@@ -129,6 +156,11 @@ def _readable(items: Sequence[T], paths: Callable[[T], Sequence[Path]], *, whole
     for text in problems:
         if text is not None:
             _log.warning("%s; left out", text)
+    if small and len(small) == len(items):
+        raise InputError(
+            f"all {len(items)} images are smaller than the patch of {patch}x{patch}; give larger ones, or a smaller "
+            "stages.patch"
+        )
     return [item for item, text in zip(items, problems, strict=True) if text is None]
 
 
@@ -190,8 +222,9 @@ class RestorationData(lightning.LightningDataModule):
     `sets` are the validation sets: `train` (trained on as well), `pairs` (held out), one for each folder of
     `data.validation`, called as the folder, with the one above it where that name is taken, and one for each of
     `data.validation_degradations` of held-out photos. Those without images are left out. `files` are all files of the
-    run. Images that cannot be read cost a warning, and are left out. `factors_at`, if it is set before training, gives
-    for a step what the weights of kinds in the mixture are multiplied by.
+    run. Images that cannot be read, or are smaller than a stage's patch, cost a warning, and are left out.
+    `factors_at`, if it is set before training, gives for a step what the weights of kinds in the mixture are multiplied
+    by.
 
     Raises:
         InputError: a folder that is missing or holds nothing.
@@ -207,11 +240,14 @@ class RestorationData(lightning.LightningDataModule):
             mixture = _DEFAULT_MIXTURE
         elif not mixture and any(stage.mixture for stage in stages):
             mixture = {PAIRS: 1.0}
+        patch = max(stage.patch for stage in stages)  # one image too small would end the run when it is drawn
         with _of("data.photos"):
-            all_photos = _readable(list_photos(data.photos), lambda path: (path,))
+            all_photos = _readable(list_photos(data.photos), lambda path: (path,), patch=patch, max_side=data.max_side)
         with _of("data.pairs"):
             all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
-            all_pairs = _readable(all_pairs, _paths_of)
+            all_pairs = _readable(
+                all_pairs, _paths_of, patch=1 if augment else patch, max_side=data.max_side if mixture else None
+            )
         with _of("data.masks"):
             masks = _readable(list_photos(data.masks), lambda path: (path,))
         with _of("data.clips"):

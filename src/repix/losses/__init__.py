@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,9 @@ def create_loss(name: str, **args: Any) -> nn.Module:
         if key not in known:
             hint = did_you_mean(key, known)
             raise RecipeError(f"loss {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
+    for key, value in args.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"loss {name!r}: got {key}: {value}, expected a finite number")
     return cls(**args)
 
 
@@ -80,13 +84,18 @@ class WeightedLoss(nn.Module):
         self.terms = nn.ModuleDict()
         for name, term in terms.items():
             args = dict(term) if isinstance(term, Mapping) else {"weight": term}
-            if not isinstance(args.get("weight"), int | float):
+            weight = args.pop("weight", None)
+            if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise RecipeError(f"{where}.{name}: got {term!r}, expected a number or a mapping with `weight`")
-            self._weights[name] = float(args.pop("weight"))
+            if not 0 <= weight < math.inf:
+                raise RecipeError(f"{where}.{name}: got the weight {weight}, expected a finite number of at least 0")
+            self._weights[name] = float(weight)
             try:
                 self.terms[name] = create_loss(name, **args)
             except (InputError, RecipeError, WeightsError) as error:
                 raise type(error)(f"{where}.{name}: {error}") from None
+        if not any(self._weights.values()):
+            raise RecipeError(f"{where}: all weights are 0, so that nothing would be learnt")
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, and each term before its weight."""

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from repix._types import one_line
 from repix.errors import RecipeError, did_you_mean
-from repix.named import find_named
+from repix.named import find_named, is_own
 from repix.networks import MODELS as MODELS
 from repix.weights import State
 
@@ -87,7 +88,7 @@ def create_model(name: str, **args: Any) -> nn.Module:
         **args: passed to the network's constructor.
 
     Raises:
-        RecipeError: unknown name or argument.
+        RecipeError: unknown name or argument, or arguments of which no network can be made.
     """
     cls = model_class(name)
     known = inspect.signature(cls).parameters
@@ -95,4 +96,12 @@ def create_model(name: str, **args: Any) -> nn.Module:
         if key not in known:
             hint = did_you_mean(key, known)
             raise RecipeError(f"model {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
-    return cls(**args)
+    if is_own(name):  # whose errors say where in that file
+        return cls(**args)
+    try:
+        net = cls(**args)
+        if any(weights.numel() == 0 for weights in net.parameters()):
+            raise RecipeError("a layer without weights")
+    except Exception as error:
+        raise RecipeError(f"model {name!r} cannot be made with args {args}: {one_line(error)}") from error
+    return net

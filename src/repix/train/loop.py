@@ -152,6 +152,9 @@ def _average(most: float) -> Callable[[Any, Any, Tensor], None]:
     return update
 
 
+_COUNTED = ("fast_dev_run", "limit_train_batches", "overfit_batches")  # a recipe's steps are all that is trained
+
+
 def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
     """Lightning's trainer.
 
@@ -164,7 +167,7 @@ def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
     """
     known = inspect.signature(lightning.Trainer.__init__).parameters
     for key in asked:
-        if key in own:
+        if key in own or key in _COUNTED:
             raise RecipeError(f"trainer: {key!r} is set by repix itself; take it out")
         if key not in known:
             raise RecipeError(f"trainer: unknown key {key!r}{did_you_mean(key, known)}")

@@ -7,12 +7,13 @@ lists, optimizer, learning rate and length. A plain run is one stage.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from repix._environment import data_folder
 from repix._types import one_line
@@ -23,6 +24,7 @@ from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
 
 _DATA = "$REPIX_DATA/"
+_LONGEST = 80  # characters of a value that a message shows
 
 # What keys were called in repix 0.1; of a stage, without its number.
 _OLD_KEYS = {
@@ -38,11 +40,14 @@ _OLD_KEYS = {
 }
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Optimizer(Strict):
     """What takes the steps; the learning rate is the stage's."""
 
     name: Literal["adamw", "adam", "muon"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
 
 
@@ -55,8 +60,8 @@ class Stage(Samples):
         "leaves it out, as with --set stages.4.losses.perceptual=null; "
         "translation may have {adversarial: {weight: 1, mode: vanilla | lsgan | hinge}} among them",
     )
-    lr: PositiveFloat = 1e-3
-    lr_end: float = Field(1e-6, ge=0, description="where the cosine or the line ends")
+    lr: float = Field(1e-3, gt=0, le=1, description="the learning rate")
+    lr_end: float = Field(1e-6, ge=0, le=1, description="where the cosine or the line ends")
     warmup: int = Field(0, ge=0, description="steps of linear rise")
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     optimizer: Optimizer | None = Field(
@@ -112,7 +117,7 @@ class Recipe(Strict):
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
     channels_last: bool = True
     validate_every: PositiveInt = Field(2000, description="steps between validations; the last step has one too")
-    save_every: PositiveFloat = Field(3.0, description="minutes between checkpoints")
+    save_every: float = Field(3.0, gt=0, le=1e6, description="minutes between checkpoints")
     seed: int = Field(0, ge=0, lt=2**32)
     trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
 
@@ -245,8 +250,19 @@ def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
             elif item["type"] == "missing":
                 problems.append(f"{where} is missing")
             else:
-                problems.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+                problems.append(f"{where}: {_said(item['msg'], item['input'])}")
         raise RecipeError(f"{source}: {'; '.join(problems)}") from None
+
+
+def _said(message: str, given: Any) -> str:
+    """Pydantic's words with what was got."""
+    message = message.removeprefix("Value error, ").replace("dictionary", "mapping")
+    message = re.sub(r" or instance of \w+$", "", message)
+    expected = message.removeprefix("Input should be ")
+    if expected == message:
+        return message
+    text = repr(given)
+    return f"got {text if len(text) < _LONGEST else text[:_LONGEST] + '…'}, expected {expected}"
 
 
 class _OnceLoader(yaml.SafeLoader):

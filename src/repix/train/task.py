@@ -73,9 +73,15 @@ class RestorationTask(lightning.LightningModule):
         if recipe.channels_last:
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._losses: dict[str, WeightedLoss] = {}
-        changeable = Adapter(self.net).stage_attributes
+        changeable, unit = Adapter(self.net).stage_attributes, Adapter(self.net).multiple_of
         for number, stage in enumerate(recipe.stages):  # all at once, so that a mistake fails before the first step
             self._loss_of(stage, where=f"stages.{number}.losses")
+            if stage.patch % unit:
+                near = max(unit, round(stage.patch / unit) * unit)
+                raise RecipeError(
+                    f"stages.{number}.patch: got {stage.patch}, but {recipe.model} takes multiples of {unit}; "
+                    f"give {near}"
+                )
             for name in stage.network:
                 if name not in changeable:
                     raise RecipeError(

@@ -184,6 +184,27 @@ def test_a_photo_smaller_than_the_patch_is_named(folder: Path) -> None:
         dataset[0]
 
 
+def test_images_smaller_than_a_patch_are_left_out_from_the_start(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not found when the first of them is drawn, hours later."""
+    for name in ("photos", "pairs/input", "pairs/target"):
+        save(folder / name / "small.png", np.zeros((40, 300, 3), np.uint8))
+    stages = [Samples(steps=5, patch=16), Samples(steps=1, patch=48)]
+    paths = {"photos": str(folder / "photos"), "pairs": str(folder / "pairs")}
+    found = module(stages=stages, **paths)
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split(": ")[1] for text in said] == ["300x40 is smaller than the patch of 48x48; left out"] * 2
+    assert not any(file.endswith("small.png") for file in found.files)
+    caplog.clear()
+    module(stages=STAGES, **paths)
+    assert not caplog.records
+    module(stages=STAGES, max_side=150, **paths)  # small.png is then 150x20
+    assert [record.getMessage() for record in caplog.records if "at data.max_side: 150" in record.getMessage()]
+    with pytest.raises(InputError, match=r"data\.pairs: all 7 images are smaller than the patch of 100x100"):
+        module(stages=[Samples(steps=1, patch=100)], pairs=paths["pairs"])
+
+
 def test_a_mixture_without_its_source_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"'streak_masks'.*data\.masks"):
         MixtureDataset(Sources(list_photos([folder / "photos"]), {"streak_masks": 1}), stages=STAGES)

@@ -192,6 +192,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
         ({"gpus": 1}, "trainer: unknown key 'gpus'"),
         ({"accelerator": "gpu"}, "trainer: .*gpu"),
         ({"max_steps": 3}, "trainer: 'max_steps' is set by repix itself"),
+        ({"limit_train_batches": 0}, "trainer: 'limit_train_batches' is set by repix itself"),
     ],
 )
 def test_a_trainer_that_cannot_be_had_is_one_line(

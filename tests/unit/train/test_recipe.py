@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_a_dumped_recipe_reads_back_equal(path: Path) -> None:
         ),
         ({"data": {"photos": "x", "mixture": {"rain": -1}}}, r"mixture\.rain"),
         ({"name": "../x"}, "name"),
+        ({"stages": [{"steps": 1, "lr": math.inf}]}, r"stages\.0\.lr: got inf, expected a finite number"),
+        ({"stages": [{"steps": 1, "lr": math.nan}]}, r"stages\.0\.lr: got nan, expected a finite number"),
+        ({"stages": [{"steps": 1, "lr": 1e3}]}, r"stages\.0\.lr: got 1000.0, expected less than or equal to 1"),
+        ({"stages": [{"steps": 1, "lr_end": math.inf}]}, r"stages\.0\.lr_end: got inf"),
+        ({"stages": [{"steps": 1, "losses": {"l1": math.inf}}]}, r"stages\.0\.losses\.l1.* got inf"),
+        ({"stages": [{"steps": 1, "severity": [1, 0]}]}, r"severity: got \[1\.0, 0\.0\], expected the lower end first"),
+        ({"optimizer": {"betas": [2, -1]}}, r"optimizer\.betas\.0: got 2, expected less than 1"),
+        ({"optimizer": {"weight_decay": math.inf}}, r"weight_decay: got inf"),
+        ({"grad_clip_norm": math.inf}, "grad_clip_norm: got inf"),
+        ({"save_every": math.inf}, "save_every: got inf"),
+        ({"save_every": 1e300}, "save_every: got 1e.300, expected less than"),
+        ({"data": {"photos": "x", "mixture": {"rain": math.inf}}}, r"mixture\.rain: got inf"),
+        ({"data": {"photos": ""}}, r"data\.photos\.0: the name of a file or folder is empty"),
+        ({"data": {"photos": "x", "hold_out_seed": -5}}, r"hold_out_seed: got -5"),
+        ({"optimizer": "adam"}, "optimizer: got 'adam', expected a valid mapping"),
         ({"task": "translat"}, "task"),
         ({"task": "translate"}, r"data\.photos does not go with task: translate"),
         ({"data": {"pairs": "x", "resize_short": 286}}, r"data\.resize_short does not go with task: derain"),
@@ -203,3 +219,34 @@ def test_translation_of_ones_own_pairs_needs_no_file_of_this_project(
     if name == "facades-photo":
         with pytest.raises(WeightsError, match=r"^stages\.4\.losses\.perceptual: no weights of vgg16: put https"):
             create_task(load_recipe(ROOT / "recipes" / f"{name}.yaml", overrides=changes[:1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"args": {"channels": 0}}, "model 'resnet' cannot be made with args {'channels': 0}: "),
+        ({"args": {"channels": -1}}, "model 'resnet' cannot be made with args {'channels': -1}: "),
+        ({"args": {"channels": "x"}}, "model 'resnet' cannot be made with args {'channels': 'x'}: "),
+        (
+            {"model": "unet", "stages": [{"steps": 1, "patch": 100}]},
+            "stages.0.patch: got 100, but unet takes multiples of",
+        ),
+        (
+            {"model": "unet", "stages": [{"steps": 9}, {"steps": 1, "patch": 2}]},
+            "stages.1.patch: got 2, but unet takes multiples of",
+        ),
+        ({"stages": [{"steps": 1, "losses": {"l1": 0}}]}, "stages.0.losses: all weights are 0"),
+        ({"stages": [{"steps": 1, "losses": {"l1": 1, "ssim": -1}}]}, "stages.0.losses.ssim: got the weight -1"),
+        ({"stages": [{"steps": 1, "losses": {"l1": {"weight": math.nan}}}]}, "stages.0.losses.l1: got the weight nan"),
+        (
+            {"stages": [{"steps": 1, "losses": {"charbonnier": {"weight": 1, "epsilon": math.nan}}}]},
+            "stages.0.losses.charbonnier: loss 'charbonnier': got epsilon: nan, expected a finite number",
+        ),
+    ],
+)
+def test_what_a_network_or_a_loss_cannot_be_is_told_before_the_first_step(
+    change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        create_task(parse_recipe({**SMALL, "model": "resnet", **change}))
+    assert str(error.value).startswith(message)
