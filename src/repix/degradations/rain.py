@@ -26,6 +26,7 @@ from repix.degradations.camera import add_mist, add_noise, blend_rain, compress_
 from repix.degradations.masks import warp_mask
 from repix.errors import InputError
 
+_OVERSHOOT = 4.0  # largest float of an image on [0, 1] that was varied
 # Different streaks drawn for each depth layer, of which every drop picks one; a training patch shows few of them.
 _KERNELS = 10
 _PATCH_KERNELS = 4
@@ -282,10 +283,20 @@ def add_rain(
     Raises:
         InputError: not an (H, W, 3) image of one of those types.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"add_rain: got {type(image).__name__}, expected an array (H, W, 3)")
+    if (
+        image.ndim != 3
+        or image.shape[2] != 3
+        or 0 in image.shape
+        or image.dtype not in (np.uint8, np.uint16, np.float32)
+    ):
         raise InputError(
             f"add_rain: got {image.dtype} {image.shape}, expected (H, W, 3) of uint8, uint16 or float32 in [0, 1]"
         )
+    # variations of training overshoot a little; 255 is another range
+    if image.dtype == np.float32 and not float(np.abs(image).max()) <= _OVERSHOOT:
+        raise InputError(f"add_rain: got floats from {image.min():g} to {image.max():g}, expected them in [0, 1]")
     top = 1.0 if image.dtype == np.float32 else float(np.iinfo(image.dtype).max)
     scene = np.asarray(image, np.float32) / np.float32(top)
     shape = scene.shape[0], scene.shape[1]

@@ -72,7 +72,10 @@ def _array(image: np.ndarray[Any, Any], restore: Restore) -> np.ndarray[Any, Any
     if image.dtype.kind == "f":
         low, high = float(image.min()), float(image.max())
         if not (low >= 0 and high <= 1):
-            raise InputError(f"floats must be in [0, 1], got {low:g} to {high:g}; divide by the largest value first")
+            raise InputError(
+                f"floats must be in [0, 1], got {low:.9g} to {high:.9g}; divide by the largest value first, or clip "
+                "what is beyond"
+            )
         levels = np.rint(image.astype(np.float64) * 65535).astype(np.uint16)
         made = (_integers(levels, restore) / 65535.0).astype(image.dtype)
         if image.ndim == 3 and shape[2] in (2, 4):

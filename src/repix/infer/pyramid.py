@@ -75,7 +75,11 @@ def check_levels(levels: Levels) -> None:
     if levels == "auto":
         return
     powers = [2**k for k in range(COARSEST.bit_length())]
-    if len(set(levels)) < len(levels) or any(level not in powers for level in levels):
+    if (
+        not isinstance(levels, Sequence)
+        or any(level not in powers for level in levels)
+        or len(set(levels)) < len(levels)
+    ):
         raise InputError(f"levels must be 'auto' or distinct powers of two up to {COARSEST}, got {levels!r}")
 
 

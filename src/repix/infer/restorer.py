@@ -21,7 +21,7 @@ from repix.infer.memory import Memory, zeros
 from repix.infer.pyramid import Levels, check_levels, find_first, reduce, restore_levels
 from repix.infer.tiling import Rounding
 from repix.infer.uncertainty import find_strength
-from repix.io.image import resize
+from repix.io.image import check_pixels, resize
 from repix.weights import DEFAULT_MODEL, ModelCard, State, Tiling, find_card
 
 Strength = float | Literal["auto"]
@@ -100,6 +100,8 @@ class Restorer:
         if quality not in get_args(Quality):
             raise InputError(f"quality must be 'draft', 'fast' or 'best', got {quality!r}")
         check_levels(levels)
+        if size is not None and not (type(size) is int and size > 0):
+            raise InputError(f"size must be a whole number of pixels above 0, or None, got {size!r}")
         if scales is None and (quality == "draft" or (levels != "auto" and tuple(levels) != (1,))):
             what = "quality draft" if quality == "draft" else f"levels {levels}"
             name = card.name if card is not None else "this network"
@@ -307,7 +309,11 @@ class Restorer:
 
         Args:
             image: (H, W, 3), uint8 or uint16.
+
+        Raises:
+            InputError: something else.
         """
+        check_pixels(image)
         level: int | None = 1
         if self.scales is not None:
             level = self.levels[0] if self.levels and self.levels != "auto" else self._first_level(image)

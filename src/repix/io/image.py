@@ -208,14 +208,16 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     """
     path = Path(path)
     if isinstance(image, np.ndarray):
-        image = Picture(image)
+        image = Picture(cast("Image", np.asarray(image, image.dtype.newbyteorder("="))))
+    if not isinstance(image, Picture):
+        raise InputError(f"an image must be an array (H, W, 3) or a Picture, got {type(image).__name__}")
     format = by_suffix(path)
     if format is None or format.save is None or format.kind != "image":
         what = path.suffix.lower() or "a file without extension"
         raise InputError(f"{path}: cannot write {what}; choose {listed(IMAGES_WRITABLE)}")
     name = format.title
     pixels, alpha = image.pixels, image.alpha
-    _check_pixels(pixels, alpha)
+    check_pixels(pixels, alpha)
     if format.max_side is not None and max(pixels.shape[:2]) > format.max_side:
         H, W = pixels.shape[:2]
         raise InputError(f"{path}: {name} ends at {format.max_side} pixels a side, got {W}×{H}; use png or tiff")
@@ -554,7 +556,14 @@ def _resolution(image: Picture) -> list[float]:
     return [_DPI_72 if value == 1.0 else value for value in image.resolution]
 
 
-def _check_pixels(pixels: Image, alpha: Image | None) -> None:
+def check_pixels(pixels: Image, alpha: Image | None = None) -> None:
+    """Refuse what is no image's pixels, or no alpha that goes with them.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(pixels, np.ndarray):
+        raise InputError(f"an image must be an array (H, W, 3) of uint8 or uint16, got {type(pixels).__name__}")
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an image must be (H, W, 3) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
     if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):

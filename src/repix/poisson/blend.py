@@ -121,6 +121,7 @@ def blend(
             "convert one of them first"
         )
     _one_of(mode, get_args(Mode))
+    _check_tolerance(tolerance)
     offset = as_offset(offset)
     selection = _selection(source.shape[:2], mask, polygon, alpha)
     result = target.copy()
@@ -179,6 +180,7 @@ def edit_selection(
     """
     image = _check(image, "image")
     _one_of(mode, get_args(EditMode))
+    _check_tolerance(tolerance)
     colours, opacity = _split(image)
     if mode == "tile":
         if mask is not None or polygon is not None:
@@ -341,6 +343,11 @@ def _write(out: NDArray[Any], f: Planes, inside: NDArray[np.bool_]) -> None:
         values = np.clip(np.rint(values), 0, np.iinfo(out.dtype).max)
     for channel, plane in enumerate(values):
         np.copyto(out[..., channel], plane, where=inside, casting="unsafe")
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if not (isinstance(tolerance, int | float | np.number) and 0 <= tolerance < math.inf):
+        raise InputError(f"tolerance is {tolerance!r}; expected grey levels of 255, at least 0")
 
 
 def _check(image: ArrayLike, name: str) -> NDArray[Any]:

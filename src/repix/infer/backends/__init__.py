@@ -97,9 +97,9 @@ def open_backend(card: ModelCard, folder: Path, *, device: str = "auto", threads
         BackendError: an unknown device, one that is not there, or weights that the engine cannot load.
         WeightsError: damaged weights, or no form of them that the device takes.
     """
-    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= cores.MOST):
+    if threads is not None and not (type(threads) is int and 1 <= threads <= cores.MOST):
         raise InputError(f"threads must be a whole number from 1 to {cores.MOST:,}, or None, got {threads!r}")
-    kind, _, number = device.partition(":")
+    kind, _, number = str(device).partition(":")
     if kind not in DEVICE_NAMES:
         raise BackendError(f"unknown device {device!r}; choose one of {', '.join(DEVICE_NAMES)}")
     if ":" in device and (kind not in _NUMBERED or not number.isdecimal()):
