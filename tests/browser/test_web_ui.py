@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_said_where_it_is(page: Any, tmp_path: Path) -> N
     heavy.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4_000_000))
     add(page, vast)
     page.locator(
-        "#trouble", has_text="vast.png: 1500×1500 is 2 million pixels, more than the 2 million allowed"
+        "#trouble", has_text="vast.png: 1500×1500 is 2.25 million pixels, more than the 2 million allowed"
     ).wait_for()
     page.click("#remove")
     add(page, heavy)
@@ -750,3 +750,35 @@ def test_a_browser_in_chinese_reads_chinese(chromium: Any, site: Site) -> None:
         )
         assert left == []
     context.close()
+
+
+def test_back_goes_to_the_tab_before_and_no_work_is_left_unasked(page: Any, rainy: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    def shown() -> str:
+        return str(page.get_by_role("tab", selected=True).text_content())
+
+    page.on("dialog", stay)
+    page.set_input_files("#derain-files", [str(rainy)])
+    page.locator("#stage .over").wait_for()
+    for name in ("Blend", "Compare"):
+        page.get_by_role("tab", name=name).click()
+    page.go_back()
+    until(lambda: shown() == "Blend")
+    page.go_back()
+    until(lambda: shown() == "Derain")
+    assert page.locator("#stage .over").is_visible()
+    page.go_forward()
+    until(lambda: shown() == "Blend")
+    page.evaluate("location.reload()")
+    until(lambda: asked == ["beforeunload"])
+    page.get_by_role("tab", name="Derain").click()
+    download(page, "#download", tmp_path / "made")
+    page.remove_listener("dialog", stay)
+    page.reload()  # which asks no more
+    page.locator("#welcome").wait_for()
+    assert asked == ["beforeunload"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 import repix
-from chromium import launch, start
 from repix.io.image import read_image, resize, write_image
 from running_app import run, until
 
@@ -24,14 +22,6 @@ pytestmark = [
 ]
 SAMPLE = Path(__file__).parents[2] / "examples" / "rainy.jpg"
 WINDOWS = [(1440, 900, "light"), (1440, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
-
-
-@pytest.fixture
-def chromium() -> Iterator[Any]:
-    with start() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), WINDOWS)

@@ -23,7 +23,6 @@ import pyvips
 from numpy.typing import NDArray
 
 import repix
-from chromium import launch, start
 from repix.infer.pyramid import restore_levels
 from repix.infer.restorer import Restorer
 from repix.io.image import Picture, read_image, resize, write_image
@@ -107,20 +106,14 @@ def host(built: Path) -> Iterator[Host]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with start() as playwright, launch(playwright) as one:
-        yield one
-
-
 @pytest.fixture
-def visit(browser: Any, host: Host) -> Iterator[Callable[..., Any]]:
+def visit(chromium: Any, host: Host) -> Iterator[Callable[..., Any]]:
     """Opens the page in a browser that has never seen it, and waits until it is ready. No script may fail."""
     contexts: list[Any] = []
     wrong: list[str] = []
 
     def open_page(**how: Any) -> Any:
-        contexts.append(browser.new_context(**how))
+        contexts.append(chromium.new_context(**how))
         contexts[-1].set_default_timeout(WAIT)
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -139,7 +139,7 @@ def named(path: Path, name: str) -> Path:
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:
-        raise InputError("the file is empty (0 bytes)")
+        raise InputError(f"{name}: the file is empty (0 bytes)" if name else "the file is empty (0 bytes)")
     return path.rename(path.with_name(safe_name(name, head)))
 
 

@@ -1,5 +1,5 @@
 // The Derain tab: it starts on drop. One item a file; what can be downloaded is always what is shown.
-import { $, all, make, t, call, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options } from './page.js';
+import { $, all, make, t, call, upload, save, begin, forget, cancel, guard, Divider, config, take, onFiles, options } from './page.js';
 import { label, time, progress, ended, drawThumbs } from './parts.js';
 
 const items = [];
@@ -73,6 +73,7 @@ function told(item, state) {
   item.state = state.state;
   if (state.state === 'done') {
     item.result = state.result;
+    item.saved = false;
     const done = items.filter((one) => one.state === 'done').length;
     say(items.length === 1 ? t('{} is done', label(items, item)) : t('{} of {} are done', done, items.length));
     if (current && open(current) && !touched) current = item; // the first result is shown first
@@ -188,6 +189,7 @@ async function download(list, button) {
     if (list.every((item) => item.up.kind === 'video')) Object.assign(asked, { strength: 1, format: null, compare: false });
     const made = await call('ui/download', asked);
     save(made.url, made.name);
+    for (const item of list) item.saved = true;
   } catch (error) {
     say(error.message);
     $('#status').textContent = error.message;
@@ -223,6 +225,7 @@ export function build() {
   $('#derain-files').accept = config.accept.join(',');
   onFiles($('#derain-files'), add);
   take('derain', add);
+  guard(() => items.some((item) => open(item) || (item.state === 'done' && !item.saved)));
   $('#sample').addEventListener('click', async () => {
     const answer = await fetch('static/rainy.jpg');
     add([new File([await answer.blob()], 'rainy.jpg', { type: 'image/jpeg' })]);

@@ -96,6 +96,9 @@ async function look() {
   clearTimeout(looking);
   looking = setTimeout(look, watched.size ? 300 : 1000 * (config?.beat_seconds ?? 20));
 }
+const losses = []; // functions that say whether something would be lost
+export const guard = (wouldLose) => losses.push(wouldLose);
+addEventListener('beforeunload', (event) => { if (watched.size || losses.some((one) => one())) event.preventDefault(); });
 addEventListener('pagehide', (event) => {
   if (!event.persisted) fetch('ui/close', { method: 'POST', headers, keepalive: true }).catch(() => {});
 });
@@ -108,16 +111,23 @@ export const take = (tab, taker) => { takers[tab] = taker; };
 const tabs = all('[role=tab]');
 const open = () => tabs.find((tab) => tab.getAttribute('aria-selected') === 'true').getAttribute('aria-controls');
 
-function select(tab, focus = false) {
+const place = (tab) => `#${tab.getAttribute('aria-controls')}`;
+const asked = () => tabs.find((tab) => place(tab) === location.hash);
+
+function show(tab) {
   for (const one of tabs) {
     const mine = one === tab;
     one.setAttribute('aria-selected', mine);
     one.tabIndex = mine ? 0 : -1;
-    $(`#${one.getAttribute('aria-controls')}`).hidden = !mine;
+    $(place(one)).hidden = !mine;
   }
-  if (focus) tab.focus();
-  history.replaceState(null, '', `#${tab.getAttribute('aria-controls')}`);
 }
+function select(tab, focus = false) {
+  show(tab);
+  if (focus) tab.focus();
+  if (asked() !== tab) history.pushState(null, '', place(tab)); // so that Back goes to the tab before, and leaves no work
+}
+addEventListener('popstate', () => show(asked() || tabs[0]));
 tabs.forEach((tab, index) => {
   tab.addEventListener('click', () => select(tab));
   tab.addEventListener('keydown', (event) => {
@@ -140,8 +150,7 @@ export async function start(parts) { // after the modules of the tabs have been 
   translatePage();
   config = await call('ui/config');
   for (const part of parts) part.build();
-  const asked = tabs.find((tab) => `#${tab.getAttribute('aria-controls')}` === location.hash);
-  if (asked) select(asked);
+  if (asked()) show(asked());
   document.body.dataset.ready = 'true';
   look();
 }
