@@ -237,7 +237,7 @@ def test_wrong_files_are_a_sentence(server: Running, tmp_path: Path) -> None:
     write_image(vast, np.zeros((1500, 1500, 3), np.uint8))
     for path, sentence in (
         (broken, "broken.jpg: not an image that repix reads"),
-        (vast, "vast.png: 1500×1500 is 2 million pixels, more than the 2 million allowed"),
+        (vast, "vast.png: 1500×1500 is 2.25 million pixels, more than the 2 million allowed"),
         (text, "a.txt: not an image or video that repix reads"),
     ):
         answer = server.form("/api/derain", file=path)
