@@ -134,6 +134,7 @@ class FrameSource:
         shift: seconds that are taken from every time.
         aspect: width over height of a pixel; None where nothing says so.
         others: tracks whose packets are passed on.
+        covers: the image files among them, by the track's index.
         metadata: of the whole video.
         track_metadata: of the track of images.
         disposition: of the track of images.
@@ -153,10 +154,12 @@ class FrameSource:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.others: list[Stream] = []
+        self.covers: dict[int, bytes] = {}
         self.metadata: dict[str, str] = {}
         self.track_metadata: dict[str, str] = {}
         self.chapters: Any = []
         self._to_rgb = VideoReformatter()
+        self._resized = False
 
     def look_at(self, frame: VideoFrame) -> None:
         """What the samples mean, from the first frame: headers say less."""
@@ -193,6 +196,10 @@ class FrameSource:
         """
         assert decoded.pts is not None
         samples, kind = decoded, decoded.format.name
+        if (decoded.width, decoded.height) != (self.first.width, self.first.height) and not self._resized:
+            self._resized = True
+            size = f"{self.first.width}×{self.first.height}"
+            self.notes.append(f"the size changes to {decoded.width}×{decoded.height}; written as {size} throughout")
         try:
             if kind.startswith("yaf32") or (kind.startswith("bayer_") and decoded.height < 2):
                 raise ValueError("swscale would end the process")
@@ -372,6 +379,7 @@ class VideoReader(FrameSource):
                     raise InputError(f"{self.path}: damaged: not one frame can be decoded")
                 raise InputError(f"{self.path}: no frame in that time; the video lasts {float(self._length):.1f} s")
             self._raw = itertools.chain(before, self._raw)
+            self.covers = {p.stream.index: bytes(p) for p in before if isinstance(p, Packet) and _is_cover(p.stream)}
             self.look_at(item)
             if self._from is not None:
                 assert item.pts is not None
@@ -398,7 +406,7 @@ class VideoReader(FrameSource):
 
     def _choose_tracks(self, max_pixels: int) -> None:
         streams = self.container.streams
-        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
+        moving = [s for s in streams.video if not _is_cover(s)]
         best = streams.best("video")
         if best not in moving:
             raise InputError(f"{self.path}: no video: it has no moving images that can be decoded")
@@ -414,7 +422,9 @@ class VideoReader(FrameSource):
         self.others = [s for s in streams if s is not best and s.type in ("audio", "subtitle", "video", "attachment")]
         if len(moving) > 1:
             self.notes.append("the video has more than one image track; only the main one was restored")
-        if any("timecode" not in track.metadata for track in streams.data):  # time code is metadata too
+        chapters = len(self.container.chapters())
+        # time code is metadata too, and MP4 has the names of chapters in a track
+        if any("timecode" not in track.metadata and track.frames != chapters for track in streams.data):
             self.notes.append("data tracks (position and the like) left out")
         self.aspect, self.disposition = best.sample_aspect_ratio, best.disposition
         self.metadata = {key: value for key, value in self.container.metadata.items() if key not in _OF_THE_FILE}
@@ -439,6 +449,8 @@ class VideoReader(FrameSource):
         track = self.track
         self.time_base = track.time_base or Fraction(1, av.time_base)
         self.rate = track.average_rate or track.guessed_rate or Fraction(25)
+        if self.rate * self.time_base == 1:  # ticks of a clock, as DV has them, and no frames
+            self.rate = track.guessed_rate or self.rate
         self._zero = (track.start_time or 0) * self.time_base
         self._length = (
             track.duration * self.time_base if track.duration else Fraction(self.container.duration or 0, av.time_base)
@@ -477,6 +489,10 @@ class VideoReader(FrameSource):
                         waiting.discard(self.track.index)
                     elif self._from is None or time >= self._from:
                         yield frame
+                continue
+            if _is_cover(packet.stream):  # has no time, and comes first
+                packet.pts = packet.dts = 0
+                yield packet
                 continue
             if packet.pts is None:
                 packet.pts = packet.dts if packet.dts is not None else expected.get(packet.stream.index)
@@ -740,6 +756,9 @@ class VideoWriter:
     def _add_copy(self, track: Stream, shown: str | os.PathLike[str]) -> Any:
         """A track that takes another's packets, or None, with a note, where the container cannot hold it."""
         codec = _codec_name(track)
+        if _is_cover(track) and self._container != "mp4":
+            self._attach(track.index, codec)
+            return None
         try:
             copy: Any = self._out.add_stream_from_template(track, opaque=True)
         except ValueError as error:
@@ -758,6 +777,15 @@ class VideoWriter:
         copy.metadata.update(track.metadata)
         copy.disposition = track.disposition
         return copy
+
+    def _attach(self, index: int, codec: str) -> None:
+        """A cover as Matroska's attachment; MP4 has them as tracks, and others have no place for them."""
+        data = self._source.covers.get(index)
+        kind = {"png": "png", "mjpeg": "jpeg"}.get(codec)
+        if self._container == "matroska" and data and kind:
+            self._out.add_attachment(f"cover.{kind.replace('jpeg', 'jpg')}", f"image/{kind}", data)
+        else:
+            self.notes.append(f"cover ({codec}) left out: {self._container} cannot hold it, mp4 and mkv can")
 
     def _add_pcm(self, track: Stream) -> Any:
         """A track of plain PCM for PCM that is packed in a way of its own, as on DVD and Blu-ray; None for others."""
@@ -788,6 +816,11 @@ def ordinary_threads() -> Iterator[None]:
         with contextlib.suppress(OSError):  # it has ended since
             if os.sched_getscheduler(thread) == os.SCHED_FIFO:
                 os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _is_cover(track: Stream) -> bool:
+    """Whether a track is one image that stands for the whole."""
+    return bool(track.disposition & Disposition.attached_pic)
 
 
 def _codec_name(track: Stream) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.codec.context import Flags
 from av.packet import Packet
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from repix.errors import InputError
@@ -378,6 +379,70 @@ def test_metadata_and_other_tracks(tmp_path: Path) -> None:
             assert packets(tmp_path / name, "subtitle") == packets(src, "subtitle") != []
         else:
             assert notes == ["subtitle track 2 (ssa) left out: mp4 cannot hold it, mkv can"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("mp4", "mp4"), ("mp4", "mkv"), ("mkv", "mkv"), ("mkv", "mp4"), ("mp4", "mov")]
+)
+@pytest.mark.parametrize("options", [{}, {"start": 0.2}])
+def test_the_cover_is_kept(tmp_path: Path, before: str, after: str, options: dict[str, float]) -> None:
+    with av.open(str(tmp_path / "plain.mp4"), "w") as out:
+        cover: Any = out.add_stream("png", width=8, height=6, pix_fmt="rgb24")
+        image = bytes(cover.encode(av.VideoFrame.from_ndarray(painted(0, 6, 8), "rgb24"))[0])
+    src, dst = tmp_path / f"a.{before}", tmp_path / f"b.{after}"
+    make_video(tmp_path / "c.mkv", sound="aac")
+    with av.open(str(tmp_path / "c.mkv")) as plain, av.open(str(src), "w") as out:
+        tracks = {track.index: out.add_stream_from_template(track) for track in plain.streams}
+        if before == "mkv":
+            out.add_attachment("cover.png", "image/png", image)
+        else:
+            picture: Any = out.add_stream("png", width=8, height=6, pix_fmt="rgb24")
+            picture.disposition = Disposition.attached_pic
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream.index]
+                out.mux(packet)
+        if before == "mp4":
+            packet = av.Packet(image)
+            packet.stream, packet.pts, packet.dts, packet.time_base = picture, 0, 0, Fraction(1, 90000)
+            out.mux(packet)
+    notes = rewrite(src, dst, **options)
+    if after == "mov":
+        assert notes == ["cover (png) left out: mov cannot hold it, mp4 and mkv can"]
+        return
+    assert notes == []
+    with av.open(str(dst)) as video:
+        covers = [track for track in video.streams.video if track.disposition & Disposition.attached_pic]
+        assert [bytes(packet) for packet in video.demux(covers) if packet.size] == [image]
+
+
+def test_chapters_are_no_data_tracks(tmp_path: Path) -> None:
+    src, dst = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    make_video(tmp_path / "c.mp4")
+    chapters = [
+        {"id": k, "start": 200 * k, "end": 200 * k + 200, "time_base": Fraction(1, 1000), "metadata": {"title": f"{k}"}}
+        for k in range(2)
+    ]
+    with av.open(str(tmp_path / "c.mp4")) as plain, av.open(str(src), "w") as out:
+        out.set_chapters(chapters)
+        track = out.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = track
+                out.mux(packet)
+    with av.open(str(src)) as video:
+        assert len(video.streams.data) == 1
+    assert rewrite(src, dst) == []
+    with av.open(str(dst)) as video:
+        assert [chapter["metadata"]["title"] for chapter in video.chapters()] == ["0", "1"]
+
+
+def test_another_size_in_the_middle_is_said(tmp_path: Path) -> None:
+    parts = [make_video(tmp_path / f"{k}.ts", size=size) for k, size in enumerate([(H, W), (32, 40)])]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    notes = rewrite(tmp_path / "a.ts", tmp_path / "b.mkv")
+    assert "the size changes to 40×32; written as 64×48 throughout" in notes
+    assert len(frames_of(tmp_path / "b.mkv")) == 20
 
 
 def test_no_sound_and_one_frame(tmp_path: Path) -> None:

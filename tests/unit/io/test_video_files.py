@@ -371,5 +371,7 @@ def test_kinds_of_cameras_and_pipes(tmp_path: Path, name: str, options: dict[str
     assert found.name == kind
     rewrite(src, tmp_path / "b.mkv")
     assert len(levels(tmp_path / "b.mkv")) == 25
+    with av.open(str(tmp_path / "b.mkv")) as video:
+        assert video.streams.video[0].average_rate == 25
     if "sound" in options:
         np.testing.assert_array_equal(samples(src)[:, :40000], samples(tmp_path / "b.mkv")[:, :40000])
