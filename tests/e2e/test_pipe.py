@@ -242,3 +242,19 @@ def test_between_two_ffmpegs(darkening_weight: Path, work: Path) -> None:
     assert done.returncode == 0, done.stderr
     with av.open(str(work / "raw.mp4")) as after:
         assert len(list(after.decode(video=0))) == 25
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("form", ["y4m", "mkv"])
+def test_a_full_disk_behind_the_pipe_is_one_line(darkening_weight: Path, form: str) -> None:
+    header, made = y4m(30)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command(darkening_weight, "-", "-o", "-", "--format", form),
+            input=header + b"".join(made),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=250,
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.decode().splitlines() == ["repix: standard output cannot be written: No space left on device"]

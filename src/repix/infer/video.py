@@ -111,7 +111,12 @@ def restore_pipe(
             count = restore_through(restorer, source, [writer], options=options)
         notes = writer.notes
     elif (format := (options.format or "y4m").lower().lstrip(".")) == "y4m":
-        count = restore_through(restorer, source, [Y4mWriter(out, source)], options=options, live=True)
+        try:
+            count = restore_through(restorer, source, [Y4mWriter(out, source)], options=options, live=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise InputError(f"standard output cannot be written: {error.strerror or error}") from error
     elif format == "mkv":
         with write_stream(out, source, codec=asked.codec, crf=asked.crf) as writer:
             count = restore_through(restorer, source, [writer], options=options, live=True)

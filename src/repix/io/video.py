@@ -273,7 +273,7 @@ def _place_of(frame: VideoFrame) -> str | None:
 
     A frame that says nothing is treated as one with chroma in the center.
     """
-    if (frame.format.chroma_width(16), frame.format.chroma_height(16)) == (16, 16):
+    if _chroma(frame.format) == (16, 16):
         return None
     side, form = 8, "yuv420p"
     pattern = np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8)
@@ -647,6 +647,9 @@ class VideoWriter:
             options["movie_timescale"] = str(video.time_base.denominator)
             if any("." in key for key in video.metadata):  # as com.apple.quicktime.make
                 options["movflags"] = "use_metadata_tags"
+        unfit = f"{shown}: {container} cannot hold {codec}; choose another --codec, or write .mkv"
+        if container == "mov" and codec in ("vp9", "av1"):  # which its muxer says only when the first frame comes
+            raise InputError(unfit)
         self._out = av.open(file, "w", format=container, container_options=options)
         first = video.first
         height, width = first.height, first.width
@@ -662,6 +665,10 @@ class VideoWriter:
         bits = av.VideoFormat(form).components[0].bits
         if bits < video.bits:
             self.notes.append(f"{video.bits} bit reduced to {bits}: {codec} holds no more")
+        before, after = (_chroma(one) for one in (first.format, av.VideoFormat(form)))
+        if before > after and len(first.format.components) >= 3:
+            names = {(16, 16): "4:4:4", (8, 16): "4:2:2"}
+            self.notes.append(f"{names.get(before, first.format.name)} reduced to 4:2:0: {codec} holds no more")
         if "444" in form and first.format.chroma_width(16) == 8:
             self.notes.append(f"an odd size, {width}×{height}: written as 4:4:4, which few players show")
         elif codec in ("h264", "h265") and (chroma := next((c for c in ("422", "444") if c in form), None)):
@@ -678,9 +685,7 @@ class VideoWriter:
                 time_base=video.time_base,
             )
         except ValueError as error:
-            raise InputError(
-                f"{shown}: {self._container} cannot hold {codec}; choose another --codec, or write .mkv"
-            ) from error
+            raise InputError(unfit) from error
         self._track = cast(VideoStream, track)
         context = self._track.codec_context
         context.thread_count = _THREADS
@@ -699,13 +704,24 @@ class VideoWriter:
         self._tracks = {track.index: copy for track in others if (copy := self._add_copy(track, shown))}
         self._last_dts: dict[int, int] = {}
         self._from_rgb = VideoReformatter()
+        self._failed = False
 
     def write(self, item: Frame | Packet[Any]) -> None:
         """Write the next frame or packet. Frames come in the order in which they are shown.
 
         Raises:
-            av.FFmpegError: the disk is full or the encoder fails; `write_video` makes one line of it.
+            av.FFmpegError: the disk is full or the encoder fails; `write_video` makes one line of it. Nothing is
+                written after that.
         """
+        if self._failed:  # FFmpeg crashes over frames that follow a header which could not be written
+            return
+        try:
+            self._write(item)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _write(self, item: Frame | Packet[Any]) -> None:
         if isinstance(item, Frame):
             form = self._track.codec_context.pix_fmt
             assert form is not None
@@ -969,6 +985,11 @@ def _written_place(place: str | None, codec: str, form: str) -> tuple[str, dict[
     place = place or "left"
     says = "420" in form and not (codec == "vp9" and place == "center")
     return place, {"chroma_sample_location": place} if says else {}
+
+
+def _chroma(format: av.VideoFormat) -> tuple[int, int]:
+    """Columns and rows of chroma for 16 by 16 pixels."""
+    return format.chroma_width(16), format.chroma_height(16)
 
 
 def _pixel_format(first: VideoFrame, codec: str, height: int, width: int) -> str:

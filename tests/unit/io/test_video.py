@@ -317,6 +317,13 @@ def test_pixel_formats(tmp_path: Path, form: str) -> None:
         assert psnr(frame.pixels, copied.pixels) > 35
 
 
+def test_chroma_that_a_codec_cannot_hold_is_said(tmp_path: Path) -> None:
+    for form, note in (("yuv444p", "4:4:4"), ("yuv422p", "4:2:2"), ("yuv420p", None), ("gray", None)):
+        src = make_video(tmp_path / "a.mkv", form=form, frames=2)
+        notes = rewrite(src, tmp_path / "b.mkv", codec="av1")
+        assert notes == ([f"{note} reduced to 4:2:0: av1 holds no more"] if note else [])
+
+
 @pytest.mark.parametrize(("codec", "form"), [("qtrle", "rgb24"), ("png", "rgba"), ("qtrle", "rgb555be")])
 def test_videos_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
     src, dst = make_video(tmp_path / "a.mov", codec=codec, form=form, options={}), tmp_path / "b.mov"
@@ -539,6 +546,8 @@ def test_cut_short(tmp_path: Path) -> None:
         ("b.mp4", {"codec": "mpeg2"}, "unknown codec 'mpeg2'"),
         ("b.mp4", {"crf": 60}, "from 0 .best. to 51, got 60"),
         ("b.webm", {"codec": "h264"}, "webm cannot hold h264"),
+        ("b.mov", {"codec": "vp9"}, "mov cannot hold vp9; choose another --codec, or write .mkv"),
+        ("b.mov", {"codec": "av1"}, "mov cannot hold av1"),
         ("b.webm", {}, "webm cannot hold the audio track 1 .aac. as it is"),
     ],
 )
