@@ -4,6 +4,7 @@
     python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv benchmarks/results/memory.csv]
     python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
     python benchmarks/video.py peers --clips FOLDER [--csv benchmarks/results/video_peers.csv]
+    python benchmarks/video.py tiles --model repixnet-video [--csv benchmarks/results/video_tiles.csv]
     python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
 
 `deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
@@ -13,8 +14,9 @@ be 0. `memory` puts a model that carries a state beside repixnet, which sees eac
 the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes
 one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `peers`
 puts published weights beside repix's on frames 121 to 168 of NTURain's a1, which `../shared/data/more/lay.py` lays out
-in FOLDER; rows that are there are not measured again. `speed` makes a video with sound, derains it in a process of its
-own, and the network alone on as many frames.
+in FOLDER; rows that are there are not measured again. `tiles` restores three large frames in one piece and in tiles,
+each in a process of its own with one thread: memory, CPU time, and how far the results differ. `speed` makes a video
+with sound, derains it in a process of its own, and the network alone on as many frames.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,27 @@ finally:
     used = resource.getrusage(resource.RUSAGE_SELF)
     unit = 1 if sys.platform == "darwin" else 1024
     print("used", used.ru_maxrss * unit, used.ru_utime + used.ru_stime, time.perf_counter() - begun)
+"""
+
+
+TILED = """
+import resource, sys, time
+from pathlib import Path
+import numpy as np
+from repix.infer.frames import restore_frames
+from repix.infer.restorer import Restorer
+from repix.io.video import Frame
+from repix.weights import Tiling
+model, folder, kind, tile = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+restorer = Restorer.from_pretrained(model, threads=1)
+restorer.tiling = Tiling(tile=tile, overlap=restorer.tiling.overlap) if tile else None
+begun = time.process_time()
+for frame in restore_frames(restorer, (Frame(np.load(folder / f"{t}.npy"), t) for t in range(3))):
+    np.save(folder / f"{kind}{frame.pts}.npy", frame.pixels)
+used = resource.getrusage(resource.RUSAGE_SELF)
+unit = 1 if sys.platform == "darwin" else 1024
+engine = f"{type(restorer.backend).__name__}:{restorer.backend.form}"
+print(engine, round(used.ru_maxrss * unit / 1e6), round((time.process_time() - begun) / 3, 2))
 """
 
 
@@ -309,26 +332,32 @@ def measure_merge(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def make_video(path: Path, height: int, seconds: float, rate: int = 25) -> int:
-    """A pan over a rainy photo with noise as a sensor's, and sound; returns the number of frames."""
+def panned(height: int, width: int, count: int) -> Iterator[Image]:
+    """A pan over a rainy photo with noise as a sensor's."""
     photo = read_image(next(iter(sorted(PHOTOS.glob("norain-*"))))).pixels
-    width = height * 16 // 9 // 2 * 2
     tiles = (-(-height // photo.shape[0]), -(-width // photo.shape[1]) + 1)
     ground = np.tile(np.concatenate([photo, photo[:, ::-1]], axis=1), (*tiles, 1)).astype(np.uint8)[:height]
     params = RainParams.from_severity(0.6, np.random.default_rng(0), focal=height * 1.5)
     rain = [
         add_rain(ground[:, : width + 64], params, np.random.default_rng(t))[0].astype(np.int16)
         - ground[:, : width + 64]
-        for t in range(5)
+        for t in range(min(5, count))
     ]
+    for t in range(count):
+        at, streaks = 2 * t % 64, rain[t % 5]
+        image = np.clip(ground[:, at : at + width] + np.roll(streaks, 7 * t, axis=1)[:, :width], 0, 255)
+        yield np.ascontiguousarray(image.astype(np.uint8))
+
+
+def make_video(path: Path, height: int, seconds: float, rate: int = 25) -> int:
+    """Rainy frames of 16:9, and sound; returns the number of frames."""
+    width = height * 16 // 9 // 2 * 2
     frames, rng = round(seconds * rate), np.random.default_rng(0)
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream("libx264", rate, {"preset": "veryfast", "crf": "20"}, width=width, height=height)
         audio: Any = out.add_stream("aac", 48000, layout="stereo")
-        for t in range(frames):
-            at, streaks = 2 * t % 64, rain[t % 5]
-            image = np.clip(ground[:, at : at + width] + np.roll(streaks, 7 * t, axis=1)[:, :width], 0, 255)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image.astype(np.uint8)), "rgb24")
+        for t, image in enumerate(panned(height, width, frames)):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = t, Fraction(1, rate)
             out.mux(video.encode(frame))
             samples = (rng.standard_normal((2, 48000 // rate)) * 0.1).astype(np.float32)
@@ -353,6 +382,28 @@ def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
     begun, used = time.perf_counter(), time.process_time()
     result = work()
     return time.perf_counter() - begun, time.process_time() - used, result
+
+
+def measure_tiles(options: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for height, width in ((1080, 1920), (2160, 3840), (3000, 4000)):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for t, image in enumerate(panned(height, width, 3)):
+                np.save(folder / f"{t}.npy", image)
+            row: dict[str, Any] = {"model": options.model, "size": f"{width}x{height}", "tile": options.tile}
+            for kind, tile in (("whole", 0), ("tiled", options.tile)):
+                child = [sys.executable, "-c", TILED, options.model, str(folder), kind, str(tile)]
+                done = subprocess.run(child, capture_output=True, text=True, check=True)
+                engine, peak, cpu = done.stdout.split()
+                row |= {"engine": engine, f"{kind}_peak_MB": peak, f"{kind}_cpu_s": cpu}
+            for t in (0, 2):
+                a, b = (np.load(folder / f"{kind}{t}.npy").astype(int) for kind in ("whole", "tiled"))
+                row[f"most_{t + 1}"] = int(np.abs(a - b).max())
+                row[f"more_than_one_{t + 1}_percent"] = round(100 * float((np.abs(a - b) > 1).mean()), 4)
+        rows.append(row)
+        print(*(f"{key} {value}" for key, value in row.items()), sep="  ", flush=True)
+    return rows
 
 
 def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -407,7 +458,7 @@ def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["deflicker", "memory", "merge", "peers", "speed"])
+    parser.add_argument("what", choices=["deflicker", "memory", "merge", "peers", "tiles", "speed"])
     parser.add_argument("--model", default="repixnet")
     parser.add_argument("--photos", type=int, default=6, help="deflicker and merge: how many photos")
     parser.add_argument(
@@ -422,6 +473,7 @@ def main() -> None:
         default=[],
         help="memory: folders with rainy/ and clean/ frames; peers: the folder of laid out data sets",
     )
+    parser.add_argument("--tile", type=int, default=1536, help="tiles: the longest side of one")
     parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
     parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
     parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
@@ -433,6 +485,7 @@ def main() -> None:
         "memory": measure_memory,
         "merge": measure_merge,
         "peers": measure_peers,
+        "tiles": measure_tiles,
         "speed": measure_speed,
     }
     rows = measures[options.what](options)
