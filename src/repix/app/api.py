@@ -33,6 +33,7 @@ from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
 from repix.io.image import write_image
 from repix.poisson.compose import blend_images
 from repix.poisson.mask import parse_numbers, parse_polygon
+from repix.poisson.solver import interruptible
 from repix.tasks import DERAIN, TRANSLATE
 from repix.weights import DEFAULT_MODEL
 
@@ -388,21 +389,21 @@ def build_router(server: Server) -> APIRouter:
             def work(job: Job) -> tuple[Path, tuple[str, ...]]:
                 source, target, mask = (None if path is None else server.read(path) for path in files)
                 assert source is not None
-                result = blend_images(
-                    source,
-                    target,
-                    polygon=points,
-                    mask=mask,
-                    offset=(y, x),
-                    scale=scale,
-                    rotate=rotate,
-                    mode=mode,
-                    gain=(red, green, blue),
-                    alpha=alpha,
-                    beta=beta,
-                    threshold=threshold,
-                    on_step=lambda *_: job.check(),
-                )
+                with interruptible(job.check):
+                    result = blend_images(
+                        source,
+                        target,
+                        polygon=points,
+                        mask=mask,
+                        offset=(y, x),
+                        scale=scale,
+                        rotate=rotate,
+                        mode=mode,
+                        gain=(red, green, blue),
+                        alpha=alpha,
+                        beta=beta,
+                        threshold=threshold,
+                    )
                 job.check()
                 path = folder / f"{base.stem}_blend{suffix}"
                 return path, (*result.notes, *write_image(path, result))

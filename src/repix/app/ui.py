@@ -37,6 +37,7 @@ from repix.infer.restorer import Quality
 from repix.io.formats import IMAGES, IMAGES_WRITABLE, VIDEOS, by_suffix
 from repix.io.image import Picture, write_image
 from repix.palettes import FACADES
+from repix.poisson.solver import interruptible
 from repix.tasks import DERAIN, TRANSLATE
 from repix.weights import DEFAULT_MODEL
 
@@ -396,7 +397,8 @@ def _build_work(server: Server) -> APIRouter:
             images = server.read(source), server.read(target)
             job.check()
             begun = time.perf_counter()
-            result = blend.paste(*images, asked)
+            with interruptible(job.check):  # by the next place to which the hand drags the selection
+                result = blend.paste(*images, asked)
             seconds = time.perf_counter() - begun
             job.check()
             folder = store.new_folder(mine)

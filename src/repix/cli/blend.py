@@ -77,7 +77,7 @@ def blend(
     """
     import time
 
-    from repix.io.files import check_writable, refuse_inputs
+    from repix.io.files import check_outputs
     from repix.io.formats import IMAGES_WRITABLE, listed
     from repix.io.image import read_image, refuse_to_destroy, write_image
     from repix.poisson.compose import blend_images
@@ -93,11 +93,10 @@ def blend(
         output = base.with_name(f"{base.stem}_blend{suffix}")
     if output.suffix.lower() not in IMAGES_WRITABLE:
         raise InputError(f"{output}: cannot write {output.suffix or 'that'}; choose one of {listed(IMAGES_WRITABLE)}")
-    if not overwrite:
-        refuse_inputs([output], (source, target, mask), "choose another -o, or say --overwrite")
+    inputs = () if overwrite else (source, target, mask)
+    check_outputs([output], inputs, "choose another -o, or say --overwrite")
     if not overwrite and os.path.exists(output):
         raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
-    check_writable([output.parent])
     points = None
     if polygon is not None:
         file = Path(polygon)

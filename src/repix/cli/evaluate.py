@@ -108,7 +108,7 @@ def evaluate(
     from repix.evaluate.run import find_sets
     from repix.figures import save_figure
     from repix.infer.restorer import Restorer
-    from repix.io.files import refuse_inputs
+    from repix.io.files import check_outputs
     from repix.palettes import PALETTES
     from repix.weights import DEFAULT_MODEL
 
@@ -128,7 +128,7 @@ def evaluate(
         folders = (lq, gt) if lq is not None and gt is not None else None
         pairs = find_sets(data, layout=layout, folders=folders, names=sets)
     of_pairs = (path for pair in itertools.chain(*pairs.values()) for path in (pair.lq, pair.gt))
-    refuse_inputs([*files.values(), sheet, plot], itertools.chain(*photos.values(), of_pairs))
+    check_outputs([*files.values(), sheet, plot], itertools.chain(*photos.values(), of_pairs))
     restorers = {
         name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)

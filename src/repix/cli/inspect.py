@@ -57,12 +57,12 @@ def inspect(
     from repix.evaluate.inspect import inspect as look
     from repix.evaluate.inspect import save_arrays
     from repix.figures import save_figure
-    from repix.io.files import refuse_inputs
+    from repix.io.files import check_outputs
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 
     output = output or Path(f"{photo.stem}.{show}.png")
-    refuse_inputs([output, npz], [photo, backbone])
+    check_outputs([output, npz], [photo, backbone])
     pixels = read_image(photo).pixels
     part = pixels
     if size is not None or show != "levels":

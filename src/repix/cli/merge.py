@@ -63,7 +63,7 @@ def merge(
     from repix.infer.jobs import Bar, expand
     from repix.infer.merge import merge as merged
     from repix.infer.restorer import Restorer
-    from repix.io.files import check_writable, refuse_inputs
+    from repix.io.files import check_outputs
     from repix.io.formats import IMAGES_WRITABLE, VIDEOS, listed
     from repix.io.image import read_image, write_image
     from repix.tasks import DERAIN
@@ -87,12 +87,11 @@ def merge(
     if output is None:
         suffix = named.suffix if named.suffix.lower() in IMAGES_WRITABLE else ".png"
         output = named.with_name(f"{named.stem}_merged{suffix}")
-    refuse_inputs([output], paths)
+    check_outputs([output], paths)
     if output.suffix.lower() not in IMAGES_WRITABLE:
         raise InputError(f"{output}: merge writes one image; choose one of {listed(IMAGES_WRITABLE)}")
     if not overwrite and os.path.lexists(output):
         raise InputError(f"{output} is already there; --overwrite writes it again, -o names another")
-    check_writable([output.parent])
     begun = time.perf_counter()
     if is_video:
         burst = _of_video(paths[0], start, end, frames, max_pixels)

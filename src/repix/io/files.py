@@ -65,10 +65,10 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
-def refuse_inputs(
+def check_outputs(
     outputs: Iterable[Path | None], inputs: Iterable[Path | None], advice: str = "choose another name"
 ) -> None:
-    """Refuse to write over what is read.
+    """Refuse, before any work, to write over what is read and where nothing can be written.
 
     Args:
         outputs: the files to write; None are none.
@@ -76,12 +76,14 @@ def refuse_inputs(
         advice: what to do instead.
 
     Raises:
-        InputError: one is both.
+        InputError: one is both, or lies where nothing can be written.
     """
     read = {path.resolve() for path in inputs if path is not None}
-    for output in outputs:
-        if output is not None and output.resolve() in read:
+    files = [path for path in outputs if path is not None]
+    for output in files:
+        if output.resolve() in read:
             raise InputError(f"{output} is an input and would be overwritten; {advice}")
+    check_writable(path.parent for path in files)
 
 
 def read_head(path: Path, size: int, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -255,10 +257,10 @@ def check_writable(folders: Iterable[Path]) -> None:
             continue
         tried.add(existing)
         if not existing.is_dir():
-            raise InputError(f"cannot write to {folder}: {existing} is a file, not a folder; choose another -o")
+            raise InputError(f"cannot write to {folder}: {existing} is a file, not a folder; choose another folder")
         probe = existing / f".repix-{secrets.token_hex(6)}.tmp"
         try:
             probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
-            raise InputError(f"cannot write to {existing}: {error.strerror}; choose another folder with -o") from error
+            raise InputError(f"cannot write to {existing}: {error.strerror}; choose another folder") from error

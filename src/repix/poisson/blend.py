@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from repix.errors import InputError
 from repix.poisson.mask import as_mask, as_offset, create_mask_from_points, cut, target_windows, threshold_mask
-from repix.poisson.solver import Solution, solve_poisson
+from repix.poisson.solver import Solution, checkpoint, solve_poisson
 
 Mode = Literal["import", "mixed", "monochrome", "average"]
 EditMode = Literal["colour", "illumination", "flatten", "tile"]
@@ -133,6 +133,7 @@ def blend(
         )
         s = _planes(cut(colours, rows, columns, "edge"), tolerance)
         t = _planes(background[window.rows, window.columns], tolerance)
+        checkpoint()
         f, solution = _reconstruct(s, t, window.inside, _FIELDS[mode](s, t), tolerance)
         _write(out[window.rows, window.columns], f, window.inside)
         reports.append(_report(solution, window.inside))

@@ -19,6 +19,7 @@ from repix.errors import InputError
 from repix.io.image import Picture, pixels_like, to_8_bits
 from repix.poisson.blend import BlendReport, EditMode, Mode, blend, edit_selection
 from repix.poisson.mask import FARTHEST, as_mask, as_offset, bounding_box, create_mask_from_points, threshold_mask
+from repix.poisson.solver import checkpoint
 
 _MOST_PIXELS = 400_000_000
 
@@ -234,6 +235,7 @@ def _place(
     blur = max(0.0, (1 / (scale * step) - 1) / 2)  # against aliasing
     margin = 1 if still else 16 + math.ceil(4 * blur * step)
     rows, columns = (slice(max(0, side.start - margin), side.stop + margin) for side in box)
+    checkpoint()
     pixels, lost = pixels_like(source.with_pixels(source.pixels[rows, columns]), target)
     selection = selection[rows, columns]
     notes += lost
@@ -253,6 +255,7 @@ def _place(
     inverse /= step
 
     def sample(plane: NDArray[Any], order: int, beyond: str) -> NDArray[Any]:
+        checkpoint()
         plane = _means(plane.astype(np.float32), step, "constant" if beyond == "grid-constant" else "edge")
         if blur:
             plane = scipy.ndimage.gaussian_filter(plane, blur, mode="nearest")

@@ -22,8 +22,10 @@ rows that stay in a processor's cache.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,30 @@ _COARSEST = 144  # cells at or below which a grid is inverted as a dense matrix
 # coarse grids cannot see. Two sweeps before and two after the coarse grid keep the cycle symmetric, as conjugate
 # gradients need it.
 _OMEGAS = tuple(float(1 / (0.625 + 0.375 * np.cos(np.pi * (k + 0.5) / 2))) for k in range(2))
+
+
+_check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
+
+
+@contextlib.contextmanager
+def interruptible(check: Callable[[], None]) -> Iterator[None]:
+    """Let work on a large image be ended from outside while the block runs.
+
+    Args:
+        check: called by `checkpoint`, a few times a second; what it raises ends the work.
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def checkpoint() -> None:
+    """Where work may be ended; see `interruptible`."""
+    check = _check.get()
+    if check is not None:
+        check()
 
 
 @dataclass(frozen=True)
@@ -369,9 +395,12 @@ def solve_poisson(
         x[(slice(None), *box)] = backend.array(values)
         return Solution(x, error, 0, "transform")
 
+    checkpoint()
     grid = _Grid(backend, backend.array(mask), None, free, b.shape[0])
+    checkpoint()
     estimate = float("inf")
     for iteration, (estimate, solution, correction) in enumerate(_conjugate_gradients(grid, b), 1):
+        checkpoint()
         if estimate <= tolerance:
             backend.xp.add(solution, correction, out=x[(slice(None), *box)])
             return Solution(x, estimate, iteration, "multigrid")

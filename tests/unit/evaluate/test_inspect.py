@@ -208,7 +208,7 @@ def test_the_photo_is_never_written_over(
             ["--show", "features", "--model", "vgg16", "--layer", "1", "--backbone", "absent.pth"],
             "no readable state dict",
         ),
-        (["--show", "signal", "-o", "photo.png/figure.png"], "cannot be written"),
+        (["--show", "signal", "-o", "photo.png/figure.png"], "cannot write to"),
     ],
 )
 def test_command_line_errors(

@@ -413,13 +413,20 @@ def test_the_command_line_measures_both_qualities(
 def test_a_table_that_cannot_be_written_loses_no_values(
     data: Path, weight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "table.csv").mkdir()
     (tmp_path / "file").write_text("in the way")
     lq, gt = str(data / "input"), str(data / "target")
-    with pytest.raises(SystemExit) as stopped:
-        main(
-            ["evaluate", "--model", str(weight), "--lq", lq, "--gt", gt, "--csv", str(tmp_path / "file" / "table.csv")]
-        )
-    assert stopped.value.code == 2
+
+    def run(table: Path) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(["evaluate", "--model", str(weight), "--lq", lq, "--gt", gt, "--csv", str(table)])
+        assert stopped.value.code == 2
+
+    run(tmp_path / "file" / "table.csv")
+    out = capsys.readouterr()
+    assert out.out == ""  # nothing was measured
+    assert "file is a file, not a folder" in out.err
+    run(tmp_path / "table.csv")
     out = capsys.readouterr()
     assert "set/input" in out.out  # the values are not lost
     assert "table.csv: cannot be written" in out.err

@@ -11,7 +11,9 @@ import scipy.sparse.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repix.poisson.solver import solve_poisson, v_cycle
+from repix.io.image import Picture
+from repix.poisson.compose import blend_images
+from repix.poisson.solver import interruptible, solve_poisson, v_cycle
 
 H, W = 93, 110
 Y, X = np.mgrid[:H, :W]
@@ -278,3 +280,34 @@ def test_the_v_cycle_is_symmetric_and_positive(name: str) -> None:
     cycle = v_cycle(mask, a)
     assert np.isclose((cycle(a) * b).sum(), (a * cycle(b)).sum(), rtol=1e-10)
     assert (cycle(a) * a).sum() > 0
+
+
+@pytest.mark.parametrize("how", [{}, {"scale": 0.9, "rotate": 10}])
+def test_a_solve_that_nobody_waits_for_ends_early(how: dict[str, float]) -> None:
+    """In the web UI each drag of a selection asks for another one."""
+
+    class EnoughError(Exception):
+        pass
+
+    seen = 0
+
+    def check() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == most:
+            raise EnoughError
+
+    random = np.random.default_rng(0)
+    source, target = (Picture(random.integers(0, 255, (90, 120, 3), dtype=np.uint8)) for _ in range(2))
+    disc = np.hypot(*np.mgrid[-45:45, -60:60]) < 40
+    asked = {"mask": disc, "offset": (45, 60), "anchor": (45, 60), **how}
+    most = 1000
+    with interruptible(check):
+        whole = blend_images(source, target, **asked)  # type: ignore[arg-type]
+    at_all, seen = seen, 0
+    assert at_all > whole.report.iterations + 2
+    most = 4
+    with pytest.raises(EnoughError), interruptible(check):
+        blend_images(source, target, **asked)  # type: ignore[arg-type]
+    again = blend_images(source, target, **asked)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
