@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from repix.errors import InputError
-from repix.io.video import Frame, VideoReader
+from repix.io.video import Frame, FrameSource, VideoReader, plain_decoder
 from repix.io.y4m import PipeReader, RawVideo, Y4mWriter
 
 H, W = 6, 10
@@ -134,6 +134,19 @@ def test_raw_frames(form: str) -> None:
 def test_raw_frames_that_cannot_be(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         next(iter(PipeReader(io.BytesIO(bytes(99_999)), raw=RawVideo.parse(text))))
+
+
+@pytest.mark.parametrize(("place", "kind"), [("left", "420mpeg2"), ("topleft", "420paldv"), ("center", "420jpeg")])
+def test_the_header_says_where_chroma_of_another_video_sits(place: str, kind: str) -> None:
+    source = FrameSource()
+    source.time_base, source.rate = Fraction(1, 25), Fraction(25)
+    blank = plain_decoder(W, H, "yuv420p", place).decode(av.Packet(bytes(H * W * 3 // 2)))[0]
+    source.look_at(blank)
+    out = io.BytesIO()
+    Y4mWriter(out, source).write(Frame(np.zeros((H, W, 3), np.uint8), 0))
+    assert out.getvalue().split(b"\n")[0].split(b" ")[-1] == f"C{kind}".encode()
+    again = PipeReader(io.BytesIO(out.getvalue()))
+    assert again.place == place
 
 
 EVERY_FORMAT = """
