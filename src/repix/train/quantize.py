@@ -23,6 +23,9 @@ from repix.models.adapter import Adapter
 Doubles = NDArray[np.float64]
 # without AVX-512 VNNI products of bytes are summed in pairs, in 16 bits: weights of 7 bits fit there
 _MOST = 64
+# images in one of the batches whose extremes are averaged: those of single crops are so small that bright rain is cut
+# off, which cost repixnet 1 dB
+_LEAST = 8
 
 
 def _keeps_float(net: nn.Module) -> tuple[str, ...]:
@@ -48,10 +51,22 @@ class _Calls:
         return next(self._rest, None)
 
 
+def _grouped(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Batches of `_LEAST` images or clips and more, of those of one size that follow each other."""
+    group: list[NDArray[np.float32]] = []
+    for batch in batches:
+        if group and (batch.shape[1:] != group[0].shape[1:] or sum(map(len, group)) >= _LEAST):
+            yield np.concatenate(group)
+            group = []
+        group.append(batch)
+    if group:
+        yield np.concatenate(group)
+
+
 def _calls(net: nn.Module, batches: Iterable[NDArray[np.float32]]) -> Iterator[tuple[Tensor, ...]]:
     """What a network is called with: each batch; of clips each frame, and what those before have left."""
     state = Adapter(net).state
-    for batch in map(torch.from_numpy, batches):
+    for batch in map(torch.from_numpy, _grouped(batches)):
         if not state:
             yield (batch,)
             continue
@@ -72,8 +87,8 @@ def to_int8(
         net: what `model` was exported from; says what stays in floating point.
         model: ONNX in fp32, whose convolutions' weights bear the names that `net` gives them.
         batches: rainy images, (N, 3, H, W) in [0, 1], or clips, (N, T, 3, H, W), for a network that carries a state.
-            The ranges of activations are taken from them: for each the mean over batches, or frames, of the smallest
-            and the largest value.
+            The ranges of activations are taken from them: for each the mean over batches of eight and more, or their
+            frames, of the smallest and the largest value.
         keep_float: in place of the network's own word.
 
     Returns:

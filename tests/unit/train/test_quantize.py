@@ -106,6 +106,22 @@ def test_int8_errs_by_the_noise_of_its_steps(name: str, args: dict[str, object])
     assert 0 < np.sqrt(np.square(got - exact).mean()) < 0.03 * (exact - x.numpy()).std()
 
 
+def test_single_crops_are_calibrated_on_together() -> None:
+    """However the images are divided, the brightest rain among many of them is not cut off."""
+    net = network(**NET)
+    x = images(16).numpy()
+    x[::5] *= np.float32(0.2)  # some are dark
+    model = to_onnx(net, multiple_of=int(getattr(net, "multiple_of", 1)))
+    together, alone = ([x[:8], x[8:]], list(x[:, None]))
+    scales = [
+        [value for name, value in sorted(initializers(to_int8(net, model, batches)).items()) if name.endswith("scale")]
+        for batches in (together, alone)
+    ]
+    assert scales[0]
+    for one, other in zip(*scales, strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_a_network_with_a_state_is_calibrated_on_clips() -> None:
     net = network("repixnet_video", **NET, features=4)
     clip = images(10).unflatten(0, (2, 5))
