@@ -29,6 +29,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def held_out() -> dict[str, list[str]]:
+    """Set -> names of its pairs that repixnet's weights were not trained on."""
+    held: dict[str, list[str]] = {}
+    for row in read_rows(ROOT / "benchmarks" / "held_out.csv"):
+        held.setdefault(row["set"], []).append(row["name"])
+    return held
+
+
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """Write a table; its columns are those of the first row, unless given."""
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -21,7 +21,7 @@ import av
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from common import DATA, RESULTS, ROOT, Pixels, read_rows, write_rows
+from common import DATA, RESULTS, Pixels, held_out, read_rows, write_rows
 from peers import nturain, published_prenet
 from repix.data.pairs import Pair, find_pairs_in
 from repix.degradations.crisp import StreakParams, draw_crisp_streaks
@@ -65,9 +65,7 @@ def to_pixels(frame: av.VideoFrame) -> Pixels:
 
 
 def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
-    held: dict[str, list[str]] = {}
-    for row in read_rows(ROOT / "benchmarks" / "held_out.csv"):
-        held.setdefault(row["set"], []).append(row["name"])
+    held = held_out()
 
     def of(name: str, pairs: list[Pair]) -> tuple[str, list[Pair]]:
         return name, [pair for pair in pairs if pair.name in held[name]]
