@@ -130,6 +130,22 @@ def test_every_kind_gives_images_in_range(folder: Path, kind: str) -> None:
     assert changed == 0 if kind in ("clean", "grounds", "hard_negatives") else changed >= 6
 
 
+def test_some_clean_crops_are_enlarged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The photos' blocks of 6 pixels become as many times as large, their borders soft."""
+
+    def steepest() -> list[float]:
+        samples = mixture_dataset(folder, clean=1.0)
+        crops = [samples[i]["gt"] for i in range(40)]
+        assert all(crop.shape == (3, 32, 32) for crop in crops)  # type: ignore[union-attr]
+        return [float((crop[:, 1:] - crop[:, :-1]).abs().max()) for crop in crops]  # type: ignore[index]
+
+    monkeypatch.setattr("repix.data.dataset._FINER", 0.0)
+    monkeypatch.setattr("repix.data.dataset._SOFTER", 0.0)
+    sharp = np.mean(steepest())
+    monkeypatch.setattr("repix.data.dataset._SOFTER", 1.0)
+    assert np.mean(steepest()) < 0.7 * sharp
+
+
 def hard_dataset(folder: Path, share: float, **mixture: float) -> MixtureDataset:
     sources = Sources(list_photos([folder / "photos"]), mixture, pairs=pairs_of(folder), camera=0.5)
     return MixtureDataset(sources, stages=[Samples(steps=1, patch=32, hard_clean=share)], seed=3)
