@@ -25,6 +25,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from repix._types import one_line
 from repix.data.datamodule import RestorationData
 from repix.errors import RecipeError, did_you_mean
+from repix.models import model_class
 from repix.train.checkpoints import (
     SafeCheckpoints,
     StopAtNonFinite,
@@ -80,6 +81,7 @@ def train(
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
 
     lightning.seed_everything(recipe.seed, verbose=False)
+    model_class(recipe.model)  # a name that is wrong is said before all images are looked at
     data = make_data(recipe)
     if resume:
         check_files(data.files, folder)
