@@ -215,7 +215,8 @@ def test_it_says_what_there_is(server: Running) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "sentence"),
     [
-        ("strength=4", 400, "strength is '4'; expected a number from 0 to 1, or auto"),
+        ("strength=4", 400, "strength must be between 0 and 1, or 'auto', got 4.0"),
+        ("levels=x", 400, "levels must be 'auto' or powers of two such as 1,2,4, got 'x'"),
         ("quality=great", 400, "quality must be"),
         ("format=gif", 400, "cannot write 'gif' images"),
         ("model=../../weights", 404, "no model '../../weights' to derain with"),

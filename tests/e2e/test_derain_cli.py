@@ -213,7 +213,7 @@ def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> No
         assert f", levels {said}\n" in err
         assert "model scaled (onnx-fp32) on " in err
     assert (load(work / "0.png") == 40).all()
-    for wrong, said in (("x", "neither auto nor levels"), ("", "neither auto nor"), ("3", "powers of two")):
+    for wrong, said in (("x", "levels must be"), ("", "levels must be"), ("3", "powers of two")):
         code, _, err = derain("a.png", "--levels", wrong, model=scaled)
         assert code == 2
         assert said in err

@@ -29,6 +29,8 @@ from repix.app.translate import translate_image
 from repix.errors import BackendError, InputError, WeightsError
 from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.infer.merge import merge as merge_frames
+from repix.infer.pyramid import parse_levels
+from repix.infer.restorer import parse_strength
 from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
 from repix.io.image import write_image
 from repix.poisson.compose import blend_images
@@ -272,8 +274,8 @@ def build_router(server: Server) -> APIRouter:
             model=model,
             max_pixels=server.options.max_pixels,
             quality=quality,  # type: ignore[arg-type]  # checked by Restorer
-            levels=_levels(levels),
-            strength=_strength(strength),
+            levels=parse_levels(levels),
+            strength=parse_strength(strength),
             format=format,
             compare=compare,
             video=VideoOptions(start, end, codec, crf, deflicker),
@@ -458,24 +460,3 @@ def _suffix(base: Path, format: str | None) -> str:
             raise InputError(f"cannot write {format!r} images; choose one of {_IMAGE_FORMATS}")
         suffix = ".png"
     return suffix
-
-
-def _strength(text: str) -> float | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise InputError(f"strength is {text!r}; expected a number from 0 to 1, or auto")
-    return value
-
-
-def _levels(text: str) -> tuple[int, ...] | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"levels is {text!r}; expected auto, or levels such as 1,2,4") from None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from repix.cli import values
 from repix.cli.files import check_model, run_over_files
 from repix.cli.options import Run, file_options, renamed_option
-from repix.cli.values import Number, levels_or_auto, ray_address, seconds, strength_or_auto
+from repix.cli.values import Number, ray_address, seconds
 from repix.errors import InputError
 
 if TYPE_CHECKING:
-    from repix.infer.restorer import Quality
+    from repix.infer.pyramid import Levels
+    from repix.infer.restorer import Quality, Strength
 
 
 @click.command()
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     "--strength",
     default="1",
     show_default=True,
-    callback=strength_or_auto,
+    callback=values.strength,
     metavar="0…1|auto",
     help="0 leaves the rain, 1 takes out all that is found; auto (images only) takes out less where it may be no rain.",
 )
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     "--levels",
     default="auto",
     show_default=True,
-    callback=levels_or_auto,
+    callback=values.levels,
     metavar="auto|1|1,2,4",
     help="How many times images are reduced for the network, in the order in which it is done; auto finds it.",
 )
@@ -66,9 +68,9 @@ if TYPE_CHECKING:
 def derain(
     paths: tuple[str, ...],
     output: str | None,
-    strength: float | Literal["auto"],
+    strength: Strength,
     quality: Quality,
-    levels: tuple[int, ...] | Literal["auto"],
+    levels: Levels,
     start: float | None,
     end: float | None,
     codec: str | None,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from repix.errors import InputError
 from repix.io.files import EMPTY_NAME
+
+if TYPE_CHECKING:
+    from repix.infer.pyramid import Levels
+    from repix.infer.restorer import Strength
 
 
 class _Path(click.Path):
@@ -86,30 +92,29 @@ def seconds(context: click.Context, parameter: click.Parameter, text: str | None
     return seconds
 
 
-def strength_or_auto(context: click.Context, parameter: click.Parameter, text: str) -> float | Literal["auto"]:
+def strength(context: click.Context, parameter: click.Parameter, text: str) -> Strength:
     """A number from 0 to 1, or auto."""
-    if text == "auto":
-        return "auto"
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"{text!r} is neither a number from 0 to 1 nor auto")
-    return value
+    from repix.infer.restorer import parse_strength
+
+    with _bad_parameter():
+        return parse_strength(text)
 
 
-def levels_or_auto(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...] | Literal["auto"]:
+def levels(context: click.Context, parameter: click.Parameter, text: str) -> Levels:
     """Powers of two with commas between them, or auto."""
-    if text == "auto":
-        return "auto"
+    from repix.infer.pyramid import parse_levels
+
+    with _bad_parameter():
+        return parse_levels(text)
+
+
+@contextlib.contextmanager
+def _bad_parameter() -> Iterator[None]:
+    """What a value is refused for, said as click says it: with the option's name and the command's usage."""
     try:
-        levels = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        levels = ()
-    if not levels:
-        raise click.BadParameter(f"{text!r} is neither auto nor levels, such as 1 or 1,2,4")
-    return levels
+        yield
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def ray_address(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:

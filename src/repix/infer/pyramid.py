@@ -83,6 +83,22 @@ def check_levels(levels: Levels) -> None:
         raise InputError(f"levels must be 'auto' or distinct powers of two up to {COARSEST}, got {levels!r}")
 
 
+def parse_levels(text: str) -> Levels:
+    """Levels as users write them, `1,2,4` or `auto`.
+
+    Raises:
+        InputError: neither distinct powers of two with commas between them nor `auto`.
+    """
+    if text == "auto":
+        return "auto"
+    try:
+        levels = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"levels must be 'auto' or powers of two such as 1,2,4, got {text!r}") from None
+    check_levels(levels)
+    return levels
+
+
 # --- resampling: small matrix products, which a processor does at its full rate ---------------------------------------
 # BLAS shares larger ones among threads of its own, which wait busily for the next: on a machine whose cores have other
 # things to do, such as a network's threads, that took up to a hundred times as long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -58,6 +59,19 @@ def check_strength(strength: Strength) -> None:
     """
     if strength != "auto" and not (isinstance(strength, int | float | np.number) and 0 <= strength <= 1):
         raise InputError(f"strength must be between 0 and 1, or 'auto', got {strength!r}")
+
+
+def parse_strength(text: str) -> Strength:
+    """A strength as users write it, `0.5` or `auto`.
+
+    Raises:
+        InputError: neither a number within [0, 1] nor `auto`.
+    """
+    strength: float | str = text
+    with contextlib.suppress(ValueError):
+        strength = float(text)
+    check_strength(strength)  # type: ignore[arg-type]  # refuses other words
+    return strength  # type: ignore[return-value]
 
 
 class Restorer:

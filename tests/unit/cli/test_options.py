@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from repix.cli import group, options
-from repix.cli.values import ray_address, seconds, strength_or_auto
+from repix.cli import group, options, values
+from repix.cli.values import ray_address, seconds
 from repix.metrics import PROTOCOLS
 
 HERE = click.Context(group), click.Option(["--option"])
@@ -56,10 +56,10 @@ def test_what_is_no_time_is_told(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2", "-0.1", "much", "nan"])
 def test_what_is_no_strength_is_told(text: str) -> None:
-    assert strength_or_auto(*HERE, "auto") == "auto"
-    assert strength_or_auto(*HERE, "0.38") == 0.38
-    with pytest.raises(click.BadParameter, match="from 0 to 1 nor auto"):
-        strength_or_auto(*HERE, text)
+    assert values.strength(*HERE, "auto") == "auto"
+    assert values.strength(*HERE, "0.38") == 0.38
+    with pytest.raises(click.BadParameter, match="strength must be between 0 and 1"):
+        values.strength(*HERE, text)
 
 
 def test_a_cluster_is_host_and_port() -> None:
