@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from repix._environment import cache_folder
 from repix.errors import RecipeError, UntrustedCodeError, did_you_mean
@@ -124,3 +125,35 @@ def find_named(name: str, known: Mapping[str, str], *, what: str, example: str) 
     if not hasattr(module, attribute):
         raise RecipeError(f"{what} {name!r}: there is no {attribute} in {path}; expected {example}")
     return getattr(module, attribute)
+
+
+def checked_arguments(what: str, cls: type, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that a recipe gives to a class, as the annotations of its constructor ask for them.
+
+    Args:
+        what: what takes them, for messages.
+        cls: the class; all its arguments have annotations.
+        args: name -> value, as read from YAML.
+
+    Returns:
+        The same, with `1e-3`, which YAML takes for text, as a number where one is expected.
+
+    Raises:
+        RecipeError: an unknown argument, or a value of another type or range.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = inspect.signature(cls).parameters.keys() - {"args", "kwargs"}
+    kinds = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
+    checked = {}
+    for key, value in args.items():
+        if key not in known:
+            hint = did_you_mean(key, known)
+            names = ", ".join(sorted(known)) or "none"
+            raise RecipeError(f"{what} has no argument {key!r}{hint} (it has: {names})")
+        try:
+            checked[key] = TypeAdapter(kinds[key], config={"allow_inf_nan": False}).validate_python(value)
+        except ValidationError as error:
+            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise RecipeError(f"{what}: got {key}: {value!r}, expected {expected}") from None
+    return checked

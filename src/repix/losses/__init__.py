@@ -7,7 +7,6 @@ most look at `prediction.pred` and `gt` alone.
 from __future__ import annotations
 
 import importlib
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from repix.errors import InputError, RecipeError, WeightsError, did_you_mean
 from repix.models import Prediction
+from repix.named import checked_arguments
 
 LOSSES: dict[str, str] = {
     "charbonnier": "repix.losses.pixel:Charbonnier",
@@ -46,21 +46,13 @@ def create_loss(name: str, **args: Any) -> nn.Module:
         **args: passed to the loss's constructor.
 
     Raises:
-        RecipeError: unknown loss or argument.
+        RecipeError: unknown loss or argument, or a value that does not fit.
     """
     if name not in LOSSES:
         raise RecipeError(f"unknown loss {name!r}{did_you_mean(name, LOSSES)} (known: {', '.join(LOSSES)})")
     module, _, attribute = LOSSES[name].partition(":")
     cls: type[nn.Module] = getattr(importlib.import_module(module), attribute)
-    known = [] if cls.__init__ is nn.Module.__init__ else list(inspect.signature(cls).parameters)
-    for key in args:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise RecipeError(f"loss {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
-    for key, value in args.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RecipeError(f"loss {name!r}: got {key}: {value}, expected a finite number")
-    return cls(**args)
+    return cls(**checked_arguments(f"loss {name!r}", cls, args))
 
 
 class WeightedLoss(nn.Module):

@@ -60,7 +60,6 @@ class Adversarial(nn.Module):
 
     def __init__(self, *, mode: Mode = "vanilla") -> None:
         super().__init__()
-        _check(mode)
         self.mode: Mode = mode
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from repix.errors import RecipeError
 from repix.features import FeatureStack
 from repix.models import Prediction
 
@@ -48,8 +47,6 @@ class Contrastive(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
-        if form not in get_args(Form):
-            raise RecipeError(f"contrastive: got form {form!r}, expected one of {', '.join(get_args(Form))}")
         self.form = form
         layers = layers or _DEFAULT_LAYERS[form]
         self.features = FeatureStack(backbone, layers=layers, weights=weights, normalize=normalize)

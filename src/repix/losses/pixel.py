@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
 from repix.models import Prediction
+
+# What a recipe may give; `create_loss` checks it.
+Positive = Annotated[float, Field(gt=0)]
 
 
 class L1(nn.Module):
@@ -50,7 +55,7 @@ class Psnr(nn.Module):
         epsilon: mean squared error at which the loss is 3 dB.
     """
 
-    def __init__(self, *, epsilon: float = 1e-4) -> None:
+    def __init__(self, *, epsilon: Positive = 1e-4) -> None:
         super().__init__()
         self.epsilon = epsilon
 
@@ -67,7 +72,7 @@ class Charbonnier(nn.Module):
         epsilon: ε, also the value at d = 0.
     """
 
-    def __init__(self, *, epsilon: float = 1e-3) -> None:
+    def __init__(self, *, epsilon: Positive = 1e-3) -> None:
         super().__init__()
         self.epsilon = epsilon
 
@@ -110,7 +115,7 @@ class Edge(nn.Module):
         epsilon: ε of the Charbonnier distance.
     """
 
-    def __init__(self, *, epsilon: float = 1e-3) -> None:
+    def __init__(self, *, epsilon: Positive = 1e-3) -> None:
         super().__init__()
         self.epsilon = epsilon
 
@@ -159,7 +164,7 @@ class Laplacian(nn.Module):
         levels: levels of detail; the rest below them counts as one more.
     """
 
-    def __init__(self, *, levels: int = 3) -> None:
+    def __init__(self, *, levels: Annotated[int, Field(ge=0, le=12)] = 3) -> None:
         super().__init__()
         self.levels = levels
 
@@ -242,10 +247,8 @@ class CrossEntropy(nn.Module):
         smoothing: share of the ground truth that is spread over all colours (Szegedy et al. 2016, eq. 7).
     """
 
-    def __init__(self, *, smoothing: float = 0.0) -> None:
+    def __init__(self, *, smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
         super().__init__()
-        if not 0 <= smoothing < 1:
-            raise RecipeError(f"cross_entropy: got smoothing {smoothing}, expected 0 or more and less than 1")
         self.smoothing = smoothing
 
     def forward(self, prediction: Prediction, gt: Tensor, lq: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal, cast
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
@@ -149,7 +150,13 @@ class PatchGAN(nn.Module):
     Shapes: two images (N, 3, H, W) in [0, 1] -> logits (N, 1, h, w).
     """
 
-    def __init__(self, *, channels: int = 64, layers: int = 3, norm: Norm = "batch") -> None:
+    def __init__(
+        self,
+        *,
+        channels: PositiveInt = 64,
+        layers: PositiveInt = 3,
+        norm: Norm = "batch",
+    ) -> None:
         super().__init__()
         widths = [channels * min(2**level, 8) for level in range(layers + 1)]
         body: list[nn.Module] = [nn.Conv2d(6, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import warnings
@@ -24,8 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix._types import one_line
 from repix.data.datamodule import RestorationData
-from repix.errors import RecipeError, did_you_mean
-from repix.models import model_class
+from repix.errors import RecipeError
 from repix.train.checkpoints import (
     SafeCheckpoints,
     StopAtNonFinite,
@@ -81,11 +79,12 @@ def train(
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
 
     lightning.seed_everything(recipe.seed, verbose=False)
-    model_class(recipe.model)  # a name that is wrong is said before all images are looked at
+    task = create_task(recipe, images=folder / "images")
+    task.rehearse()  # what a stage cannot have is said before all images are looked at
     data = make_data(recipe)
     if resume:
         check_files(data.files, folder)
-    task = create_task(recipe, sets=data.sets, images=folder / "images")
+    task.validate_on(data.sets)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         record_run(folder, recipe, data.files)
@@ -113,7 +112,8 @@ def train(
         callbacks.append(WeightAveraging(multi_avg_fn=_average(recipe.ema_decay)))
     if progress:
         callbacks.append(_Bar(recipe.name))
-    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun() | recipe.trainer
+    settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun()
+    settings |= recipe.trainer.model_dump(exclude_none=True)
     with _quiet():
         trainer = _trainer(
             settings,
@@ -154,9 +154,6 @@ def _average(most: float) -> Callable[[Any, Any, Tensor], None]:
     return update
 
 
-_COUNTED = ("fast_dev_run", "limit_train_batches", "overfit_batches")  # a recipe's steps are all that is trained
-
-
 def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
     """Lightning's trainer.
 
@@ -165,14 +162,8 @@ def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
         own: those that repix makes itself.
 
     Raises:
-        RecipeError: an unknown setting, one of repix's own, or a device that is not there.
+        RecipeError: a device that is not there.
     """
-    known = inspect.signature(lightning.Trainer.__init__).parameters
-    for key in asked:
-        if key in own or key in _COUNTED:
-            raise RecipeError(f"trainer: {key!r} is set by repix itself; take it out")
-        if key not in known:
-            raise RecipeError(f"trainer: unknown key {key!r}{did_you_mean(key, known)}")
     try:
         return lightning.Trainer(**own, **asked)
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:

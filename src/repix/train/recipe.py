@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from repix._environment import data_folder
 from repix._types import one_line
@@ -49,6 +49,21 @@ class Optimizer(Strict):
     name: Literal["adamw", "adam", "muon"] = "adamw"
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
+
+
+class Trainer(Strict):
+    """On which machine training runs and how it is watched: those arguments of `lightning.Trainer` that change neither
+    what is trained nor what is written; None leaves them to it."""
+
+    accelerator: str | None = None
+    devices: PositiveInt | Literal[-1, "auto"] | list[NonNegativeInt] | None = None
+    num_nodes: PositiveInt | None = None
+    strategy: str | None = None
+    sync_batchnorm: bool | None = None
+    deterministic: bool | Literal["warn"] | None = None
+    benchmark: bool | None = None
+    detect_anomaly: bool | None = None
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
 
 class Stage(Samples):
@@ -119,7 +134,7 @@ class Recipe(Strict):
     validate_every: PositiveInt = Field(2000, description="steps between validations; the last step has one too")
     save_every: float = Field(3.0, gt=0, le=1e6, description="minutes between checkpoints")
     seed: int = Field(0, ge=0, lt=2**32)
-    trainer: dict[str, Any] = Field({}, description="passed to lightning.Trainer: accelerator, devices, num_nodes, …")
+    trainer: Trainer = Field(default_factory=lambda: Trainer())
 
     @model_validator(mode="before")
     @classmethod

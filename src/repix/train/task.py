@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from repix._types import Image
+from repix._types import Image, one_line
 from repix.data.datamodule import ValidationSet
 from repix.errors import RecipeError, did_you_mean
 from repix.io.image import write_image
@@ -23,6 +23,7 @@ from repix.losses import WeightedLoss
 from repix.metrics import METRICS
 from repix.models import Prediction, create_model
 from repix.models.adapter import Adapter
+from repix.named import is_own
 from repix.train.experimental.dead_units import keep_alive, reinitialise
 from repix.train.hard_clean import choose_hardest
 from repix.train.levels import left_by_levels
@@ -73,7 +74,8 @@ class RestorationTask(lightning.LightningModule):
         if recipe.channels_last:
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._losses: dict[str, WeightedLoss] = {}
-        changeable, unit = Adapter(self.net).stage_attributes, Adapter(self.net).multiple_of
+        adapter = Adapter(self.net)
+        changeable, unit = adapter.stage_attributes, adapter.multiple_of
         for number, stage in enumerate(recipe.stages):  # all at once, so that a mistake fails before the first step
             self._loss_of(stage, where=f"stages.{number}.losses")
             if stage.patch % unit:
@@ -82,6 +84,11 @@ class RestorationTask(lightning.LightningModule):
                     f"stages.{number}.patch: got {stage.patch}, but {recipe.model} takes multiples of {unit}; "
                     f"give {near}"
                 )
+            if stage.frames > 1 and not adapter.state:
+                raise RecipeError(
+                    f"stages.{number}.frames: {recipe.model} keeps nothing from frame to frame; leave frames out, or "
+                    "take another network, such as repixnet_video"
+                )
             for name in stage.network:
                 if name not in changeable:
                     raise RecipeError(
@@ -89,10 +96,7 @@ class RestorationTask(lightning.LightningModule):
                         f"{did_you_mean(name, changeable)} (its stage_attributes: {', '.join(changeable) or 'none'})"
                     )
         self._optimizer_settings = recipe.optimizer_of(recipe.stages[0])
-        self._sets = {found.name: found for found in sets}
-        deciding = [found.name for found in sets if found.role == "held out"]
-        self._deciding = deciding or [found.name for found in sets if found.role == "folder"]
-        self.chooses = bool(self._deciding)  # whether `val/score` will be logged
+        self.validate_on(sets)
         self._images = images
         self._values: dict[str, list[float]] = {}
         self._rows: dict[str, list[npt.NDArray[np.uint8]]] = {}  # by grid: images trained on stand apart
@@ -101,6 +105,55 @@ class RestorationTask(lightning.LightningModule):
         """(N, 3, H, W) -> (N, 3, H, W)."""
         out: Tensor = self.net(x)
         return out
+
+    def validate_on(self, sets: Sequence[ValidationSet]) -> None:
+        """The validation sets, in place of earlier ones, in the order of the data module."""
+        self._sets = {found.name: found for found in sets}
+        deciding = [found.name for found in sets if found.role == "held out"]
+        self._deciding = deciding or [found.name for found in sets if found.role == "folder"]
+        self.chooses = bool(self._deciding)  # whether `val/score` will be logged
+
+    @torch.no_grad()
+    def rehearse(self) -> None:
+        """One black sample through the network and the losses of each stage, as it will be trained but for gradients.
+
+        What a stage asks for and cannot have, such as a loss that its patches are too small for, would otherwise be
+        found at the stage's first step, perhaps after days. Weights and the random numbers of others do not change.
+
+        Raises:
+            RecipeError: a stage whose losses or network cannot work on its patches.
+        """
+        own = {name: getattr(self.net, name) for stage in self.recipe.stages for name in stage.network}
+        modes = {part: part.training for part in self.modules()}
+        self.eval()  # batch norm would learn from the sample
+        with torch.random.fork_rng(devices=[]):
+            for number, stage in enumerate(self.recipe.stages):
+                for name, value in stage.network.items():
+                    setattr(self.net, name, value)
+                size = (1, 3, stage.patch, stage.patch) if stage.frames == 1 else (1, 2, 3, stage.patch, stage.patch)
+                try:
+                    self._rehearsed(stage, torch.zeros(size))
+                except RecipeError as error:
+                    raise RecipeError(f"stages.{number}.losses: {error}") from None
+                except Exception as error:
+                    if is_own(self.recipe.model):  # whose errors say where in that file
+                        raise
+                    raise RecipeError(
+                        f"stages.{number}: {self.recipe.model} and its losses cannot work on patches of {stage.patch} "
+                        f"with network: {stage.network} ({one_line(error)})"
+                    ) from error
+        for name, value in own.items():
+            setattr(self.net, name, value)
+        for part, mode in modes.items():
+            part.training = mode
+
+    def _rehearsed(self, stage: Stage, lq: Tensor) -> Prediction:
+        prediction = self._predict(lq)
+        frames = lq.flatten(0, -4)
+        self._loss_of(stage)(prediction, frames, frames)
+        if self._teacher and stage.teacher_weight:
+            Adapter(self._teacher[0]).predict(lq)
+        return prediction
 
     def _loss_of(self, stage: Stage, *, where: str = "losses") -> WeightedLoss:
         terms = {name: term for name, term in stage.losses.items() if name != "adversarial"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from repix.data.datamodule import ValidationSet
-from repix.errors import RecipeError, did_you_mean
+from repix.errors import RecipeError
 from repix.losses.adversarial import Adversarial
+from repix.models import Prediction
 from repix.models.pix2pix import PatchGAN
+from repix.named import checked_arguments
 from repix.train.recipe import Recipe, Stage
 from repix.train.task import RestorationTask
 
@@ -42,16 +44,17 @@ class Pix2PixTask(RestorationTask):
     def __init__(self, recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> None:
         super().__init__(recipe, sets=sets, images=images)
         self.automatic_optimization = False
-        for key in recipe.discriminator:
-            known = inspect.signature(PatchGAN).parameters
-            if key not in known:
-                hint = did_you_mean(key, known)
-                raise RecipeError(f"discriminator has no argument {key!r}{hint} (it has: {', '.join(known)})")
-        self.discriminator = PatchGAN(**recipe.discriminator)
+        self.discriminator = PatchGAN(**checked_arguments("discriminator", PatchGAN, recipe.discriminator))
         if recipe.channels_last:
             self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for stage in recipe.stages:
             _adversarial(stage)
+
+    def _rehearsed(self, stage: Stage, lq: Tensor) -> Prediction:
+        prediction = super()._rehearsed(stage, lq)
+        if _adversarial(stage)[1] is not None:
+            self.discriminator(lq, prediction.pred)
+        return prediction
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:  # type: ignore[override]
         """One step of the discriminator, then one of the generator."""
@@ -97,6 +100,6 @@ def _adversarial(stage: Stage) -> tuple[float, Adversarial | None]:
         return 0.0, None
     args = dict(term) if isinstance(term, Mapping) else {"weight": term}
     weight = args.pop("weight", None)
-    if not isinstance(weight, int | float) or set(args) - {"mode"}:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise RecipeError(f"loss 'adversarial': got {term!r}, expected a number or {{weight: 1, mode: vanilla}}")
-    return float(weight), Adversarial(**args)
+    return float(weight), Adversarial(**checked_arguments("loss 'adversarial'", Adversarial, args))

@@ -189,20 +189,72 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
 @pytest.mark.parametrize(
     ("trainer", "said"),
     [
-        ({"gpus": 1}, "trainer: unknown key 'gpus'"),
-        ({"accelerator": "gpu"}, "trainer: .*gpu"),
-        ({"max_steps": 3}, "trainer: 'max_steps' is set by repix itself"),
-        ({"limit_train_batches": 0}, "trainer: 'limit_train_batches' is set by repix itself"),
+        ({"gpus": 1}, "unknown key 'trainer.gpus'"),
+        ({"max_steps": 3}, r"unknown key 'trainer.max_steps' \(known: accelerator, devices"),
+        ({"limit_train_batches": 0}, "unknown key 'trainer.limit_train_batches'"),
+        ({"accumulate_grad_batches": 0}, "unknown key 'trainer.accumulate_grad_batches'"),
+        ({"num_nodes": 0}, "trainer.num_nodes: got 0, expected greater than 0"),
+        ({"accelerator": 5}, "trainer.accelerator: got 5, expected a valid string"),
+        ({"deterministic": "x"}, "trainer.deterministic"),
     ],
 )
-def test_a_trainer_that_cannot_be_had_is_one_line(
-    photos: Path, tmp_path: Path, trainer: dict[str, object], said: str
+def test_an_argument_of_the_trainer_that_no_recipe_may_set_is_told_on_reading(
+    photos: Path, trainer: dict[str, object], said: str
 ) -> None:
+    with pytest.raises(RecipeError, match=said):
+        recipe(photos, trainer=trainer)
+
+
+@pytest.mark.parametrize("trainer", [{"accelerator": "gpu"}, {"accelerator": "x"}, {"strategy": "x"}])
+def test_a_trainer_that_cannot_be_had_is_one_line(photos: Path, tmp_path: Path, trainer: dict[str, object]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(RecipeError, match=said) as error:
-        train(recipe(photos).model_copy(update={"trainer": trainer}), tmp_path / "run", progress=False)
+    with pytest.raises(RecipeError, match="trainer: ") as error:
+        train(recipe(photos, trainer=trainer), tmp_path / "run", progress=False)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (
+            {"losses": {"psnr": {"weight": 1, "epsilon": "x"}}},
+            r"stages.1.losses.psnr: .*got epsilon: 'x', expected a",
+        ),
+        ({"losses": {"psnr": {"weight": 1, "epsilon": 0}}}, "expected greater than 0"),
+        ({"losses": {"perceptual": {"weight": 1, "layers": 3}}}, "got layers: 3, expected"),
+        ({"losses": {"laplacian": {"weight": 1, "levels": 2.5}}}, "got levels: 2.5, expected a valid integer"),
+        ({"losses": {"ssim": 1}, "patch": 8}, r"stages.1.losses: ssim: got patches of \(8, 8\), expected at least 11"),
+        ({"losses": {"laplacian": {"weight": 1, "levels": 4}}, "patch": 8}, "laplacian: got patches of"),
+        ({"losses": {"mask": 1}}, "stages.1.losses: mask: this network has no attention map"),
+        ({"losses": {"flicker": 1}}, "stages.1.losses: flicker: images have no frames"),
+        ({"losses": {"cross_entropy": 1}}, "stages.1.losses: .*needs a network with a palette"),
+    ],
+)
+def test_what_a_later_stage_cannot_have_is_told_before_data_are_looked_at(
+    tmp_path: Path, second: dict[str, object], said: str
+) -> None:
+    stages = [{"steps": 1, "batch": 1, "patch": 32}, {"steps": 1, "batch": 1, "patch": 32, **second}]
+    with pytest.raises(RecipeError, match=said):
+        train(recipe(tmp_path / "no-photos", stages=stages), tmp_path / "run", progress=False)
+
+
+def test_a_network_without_a_state_takes_no_frames(tmp_path: Path) -> None:
+    stages = [{"steps": 1, "batch": 1, "patch": 32, "frames": 3}]
+    with pytest.raises(RecipeError, match=r"stages.0.frames: repixnet keeps nothing from frame to frame"):
+        train(recipe(tmp_path / "no-photos", stages=stages), tmp_path / "run", progress=False)
+
+
+def test_a_rehearsal_changes_neither_weights_nor_attributes_nor_random_numbers(tmp_path: Path) -> None:
+    stages = [{"steps": 1, "patch": 32}, {"steps": 1, "patch": 32, "network": {"stages": 2}}]
+    task = RestorationTask(recipe(tmp_path, model="prenet", args={}, stages=stages))
+    kept = {name: value.clone() for name, value in task.net.state_dict().items()}
+    before, drawn = task.net.stages, torch.random.get_rng_state()
+    task.rehearse()
+    assert task.net.stages == before != 2
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    assert all(torch.equal(value, kept[name]) for name, value in task.net.state_dict().items())
+    assert all(part.training for part in task.net.modules())
 
 
 def test_another_optimizer_is_refused_on_resume(photos: Path, tmp_path: Path) -> None:
