@@ -148,7 +148,11 @@ def test_scaled_and_turned(blend: Run) -> None:
 
 @pytest.mark.parametrize("mode", ["colour", "illumination", "flatten"])
 def test_edits_of_one_image(blend: Run, photo: NDArray[np.uint8], mode: str) -> None:
-    options = ["--gain", "0.5,1,1.5", "--alpha", "0.3", "--beta", "0.1", "--threshold", "20"]
+    options = {
+        "colour": ["--gain", "0.5,1,1.5"],
+        "illumination": ["--alpha", "0.3", "--beta", "0.1"],
+        "flatten": ["--threshold", "20"],
+    }[mode]
     code, _, err = blend("target.png", "--mode", mode, "--polygon", POLYGON, *options)
     assert code == 0, err
     points = [tuple(map(int, p.split(","))) for p in POLYGON.split()]
@@ -210,6 +214,8 @@ BAD: list[tuple[list[str], str]] = [
     (["source.png", "--mode", "flatten", "--polygon", POLYGON, "--scale", "2"], "leave out offset, scale"),
     (["source.png", "--mode", "colour", "--polygon", POLYGON, "--gain", "1,2"], "--gain is '1,2'"),
     (["source.png", "--mode", "illumination", "--polygon", POLYGON, "--beta", "2"], "beta"),
+    (["source.png", "target.png", "--polygon", POLYGON, "--gain", "1,2,3"], "--gain is for --mode colour"),
+    (["source.png", "--mode", "flatten", "--polygon", POLYGON, "--beta", "0.1"], "--beta is for --mode illumination"),
 ]
 
 

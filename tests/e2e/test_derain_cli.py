@@ -175,10 +175,13 @@ def test_names_that_collide_are_reported_before_any_work(derain: Run, work: Path
     assert err.count("\n") == 1
     assert os.path.join("one", "a.png") in err
     assert os.path.join("two", "a.png") in err
+    assert not (work / "out").exists()
     save(work / "three" / "a.png", photo)
     save(work / "three" / "a.jpg", photo)
-    assert derain("three", "-o", "out", "--format", "png")[0] == 2
-    assert not (work / "out").exists()
+    code, out, _ = derain("three", "-o", "out", "--format", "png")
+    assert code == 0
+    assert "note: the result of a.jpg is called a.jpg.png, since another has its name" in out
+    assert {path.name for path in (work / "out").iterdir()} == {"a.jpg.png", "a.png"}
 
 
 def test_strength_and_compare(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:
@@ -200,7 +203,7 @@ def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> Non
     for wrong in ("1.5", "nan", "much"):
         code, _, err = derain("a.png", "--strength", wrong)
         assert code == 2
-        assert f"{wrong!r} is neither a number from 0 to 1 nor auto" in err
+        assert "strength must be between 0 and 1, or 'auto', got" in err
 
 
 def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> None:

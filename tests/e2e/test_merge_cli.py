@@ -94,7 +94,8 @@ def test_patterns_that_the_shell_left(merge: Run, work: Path, photo: NDArray[np.
     ("arguments", "said"),
     [
         (["burst1.png"], "burst1.png is one photo, and merge takes several"),
-        (["burst1.png", "burst2.png", "--start", "1"], "--start and --end are for one video"),
+        (["burst1.png", "burst2.png", "--start", "1"], "--start is for one video"),
+        (["burst1.png", "burst2.png", "--frames", "3"], "--frames is for one video"),
         (["burst1.png", "burst2.png", "--reference", "3"], "--reference 3: there are 2 frames"),
         (["burst1.png", "burst2.png", "-o", "burst1.png"], "burst1.png is an input"),
         (["burst1.png", "burst2.png", "-o", "a.mp4"], "merge writes one image"),

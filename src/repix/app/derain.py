@@ -160,4 +160,4 @@ def derain_once(server: Server, job: Job, path: Path, options: BatchOptions) -> 
     job.check()
     for result in summary.failed:
         raise InputError(result.message)
-    return summary.done[0].written[-1], summary.done[0].notes
+    return summary.done[0].written[-1], (*summary.notes, *summary.done[0].notes)

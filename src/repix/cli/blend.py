@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from repix.cli.options import max_pixels_option, renamed_option
+from repix.cli.options import max_pixels_option, refuse_given, renamed_option
 from repix.cli.output import say
 from repix.cli.values import PATH, Number
 from repix.errors import InputError
@@ -85,6 +85,9 @@ def blend(
 
     if mask is not None and polygon is not None:
         raise InputError("give --polygon or --mask, not both")
+    for chosen, names in (("colour", ("gain",)), ("illumination", ("alpha", "beta")), ("flatten", ("threshold",))):
+        if mode != chosen:
+            refuse_given(names, f"is for --mode {chosen}")
     x, y = parse_numbers("--offset", offset, 2)
     red, green, blue = parse_numbers("--gain", gain, 3)
     base = target if target is not None else source

@@ -122,7 +122,7 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
                 where = " and ".join(str(called.get(path, path)) for path in result.written)
                 said = called.get(source, source)
                 say(f"{task.done} {said} in {time.perf_counter() - begun:.1f} s → {where}", err=to_stream)
-                for note in result.notes:
+                for note in (*summary.notes, *result.notes):
                     say(f"note: {note}", err=to_stream)
 
 

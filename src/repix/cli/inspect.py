@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import refuse_given
 from repix.cli.output import say
 from repix.cli.values import NAME, NPZ, PATH, PNG, Choice
 
@@ -56,11 +57,18 @@ def inspect(
     require("train", "torch", "matplotlib")
     from repix.evaluate.inspect import inspect as look
     from repix.evaluate.inspect import save_arrays
+    from repix.features import BACKBONES
     from repix.figures import save_figure
     from repix.io.files import check_outputs
     from repix.io.image import read_image
     from repix.weights import DEFAULT_MODEL
 
+    if show != "features":
+        refuse_given(("layer", "backbone"), "is for --show features")
+    if model not in BACKBONES:
+        refuse_given(("backbone",), f"is for --model {', '.join(BACKBONES)}")
+    if show == "signal":
+        refuse_given(("model", "trust"), "does nothing with --show signal, whose networks are its own")
     output = output or Path(f"{photo.stem}.{show}.png")
     check_outputs([output, npz], [photo, backbone])
     pixels = read_image(photo).pixels

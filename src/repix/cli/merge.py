@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repix.cli.files import check_model
-from repix.cli.options import device_option, max_pixels_option, threads_option
+from repix.cli.options import device_option, max_pixels_option, refuse_given, threads_option
 from repix.cli.output import say
 from repix.cli.values import NAME, PATH, seconds
 from repix.errors import InputError
@@ -76,8 +76,8 @@ def merge(
         if path.is_dir():
             raise InputError(f"{path} is a folder; name its photos, such as {path / '*.jpg'}")
     is_video = len(paths) == 1 and paths[0].suffix.lower() in VIDEOS
-    if not is_video and (start is not None or end is not None):
-        raise InputError("--start and --end are for one video; a burst of photos is taken whole")
+    if not is_video:
+        refuse_given(("start", "end", "frames"), "is for one video; a burst of photos is taken whole")
     if len(paths) == 1 and not is_video:
         raise InputError(f"{paths[0]} is one photo, and merge takes several; repix derain takes one")
     number = reference if reference is not None else (len(paths) + 1) // 2

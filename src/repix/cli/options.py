@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import click
+from click.core import ParameterSource
 
 from repix.cli.values import NAME
+from repix.errors import InputError
 
 Command = Callable[..., None]
 
@@ -53,6 +55,22 @@ def renamed_option(old: str, new: str, *, flag: bool = False) -> Callable[[Comma
 
     # click takes an explicit False for an option whose value may be left out
     return click.option(old, is_flag=flag or None, hidden=True, expose_value=False, is_eager=True, callback=refuse)
+
+
+def refuse_given(names: Container[str], why: str) -> None:
+    """Refuse options of the running command that would do nothing, where the user wrote them.
+
+    Args:
+        names: of the command's parameters.
+        why: what they are for, for the message.
+
+    Raises:
+        InputError: one was given.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            raise InputError(f"{option.opts[-1]} {why}")
 
 
 # options of `file_options` that are fields of `repix.BatchOptions`

@@ -68,5 +68,7 @@ def rain(
     results = f"; {left_out(summary.left_out)}" if summary.left_out else ""
     there = f"; {summary.there} already there (--overwrite writes them again)" if summary.there else ""
     say(f"{summary.made} pairs → {output}{os.sep}{there}{failed}{results}")
+    for note in summary.notes:
+        say(f"note: {note}")
     if summary.failed:
         raise click.exceptions.Exit(1)

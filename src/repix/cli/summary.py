@@ -38,6 +38,8 @@ def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, ru
         said.append(f"left out: {planned.unknown_in_words}")
     if not run.quiet:
         say("; ".join(said))
+        for note in planned.notes:
+            say(f"note: {note}")
 
 
 def say_result(result: Result, *, run: Run) -> None:
@@ -117,6 +119,8 @@ def say_summary(summary: Summary, verb: str, seconds: float, run: Run) -> None:
     if summary.unknown:
         counts.append(f"left out: {summary.unknown_in_words}")
     say("; ".join(counts) or "nothing to do")
+    for note in summary.notes:
+        say(f"note: {note}")
     noted: dict[str, list[Path]] = {}
     for result in summary.done:
         for note in result.notes:

@@ -32,12 +32,14 @@ class MadePairs(NamedTuple):
         left_out: files that were not taken, because they are results of `repix derain` beside their photo, or of an
             earlier run of this.
         there: pairs that were there already.
+        notes: pairs that are called otherwise than their photo, in a sentence.
     """
 
     made: int
     failed: list[str]
     left_out: list[Path]
     there: int
+    notes: tuple[str, ...] = ()
 
 
 def make_pairs(
@@ -106,7 +108,7 @@ def make_pairs(
                 except RepixError as error:
                     failed.append(str(error))
                 bar.update()
-    return MadePairs(made, failed, [*jobs.left_out, *left_out], there)
+    return MadePairs(made, failed, [*jobs.left_out, *left_out], there, jobs.notes)
 
 
 def _make(

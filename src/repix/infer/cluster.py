@@ -115,7 +115,7 @@ def restore_on_ray(
 
     mark = secrets.token_hex(4)
     tasks = [_Task(number, job, urls.get(job.src)) for number, job in enumerate(jobs)]
-    summary = Summary(left_out=planned.left_out)
+    summary = Summary(left_out=planned.left_out, notes=planned.notes)
     with (
         _Manifest(_results(inputs, dst) / "manifest.jsonl") as lines,
         contextlib.closing(Bar(len(tasks), enabled=progress)) as bar,

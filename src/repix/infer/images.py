@@ -72,6 +72,7 @@ def restore(
     jobs, settled = planned.pending(overwrite=options.overwrite)
     summary.left_out += planned.left_out
     summary.unknown += planned.unknown
+    summary.notes = planned.notes
     if len(inputs) == 1 and os.path.isfile(inputs[0]) and not jobs:
         for result in settled:
             if result.status == "skipped":  # asked for this one alone, so nothing at all would be done

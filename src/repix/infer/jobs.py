@@ -9,7 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -229,12 +229,14 @@ class Plan:
         failed: inputs that can be refused by their name, with the reason.
         left_out: files that are results of earlier runs.
         unknown: how many files of folders were left out by their extension.
+        notes: what was asked for and does nothing here, and results that are called otherwise; one sentence each.
     """
 
     jobs: list[Job]
     failed: list[tuple[Path, str]]
     left_out: list[Path]
     unknown: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()
 
     @property
     def unknown_in_words(self) -> str:
@@ -449,14 +451,33 @@ def _settle(
         else:
             failed.append((file.src, job))
     planned = list(jobs.values())
-    if suffix is None:
-        planned = _told_apart(planned, key)
+    planned, renamed = _told_apart(planned, key)
+    notes = [*_without_effect(planned, options, suffix), *renamed]
     planned, failed = _fitting(planned, failed)
     kept = _without_collisions(planned, key, overwrite=options.overwrite)
     check_writable(job.dst.parent for job in kept)
     taken = {key(job.src) for job in kept}
     left_out |= {name: job.src for (name, _), job in jobs.items()}
-    return Plan(kept, failed, [path for key, path in left_out.items() if key not in taken])
+    results = [path for key, path in left_out.items() if key not in taken]
+    return Plan(kept, failed, results, notes=tuple(notes))
+
+
+def _without_effect(jobs: Sequence[Job], options: BatchOptions, suffix: str | None) -> list[str]:
+    """What was asked for videos alone where there is none, or for images alone; one sentence at most."""
+    has = {job.is_video for job in jobs}
+    if len(has) != 1:
+        return []
+    (videos,) = has
+    asked = []
+    if not videos:
+        asked = [f.name for f in fields(VideoOptions) if getattr(options.video, f.name) != f.default]
+    if suffix is not None and (suffix in VIDEOS_WRITABLE) != videos:
+        asked.append(f"format {suffix[1:]}")
+    if not asked:
+        return []
+    does = "do" if len(asked) > 1 else "does"
+    kinds = ("images", "videos") if videos else ("videos", "images")
+    return [f"{' and '.join(asked)} {does} nothing here: for {kinds[0]} only, and there are {kinds[1]} only"]
 
 
 class _Spelled(NamedTuple):
@@ -472,7 +493,8 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
 
     def source(name: str, *others: str) -> str | None:
         """What a result of this name was made of."""
-        name = _PART.sub("", name)
+        bare, suffix = os.path.splitext(name)
+        name = _PART.sub("", bare if suffix.lower() in IMAGES else name)  # a_derained.gif.png: see `_told_apart`
         for mark in (*_MARKS, tag, *others):
             if name.endswith(f"_{mark}") and len(name) > len(mark) + 1:
                 return name[: -len(mark) - 1]
@@ -560,22 +582,26 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
     return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{part}{dst.suffix}") if options.compare else None)
 
 
-def _told_apart(jobs: list[Job], key: _Keys) -> list[Job]:
-    """Results of one name only because their inputs' formats cannot be written get the input's extension too:
-    `a.bmp` beside `a.png` becomes `a.bmp.png`."""
+def _told_apart(jobs: list[Job], key: _Keys) -> tuple[list[Job], list[str]]:
+    """Results of one name only because they are of another format than their inputs get the input's extension too:
+    `a.bmp` beside `a.png` becomes `a.bmp.png`. And a sentence that says so."""
     many = Counter(key(job.dst) for job in jobs)
 
     def marked(path: Path, src: Path) -> Path:
         return path.with_name(f"{path.stem}{src.suffix}{path.suffix}")
 
-    return [
-        replace(
-            job, dst=marked(job.dst, job.src), compare=None if job.compare is None else marked(job.compare, job.src)
-        )
-        if many[key(job.dst)] > 1 and job.dst.suffix.lower() != job.src.suffix.lower()
-        else job
-        for job in jobs
-    ]
+    made, renamed = [], []
+    for job in jobs:
+        if many[key(job.dst)] > 1 and job.dst.suffix.lower() != job.src.suffix.lower():
+            compare = None if job.compare is None else marked(job.compare, job.src)
+            job = replace(job, dst=marked(job.dst, job.src), compare=compare)
+            renamed.append(job)
+        made.append(job)
+    if not renamed:
+        return made, []
+    more = f", and {len(renamed) - 1} more likewise" if len(renamed) > 1 else ""
+    first = renamed[0]
+    return made, [f"the result of {first.src.name} is called {first.dst.name}, since another has its name{more}"]
 
 
 def _fitting(jobs: list[Job], failed: list[tuple[Path, str]]) -> tuple[list[Job], list[tuple[Path, str]]]:
@@ -674,6 +700,7 @@ class Summary:
         failed: those that could not be read, restored or written.
         left_out: files that were not taken, because they are results of earlier runs.
         unknown: how many files of folders were left out by their extension.
+        notes: of the run as a whole; see `Plan.notes`.
     """
 
     done: list[Result] = field(default_factory=list)
@@ -681,6 +708,7 @@ class Summary:
     failed: list[Result] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()
 
     @property
     def unknown_in_words(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 
 from repix.data.pairs import find_pairs
 from repix.degradations.write_pairs import make_pairs
@@ -24,7 +25,7 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
     made = make_pairs([photos], tmp_path / "out", severity=0.8, layer=True)
-    assert made == (2, [], [], 0)
+    assert made == (2, [], [], 0, ())
     assert (tmp_path / "out" / "input" / "trip" / "b.png").is_file()
     assert (tmp_path / "out" / "layer" / "a.png").is_file()
     assert np.array_equal(read_image(tmp_path / "out" / "target" / "a.png").pixels, read_image(photos / "a.png").pixels)
@@ -39,7 +40,7 @@ def test_results_of_derain_are_no_clean_photos(photos: Path, tmp_path: Path) -> 
     for name in ("a_derained.png", "a_compare.png"):
         write_image(photos / name, read_image(photos / "a.png"))
     made = make_pairs([photos], tmp_path / "out")
-    assert made == (2, [], [photos / "a_compare.png", photos / "a_derained.png"], 0)
+    assert made == (2, [], [photos / "a_compare.png", photos / "a_derained.png"], 0, ())
 
 
 def test_pairs_in_the_photos_own_folder_are_no_photos(photos: Path) -> None:
@@ -67,6 +68,14 @@ def test_what_is_there_is_kept_unless_asked(photos: Path, tmp_path: Path) -> Non
     assert (again.made, again.there) == (0, 2)
     assert (tmp_path / "out" / "input" / "a.png").read_bytes() == before
     assert make_pairs([photos], tmp_path / "out", seed=2, overwrite=True).made == 2
+
+
+def test_photos_of_one_name_all_get_a_pair(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.gif").write_bytes(pyvips.Image.black(32, 32).copy(interpretation="srgb").gifsave_buffer())
+    made = make_pairs([photos], tmp_path / "out")
+    assert (made.made, made.failed) == (3, [])
+    assert made.notes == ("the result of a.gif is called a.gif.png, since another has its name",)
+    assert {path.name for path in (tmp_path / "out" / "input").iterdir()} == {"a.gif.png", "a.png", "trip"}
 
 
 def test_a_bad_photo_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:

@@ -209,6 +209,13 @@ def test_the_photo_is_never_written_over(
             "no readable state dict",
         ),
         (["--show", "signal", "-o", "photo.png/figure.png"], "cannot write to"),
+        (["--show", "signal", "--model", "nosuch"], "--model does nothing with --show signal"),
+        (["--show", "rain", "--layer", "2"], "--layer is for --show features"),
+        (["--show", "rain", "--backbone", "a.pth"], "--backbone is for --show features"),
+        (
+            ["--show", "features", "--model", "resnet", "--layer", "head", "--backbone", "a.pth"],
+            "--backbone is for --model alexnet, vgg16, vgg19",
+        ),
     ],
 )
 def test_command_line_errors(

@@ -10,7 +10,7 @@ import pytest
 
 from repix.errors import InputError
 from repix.infer import jobs
-from repix.infer.jobs import BatchOptions, Naming, plan
+from repix.infer.jobs import BatchOptions, Naming, VideoOptions, plan
 
 
 @pytest.fixture
@@ -86,9 +86,43 @@ def test_heic_and_jpeg_of_one_name(work: Path) -> None:
 
 
 def test_an_input_is_never_dropped_for_a_collision(work: Path) -> None:
-    touch("d/a.jpg", "d/a.png")
+    touch("d/a.jpg", "d/a.png", "e/a.jpg")
     with pytest.raises(InputError, match="would both be written"):
-        plan(["d"], "d", options=BatchOptions(format="jpg", overwrite=True))
+        plan(["d/a.jpg", "e/a.jpg"], "o")
+    planned = plan(["d"], "o", options=BatchOptions(format="png"))
+    assert {job.src.name: job.dst.name for job in planned.jobs} == {"a.jpg": "a.jpg.png", "a.png": "a.png"}
+    assert planned.notes == ("the result of a.jpg is called a.jpg.png, since another has its name",)
+    assert plan(["d/a.jpg"], "o").notes == ()
+
+
+def test_a_result_with_its_inputs_extension_is_a_result(work: Path) -> None:
+    touch("a.gif", "a.png")
+    made = [str(job.dst) for job in plan(["a.gif", "a.png"], None).jobs]
+    assert made == ["a_derained.gif.png", "a_derained.png"]
+    touch(*made)
+    again = plan(["."], "o")
+    assert [job.src.name for job in again.jobs] == ["a.gif", "a.png"]
+    assert [path.name for path in again.left_out] == made
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "said"),
+    [
+        (["a.jpg"], {"video": VideoOptions(codec="h264")}, "codec does nothing here: for videos only"),
+        (["a.jpg"], {"video": VideoOptions(start=0.0, deflicker=True)}, "start and deflicker do nothing here"),
+        (["a.jpg"], {"format": "mkv"}, "format mkv does nothing here: for videos only, and there are images only"),
+        (["a.mp4"], {"format": "png"}, "format png does nothing here: for images only, and there are videos only"),
+        (["a.jpg", "b.mp4"], {"format": "mkv", "video": VideoOptions(codec="h264")}, None),
+        (["a.mp4"], {"format": "mkv", "video": VideoOptions(crf=20)}, None),
+    ],
+)
+def test_what_does_nothing_for_these_inputs_is_said(
+    work: Path, names: list[str], asked: dict[str, Any], said: str | None
+) -> None:
+    touch(*names)
+    notes = plan(names, "o", options=BatchOptions(**asked)).notes
+    assert len(notes) == (said is not None)
+    assert said is None or notes[0].startswith(said)
 
 
 def test_contradictions(work: Path) -> None:
