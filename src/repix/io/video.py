@@ -666,7 +666,7 @@ class VideoWriter:
         if bits < video.bits:
             self.notes.append(f"{video.bits} bit reduced to {bits}: {codec} holds no more")
         before, after = (_chroma(one) for one in (first.format, av.VideoFormat(form)))
-        if before > after and len(first.format.components) >= 3:
+        if before > after and _has_colours(first.format):
             names = {(16, 16): "4:4:4", (8, 16): "4:2:2"}
             self.notes.append(f"{names.get(before, first.format.name)} reduced to 4:2:0: {codec} holds no more")
         if "444" in form and first.format.chroma_width(16) == 8:
@@ -987,6 +987,11 @@ def _written_place(place: str | None, codec: str, form: str) -> tuple[str, dict[
     return place, {"chroma_sample_location": place} if says else {}
 
 
+def _has_colours(format: av.VideoFormat) -> bool:
+    """Whether frames are more than grey."""
+    return len(format.components) >= 3 or format.has_palette
+
+
 def _chroma(format: av.VideoFormat) -> tuple[int, int]:
     """Columns and rows of chroma for 16 by 16 pixels."""
     return format.chroma_width(16), format.chroma_height(16)
@@ -997,8 +1002,7 @@ def _pixel_format(first: VideoFrame, codec: str, height: int, width: int) -> str
     source = first.format
     there = [form.name for form in av.Codec(CODECS[codec].encoder, "w").video_formats or ()]
     across, down = source.chroma_width(16), source.chroma_height(16)
-    colours = len(source.components) >= 3
-    chroma = "420" if not colours or down < 16 > across else "422" if across < 16 else "444"
+    chroma = "420" if not _has_colours(source) or down < 16 > across else "422" if across < 16 else "444"
     odd = (chroma != "444" and width % 2) or (chroma == "420" and height % 2)
     if odd and codec in ("h264", "h265"):
         chroma = "444"  # their 4:2:0 has even sizes only

@@ -335,6 +335,24 @@ def test_videos_that_are_rgb(tmp_path: Path, codec: str, form: str) -> None:
         assert psnr(before.pixels, after.pixels) > 33
 
 
+def test_a_palette_keeps_its_colours(tmp_path: Path) -> None:
+    src = tmp_path / "a.mov"
+    palette = np.array([(255, 200, 30, 40), (255, 20, 40, 220)], np.uint8)
+    stripes = np.tile(np.arange(64, dtype=np.uint8) % 2, (48, 1))  # which 4:2:0 would mix
+    with av.open(str(src), "w") as out:
+        track: Any = out.add_stream("png", 25, width=64, height=48, pix_fmt="pal8")
+        whole = np.concatenate([palette, np.zeros((254, 4), np.uint8)])
+        for t in range(3):
+            frame = av.VideoFrame.from_ndarray((stripes, whole), "pal8")
+            frame.pts = t
+            out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    notes = rewrite(src, tmp_path / "b.mov", codec="h264")
+    assert notes == ["written as 4:4:4 like the original, which few players show in h264"]
+    assert np.abs(frames_of(tmp_path / "b.mov")[0].pixels - palette[stripes][..., 1:].astype(int)).max() < 24
+    assert rewrite(src, tmp_path / "c.mkv", codec="av1") == ["4:4:4 reduced to 4:2:0: av1 holds no more"]
+
+
 @pytest.mark.parametrize("size", [(47, 63), (48, 63), (47, 64), (2, 2)])
 @pytest.mark.parametrize("container", ["mkv", "webm"])
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int], container: str) -> None:
