@@ -782,3 +782,10 @@ def test_back_goes_to_the_tab_before_and_no_work_is_left_unasked(page: Any, rain
     page.reload()  # which asks no more
     page.locator("#welcome").wait_for()
     assert asked == ["beforeunload"]
+    page.on("dialog", stay)
+    page.click("#sample")
+    page.locator("#stage .over").wait_for()
+    page.reload()  # nothing of the user's is lost
+    page.locator("#welcome").wait_for()
+    page.remove_listener("dialog", stay)
+    assert asked == ["beforeunload"]

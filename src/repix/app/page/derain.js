@@ -12,10 +12,10 @@ const open = (item) => ['queued', 'uploading', 'waiting', 'running'].includes(it
 
 // ---- items ----
 
-function add(files) {
+function add(files, sample = false) {
   const first = items.length;
   for (const file of files) {
-    items.push({ key: keys += 1, file, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', doing: {}, aborter: new AbortController() });
+    items.push({ key: keys += 1, file, sample, state: 'queued', fraction: 0, seconds: 0, up: null, original: null, job: null, result: null, error: '', doing: {}, aborter: new AbortController() });
   }
   current = current || items[first];
   if (files.length) current = first && !open(current) ? items[first] : current;
@@ -58,7 +58,7 @@ async function run(item) { // whatever it had is out of date
   draw();
   try {
     const asked = { kind: 'derain', file: item.up.id, model: $('#model').value, quality: $('#quality').value };
-    const job = await begin(asked, (state) => { if (item.turn === turn && items.includes(item)) told(item, state); });
+    const job = await begin(asked, (state) => { if (item.turn === turn && items.includes(item)) told(item, state); }, item.sample);
     if (item.turn !== turn || !items.includes(item)) { forget([job]); return; }
     item.job = job;
     if (item.state === 'cancelled') cancel([job]); // while it was being asked for
@@ -170,7 +170,7 @@ function draw() {
   const most = $('#download-all');
   most.hidden = items.length < 2;
   most.disabled = !ready.length;
-  most.textContent = ready.length === items.length ? t('Download all {} (zip)', items.length) : t('Download the {} that are done (zip)', ready.length);
+  most.textContent = ready.length === items.length ? t('Download all {} (zip)', items.length) : t('Download {} of {} (zip)', ready.length, items.length);
   $('#rain-box').hidden = video;
   $('#add-rain').disabled = !item.up;
   $('#other-rain').disabled = $('#undo-rain').disabled = !item.up || item.up === item.original;
@@ -225,10 +225,10 @@ export function build() {
   $('#derain-files').accept = config.accept.join(',');
   onFiles($('#derain-files'), add);
   take('derain', add);
-  guard(() => items.some((item) => open(item) || (item.state === 'done' && !item.saved)));
+  guard(() => items.some((item) => !item.sample && (open(item) || (item.state === 'done' && !item.saved))));
   $('#sample').addEventListener('click', async () => {
     const answer = await fetch('static/rainy.jpg');
-    add([new File([await answer.blob()], 'rainy.jpg', { type: 'image/jpeg' })]);
+    add([new File([await answer.blob()], 'rainy.jpg', { type: 'image/jpeg' })], true);
   });
   $('#cancel').addEventListener('click', () => {
     stop(items.filter(open));

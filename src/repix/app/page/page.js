@@ -63,9 +63,11 @@ export const save = (url, name) => saveLink(url + (url.includes('?') ? '&' : '?'
 const watched = new Map();
 let looking = 0;
 
-export async function begin(asked, onState) { // onState is called with every new state; the last has `ended`
+const samples = new Set(); // jobs that nobody would miss
+export async function begin(asked, onState, sample = false) { // onState is called with every new state; the last has `ended`
   const { id } = await call('ui/jobs', asked);
   watched.set(id, onState);
+  if (sample) samples.add(id);
   look();
   return id;
 }
@@ -98,7 +100,7 @@ async function look() {
 }
 const losses = []; // functions that say whether something would be lost
 export const guard = (wouldLose) => losses.push(wouldLose);
-addEventListener('beforeunload', (event) => { if (watched.size || losses.some((one) => one())) event.preventDefault(); });
+addEventListener('beforeunload', (event) => { if ([...watched.keys()].some((id) => !samples.has(id)) || losses.some((one) => one())) event.preventDefault(); });
 addEventListener('pagehide', (event) => {
   if (!event.persisted) fetch('ui/close', { method: 'POST', headers, keepalive: true }).catch(() => {});
 });

@@ -10,7 +10,7 @@ export const chinese = {
   Model: '模型', Quality: '质量', Draft: '草稿', Fast: '快速', 'Best, four times the time': '最佳（用时四倍）',
   'Download as': '下载格式', 'as it came': '与原文件相同', 'Before and after in one image': '之前与之后合成一张',
   Download: '下载', 'Download all': '全部下载', 'Not ready yet': '尚未完成',
-  'Download all {} (zip)': '全部下载，共 {} 个（zip）', 'Download the {} that are done (zip)': '下载已完成的 {} 个（zip）',
+  'Download all {} (zip)': '全部下载，共 {} 个（zip）', 'Download {} of {} (zip)': '下载 {} 个，共 {} 个（zip）',
   'No rain at hand? Add some': '没有雨？添加一些', Severity: '雨量', 'Add rain': '添加雨', 'Other drops': '换一种雨', 'Without it': '不要雨',
   'Source image': '源图像', 'Target image': '目标图像', 'Or an example': '或使用示例', choose: '请选择',
   Selecting: '选取', Tool: '工具', Polygon: '多边形', Brush: '画笔', Eraser: '橡皮', Undo: '撤销', Close: '闭合', Clear: '清除',
