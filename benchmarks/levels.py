@@ -2,6 +2,7 @@
 
     python benchmarks/levels.py enlarged [--images 2:100 4:100 8:20]     # benchmarks/results/levels_enlarged.csv
     python benchmarks/levels.py photos FOLDER [--photos 10]               # benchmarks/results/levels_photos.csv
+    python benchmarks/levels.py clean FOLDER                              # benchmarks/results/levels_clean.csv
 
 `enlarged`: pairs of Rain100L, both sides enlarged bicubically.
 
@@ -10,7 +11,10 @@ by name are taken; the rule was found on others. Rain is drawn at a focal length
 of 12 MP) at three severities; `mixture` adds rain layers of RainTrainL, enlarged 8 times, to severity 0.6; `wide` those
 alone; `clean` is the photograph itself. Beside `auto` stands a single pass at full resolution.
 
-Rows are written as they come, and those that are there are not measured again. Everything runs on `--device cpu`.
+`clean`: every third photograph by name of FOLDER, whole, as it is.
+
+Rows are written as they come, and those that are there are not measured again; but `clean` measures and writes all of
+its rows anew. Everything runs on `--device cpu`.
 """
 
 from __future__ import annotations
@@ -90,9 +94,19 @@ def with_wide(image: Pixels, number: int, times: int = 8) -> Pixels:
     return result
 
 
+def clean_photos(restorer: Restorer, files: list[Path]) -> Iterator[dict[str, Any]]:
+    """What the model makes of whole photographs without rain: a row for each; 99 dB is unchanged."""
+    for path in files:
+        clean = np.ascontiguousarray(read_image(path).pixels[..., :3])
+        row = measured(restorer, clean, clean, {"photo": path.stem})
+        kept = {name: row[name] for name in ("photo", "megapixels", "psnr_y", "levels")}
+        print(*kept.values(), flush=True)
+        yield kept
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["enlarged", "photos"])
+    parser.add_argument("what", choices=["enlarged", "photos", "clean"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--images", nargs="+", default=["1:100", "2:100", "4:100", "8:20"], metavar="TIMES:COUNT")
     parser.add_argument("--photos", type=int, default=10)
@@ -103,12 +117,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     table = RESULTS / f"levels_{args.what}.csv"
-    rows: list[dict[str, Any]] = list(read_rows(table))
     auto, single = (
         Restorer.from_pretrained(args.model, args.device, threads=args.threads, levels=levels)
         for levels in ("auto", (1,))
     )
     runs = {"auto": auto, "single pass": single}
+    files: list[Path] = []
+    if args.what != "enlarged":
+        if args.folder is None:
+            parser.error(f"{args.what} needs the FOLDER of photographs")
+        files = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
+    if args.what == "clean":
+        write_rows(table, list(clean_photos(auto, files[::3])))
+        return
+    rows: list[dict[str, Any]] = list(read_rows(table))
 
     def add(key: dict[str, str], restorer: Restorer, rainy: Pixels, clean: Pixels) -> None:
         rows.append(measured(restorer, rainy, clean, key))
@@ -124,9 +146,6 @@ def main() -> None:
                 if number < count and tuple(key.values()) not in done:
                     add(key, auto, enlarged(times, rainy), enlarged(times, clean))
         return
-    if args.folder is None:
-        parser.error("photos needs the FOLDER of photographs")
-    files = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
     for number, path in enumerate(files[-args.photos :]):
         for case, rainy, clean in photo_cases(path, number, args.crop):
             if args.cases and not any(case.startswith(one) for one in args.cases):

@@ -106,6 +106,13 @@ SECTIONS = [
         "python benchmarks/levels.py photos FOLDER --crop 1920 2560",
     ),
     Section(
+        "levels_clean",
+        "Levels: clean photographs of cameras",
+        "Every third photograph by name of `more/lay.py --full unsplash30`, whole, none trained on at that size: "
+        "psnr_y of the result against the photograph itself on `--device cpu`, 99 where nothing is changed.",
+        "python benchmarks/levels.py clean FOLDER",
+    ),
+    Section(
         "uncertainty",
         "What tells where an estimate is wrong",
         "Mean Spearman correlation per image with the true absolute error, both smoothed by a Gaussian of 2 pixels; "
@@ -291,6 +298,21 @@ def levels_photos() -> Rows:
     return rows
 
 
+def clean_photos() -> Rows:
+    """How many photographs of a camera without rain are left alone, in one row."""
+    found = records(RESULTS / "levels_clean.csv")
+    if not found:
+        return []
+    sizes, values = ([float(one[name]) for one in found] for name in ("megapixels", "psnr_y"))
+    bounds = {"unchanged": (99, 1e9), "50 dB and more": (50, 99), "40 to 50 dB": (40, 50), "below 40 dB": (0, 40)}
+    counts = [str(sum(low <= value < high for value in values)) for low, high in bounds.values()]
+    pixels = f"{min(sizes):.0f} to {max(sizes):.0f}"
+    return [
+        ["photographs", "megapixels", *bounds, "least, dB"],
+        [str(len(found)), pixels, *counts, f"{min(values):.1f}"],
+    ]
+
+
 def metrics() -> Rows:
     """What the README says of the model, beside PReNet."""
     rows = [["", MODEL, "for comparison"]]
@@ -327,7 +349,8 @@ def files() -> Rows:
 
 
 PARTS: dict[str, Callable[[], Rows]] = {
-    one.__name__: one for one in (published, blend, metrics, limits, levels_enlarged, levels_photos, files)
+    one.__name__: one
+    for one in (published, blend, metrics, limits, levels_enlarged, levels_photos, clean_photos, files)
 }
 
 
