@@ -3,8 +3,9 @@
     python benchmarks/speed.py [--size 512] [--repeats 7] [--csv FILE] [--arch "repixnet:channels=(16,32,64),middle=2"]
 
 A model's own name is the form that `--device cpu` runs, in ONNX Runtime as PReNet; the others say form and device.
-OpenVINO computes in bf16 where the processor can, in the form onnx-int8 what is not in int8.
-ONEDNN_MAX_CPU_ISA=AVX2 limits OpenVINO to AVX2. ONNX Runtime has no such switch.
+OpenVINO computes in bf16 where the processor can, in the form onnx-int8 what is not in int8. Rows that end in AVX2 are
+OpenVINO's, in a second process in which ONEDNN_MAX_CPU_ISA limits it to these instructions; their ratio is to PReNet's
+time there. ONNX Runtime has no such switch.
 
 PReNet (Ren et al. 2019, six stages) is exported from repix's own implementation with random weights, whose values don't
 matter for speed; `--arch` adds networks that are not trained yet in the same way. Each network is warmed up, then all
@@ -16,6 +17,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -25,7 +30,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from common import cpu_seconds, write_rows
+from common import cpu_seconds, read_rows, write_rows
 from repix.infer.backends import DEVICES, Backend, openvino
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.memory import zeros
@@ -33,6 +38,8 @@ from repix.models import create_model
 from repix.tasks import DERAIN
 from repix.train.export import to_onnx
 from repix.weights import State, find_card, list_cards, read_weights
+
+LIMIT = "ONEDNN_MAX_CPU_ISA"
 
 
 def parse_arch(text: str) -> tuple[str, dict[str, Any]]:
@@ -58,6 +65,17 @@ def in_turns(
     return seconds
 
 
+def limited(args: argparse.Namespace, isa: str) -> list[dict[str, str]]:
+    """The rows of OpenVINO, limited to a set of instructions, which it reads once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "table.csv"
+        sizes = ["--size", str(args.size), "--repeats", str(args.repeats)]
+        command = [sys.executable, __file__, *sizes, "--csv", str(table)]
+        subprocess.run(command, env={**os.environ, LIMIT: isa}, check=True, stdout=subprocess.DEVNULL)
+        rows = [row for row in read_rows(table) if row["network"].endswith("openvino")]
+    return [row | {"network": f"{row['network']}, {isa}"} for row in rows]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="height and width of the image")
@@ -72,6 +90,8 @@ def main() -> None:
     engines: dict[str, Callable[..., Backend]] = {"cpu": OnnxBackend}
     if not openvino.absent("openvino"):
         engines["openvino"] = openvino.OpenVinoBackend
+    if LIMIT in os.environ:
+        engines.pop("cpu")  # has no such limit
     for card in (card for card in list_cards() if card.task is DERAIN):
         _, folder = find_card(card.name)
         usual = card.form(*DEVICES["cpu"].forms)
@@ -93,7 +113,7 @@ def main() -> None:
     rows = [
         {
             "network": name,
-            "parameters": parameters[name],
+            "parameters": str(parameters[name]),
             "cpu_seconds": f"{median(values):.4f}",
             "fastest": f"{min(values):.4f}",
             "slowest": f"{max(values):.4f}",
@@ -101,12 +121,14 @@ def main() -> None:
         }
         for name, values in seconds.items()
     ]
-    width = max(len(name) for name in seconds)
+    if "openvino" in engines and LIMIT not in os.environ:
+        rows += limited(args, "AVX2")
+    width = max(len(row["network"]) for row in rows)
     print(f"{args.size}×{args.size}, one thread, median of {args.repeats}")
     print(f"{'network':{width}} {'parameters':>10} {'CPU s':>8} {'fastest':>8} {'slowest':>8} {'ratio':>6}")
     for row in rows:
         print(
-            f"{row['network']:{width}} {row['parameters']:10} {row['cpu_seconds']:>8} {row['fastest']:>8} "
+            f"{row['network']:{width}} {row['parameters']:>10} {row['cpu_seconds']:>8} {row['fastest']:>8} "
             f"{row['slowest']:>8} {row['ratio']:>6}"
         )
     if args.csv:
