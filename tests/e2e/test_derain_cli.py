@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -558,9 +559,20 @@ def test_stopped_in_the_middle(work: Path, darkening_weight: Path, signal: str) 
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(tree(work / "out")) in (["0.png", "1.png"], ["0.png"])
+    made = sorted(tree(work / "out"))
+    assert made in (["0.png", "1.png"], ["0.png"])
+    assert ("derained 2 images in" if len(made) == 2 else "derained in/0.png in") in done.stdout
     for name in tree(work / "out"):
         assert load(work / "out" / name).shape == (400, 400, 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_stopped_while_it_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "repix", "derain", "a.png"]
+    paths = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 # ---- models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
@@ -94,3 +95,21 @@ def test_mistakes_are_one_line_and_an_exit_code(
         assert said in error
         assert len(error.splitlines()) == 1
     assert not (tmp_path / "w").exists()
+
+
+def test_what_is_said_when_it_is_stopped_holds(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from repix.train import loop
+
+    def stopped(*args: Any, **kwargs: Any) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", stopped)
+    words = ["train", RECIPES / "own-pairs.yaml", "-o", tmp_path / "run", "--set", f"data.pairs={photos}"]
+    assert run(*words) == 130
+    assert "stopped; nothing is saved yet (save_every: 3 minutes)" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.ckpt").touch()
+    assert run(*words) == 130
+    assert f"-o {tmp_path / 'run'} --resume" in capsys.readouterr().err

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from repix.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
     from repix.cli.options import Run
-    from repix.infer.jobs import BatchOptions, Summary
+    from repix.infer.jobs import BatchOptions, Result, Summary
     from repix.tasks import Task
 
 _Y4M = b"YUV4MPEG2"
@@ -60,6 +59,8 @@ def run_over_files(
         run: how much is said, and whether anything is done.
         address: of a Ray cluster, empty for this machine; None for no cluster.
     """
+    from repix.infer.jobs import Summary
+
     if run.dry:
         say_plan(paths, output, options, run)
         return
@@ -67,17 +68,32 @@ def run_over_files(
         if "-" in (*paths, output):
             _through_streams(paths, output, options, task, run)
             return
-        begun = time.perf_counter()
-        summary = _work(paths, output, options, run, address)
+        begun, done = time.perf_counter(), Summary()
+        try:
+            summary = _work(paths, output, options, run, address, tell=done.add)
+        except KeyboardInterrupt:
+            if done.done:
+                say_summary(done, task.done, time.perf_counter() - begun, run)
+            raise
     say_summary(summary, task.done, time.perf_counter() - begun, run)
     if summary.failed:
         raise click.exceptions.Exit(1)
 
 
 def _work(
-    paths: Sequence[str], output: str | None, options: BatchOptions, run: Run, address: str | None = None
+    paths: Sequence[str],
+    output: str | None,
+    options: BatchOptions,
+    run: Run,
+    address: str | None = None,
+    *,
+    tell: Callable[[Result], None] | None = None,
 ) -> Summary:
-    on_result = functools.partial(say_result, run=run)
+    def on_result(result: Result) -> None:
+        if tell is not None:
+            tell(result)
+        say_result(result, run=run)
+
     if address is None:
         from repix.infer.images import restore
 

@@ -40,7 +40,11 @@ def train(
     try:
         checkpoint = run(settings, folder, resume=resume, trust=trust)
     except KeyboardInterrupt:
-        say(f"stopped; continue with: repix train {recipe} -o {folder} --resume", err=True)
+        if (folder / "last.ckpt").is_file():
+            said = f"continue with: repix train {recipe} -o {folder} --resume"
+        else:
+            said = f"nothing is saved yet (save_every: {settings.save_every:g} minutes); start again without --resume"
+        say(f"stopped; {said}", err=True)
         raise click.exceptions.Exit(130) from None
     if not is_main_process():
         return

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -323,6 +324,7 @@ class RestorationData(lightning.LightningDataModule):
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=self._workers,
+            worker_init_fn=_ignore_interrupts,
             # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
@@ -338,6 +340,11 @@ class RestorationData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole images, one by one."""
         return DataLoader(self._validation, batch_size=1)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, but only the main one is to end, which then ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _directed(pairs: list[Pair], direction: str) -> list[Pair]:

@@ -133,14 +133,19 @@ def _make(
     if angle is not None:
         params = dataclasses.replace(params, angle=angle)
     lq, streaks = add_rain(image.pixels, params, rng, masks=masks)
-    for path, pixels in ((target, image.pixels), (rainy, lq)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, image.with_pixels(pixels))
+    levels = np.rint(np.clip(streaks, 0, 1) * 255).astype(np.uint8)
+    made = {target: image.with_pixels(image.pixels), rainy: image.with_pixels(lq)}
     if layer:
-        path = (out / "layer" / name).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        levels = np.rint(np.clip(streaks, 0, 1) * 255).astype(np.uint8)
-        write_image(path, Picture(np.repeat(levels[..., None], 3, axis=2), grey=True))
+        made[(out / "layer" / name).with_suffix(".png")] = Picture(np.repeat(levels[..., None], 3, axis=2), grey=True)
+    new = [path for path in made if not path.exists()]
+    try:
+        for path, picture in made.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, picture)
+    except BaseException:  # a full disk, or Ctrl-C: half a pair is none
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -48,7 +48,8 @@ def restore(
             a folder, or with the model's name in place of `derained` if it translates.
         options: which model, and what is asked of it.
         progress: show one progress bar on stderr, where that is a terminal.
-        on_result: called with each result as it comes, in the caller's thread.
+        on_result: called with each result as it comes, in the caller's thread; with those that are finished after a
+            KeyboardInterrupt too.
 
     Returns:
         What was done, skipped and failed, and which results of earlier runs were left out.
@@ -123,8 +124,12 @@ def restore_jobs(
                     yield writing.popleft()[0].result()
             while writing:
                 yield writing.popleft()[0].result()
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=True, cancel_futures=True)  # a file that is being written is finished, no other begun
+            if isinstance(error, KeyboardInterrupt):  # and told of
+                for future, _ in writing:
+                    if not future.cancelled():
+                        yield future.result()
             raise
         finally:
             bar.close()

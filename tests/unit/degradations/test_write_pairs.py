@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import pyvips
 
 from repix.data.pairs import find_pairs
+from repix.degradations import write_pairs
 from repix.degradations.write_pairs import make_pairs
 from repix.errors import InputError
 from repix.io.image import Picture, read_image, write_image
@@ -85,6 +87,21 @@ def test_a_bad_photo_does_not_stop_the_others(photos: Path, tmp_path: Path) -> N
     assert len(made.failed) == 2
     with pytest.raises(InputError, match="no streak masks"):
         make_pairs([photos], tmp_path / "out", masks=tmp_path)
+
+
+@pytest.mark.parametrize("error", [InputError("disk full"), KeyboardInterrupt()])
+def test_no_half_pair_is_left(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def full(path: Path, image: Picture) -> tuple[str, ...]:
+        if path.parent.name == "input":
+            raise error
+        return write_image(path, image)
+
+    monkeypatch.setattr(write_pairs, "write_image", full)
+    with contextlib.suppress(KeyboardInterrupt):
+        assert len(make_pairs([photos / "a.png"], tmp_path / "out").failed) == 1
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 def test_own_masks(photos: Path, tmp_path: Path) -> None:
