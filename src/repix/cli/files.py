@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repix.cli.output import say
-from repix.cli.summary import say_plan, say_result, say_summary, saying_log
+from repix.cli.summary import say_plan, say_result, say_summary, saying_log, saying_results
 from repix.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def run_over_files(
         run: how much is said, and whether anything is done.
         address: of a Ray cluster, empty for this machine; None for no cluster.
     """
-    from repix.infer.jobs import Summary
-
     if run.dry:
         say_plan(paths, output, options, run)
         return
@@ -68,13 +67,9 @@ def run_over_files(
         if "-" in (*paths, output):
             _through_streams(paths, output, options, task, run)
             return
-        begun, done = time.perf_counter(), Summary()
-        try:
-            summary = _work(paths, output, options, run, address, tell=done.add)
-        except KeyboardInterrupt:
-            if done.done:
-                say_summary(done, task.done, time.perf_counter() - begun, run)
-            raise
+        begun = time.perf_counter()
+        with saying_results(task.done, run) as on_result:
+            summary = _work(paths, output, options, run, on_result, address)
     say_summary(summary, task.done, time.perf_counter() - begun, run)
     if summary.failed:
         raise click.exceptions.Exit(1)
@@ -85,15 +80,9 @@ def _work(
     output: str | None,
     options: BatchOptions,
     run: Run,
+    on_result: Callable[[Result], None],
     address: str | None = None,
-    *,
-    tell: Callable[[Result], None] | None = None,
 ) -> Summary:
-    def on_result(result: Result) -> None:
-        if tell is not None:
-            tell(result)
-        say_result(result, run=run)
-
     if address is None:
         from repix.infer.images import restore
 
@@ -128,7 +117,8 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
             target = folder / f"standard-output{suffix}"
         streams = {source: "standard input", target: "standard output"}
         called = {path: words for path, words in streams.items() if path.parent == folder}
-        summary = _work([str(source)], str(target), options, run._replace(called=called))
+        on_result = functools.partial(say_result, run=run._replace(called=called))
+        summary = _work([str(source)], str(target), options, run, on_result)
         if summary.failed:
             raise click.exceptions.Exit(1)
         if to_stream:

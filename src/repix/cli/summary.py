@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,25 @@ def say_result(result: Result, *, run: Run) -> None:
         for path, words in run.called.items():
             line = line.replace(str(path), words)
         _above_bar(line)
+
+
+@contextlib.contextmanager
+def saying_results(verb: str, run: Run) -> Iterator[Callable[[Result], None]]:
+    """What says each result as `say_result` does, and where the user stops the run, what was done until then."""
+    from repix.infer.jobs import Summary
+
+    begun, until_now = time.perf_counter(), Summary()
+
+    def on_result(result: Result) -> None:
+        until_now.add(result)
+        say_result(result, run=run)
+
+    try:
+        yield on_result
+    except KeyboardInterrupt:
+        if until_now.done:
+            say_summary(until_now, verb, time.perf_counter() - begun, run)
+        raise
 
 
 def _lines(result: Result, *, verbose: bool) -> Iterator[str]:
