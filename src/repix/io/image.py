@@ -336,11 +336,13 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     profiles = [picture.metadata.get("icc-profile-data") for picture in (image, other)]
     if profiles[0] != profiles[1] and not image.grey and not other.grey:
         try:
+            if not all(_is_of_rgb(profile) for profile in profiles):  # libvips takes its own in their place
+                raise pyvips.Error("no profile of RGB")
             pixels = _converted(pixels, *profiles)  # 16 bits
             pixels = pixels if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
             notes.append("the source's colours were converted to the target's colour space")
         except pyvips.Error:
-            notes.append("the source's colour profile cannot be read, so its colours may be off")
+            notes.append("a colour profile is damaged or not of RGB, so the source's colours may be off")
     if other.grey and not image.grey:
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
@@ -348,6 +350,14 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     if pixels.dtype != other.pixels.dtype:
         pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
     return pixels, tuple(notes)
+
+
+def _is_of_rgb(profile: bytes | None) -> bool:
+    """Whether a colour profile, or None for sRGB, is whole and for images in RGB, by its header."""
+    if profile is None:
+        return True
+    size, space, mark = int.from_bytes(profile[:4]), profile[16:20], profile[36:40]
+    return size <= len(profile) and (space, mark) == (b"RGB ", b"acsp")
 
 
 def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Image:

@@ -170,6 +170,22 @@ def test_colours_become_luma_in_a_grey_image(dtype: type) -> None:
     np.testing.assert_array_equal(pixels_like(Picture(colours.astype(dtype)), colour)[0], colours)
 
 
+def test_a_profile_that_cannot_be_used_is_not_said_to_be() -> None:
+    whole = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pixels = np.full((8, 8, 3), 99, np.uint8)
+    for profile, said in (
+        (rgb, "the source's colours were converted to the target's colour space"),
+        (rgb[:300], "a colour profile is damaged or not of RGB, so the source's colours may be off"),
+        (whole, "a colour profile is damaged or not of RGB, so the source's colours may be off"),
+        (b"no profile", "a colour profile is damaged or not of RGB, so the source's colours may be off"),
+    ):
+        source = Picture(pixels, metadata={"icc-profile-data": profile})
+        made, notes = pixels_like(source, Picture(pixels))
+        assert notes == (said,)
+        assert np.abs(made.astype(int) - pixels).max() <= 1
+
+
 def test_damaged_exif_costs_no_image(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     for k, blob in enumerate(
         (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(30))
