@@ -334,15 +334,18 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     """
     pixels, notes = image.pixels, []
     profiles = [picture.metadata.get("icc-profile-data") for picture in (image, other)]
-    if profiles[0] != profiles[1] and not image.grey and not other.grey:
+    if profiles[0] != profiles[1] and not other.grey:
         try:
-            if not all(_is_of_rgb(profile) for profile in profiles):  # libvips takes its own in their place
-                raise pyvips.Error("no profile of RGB")
+            usable = (
+                _space(profiles[0]) in (b"RGB ", b"GRAY" if image.grey else None) and _space(profiles[1]) == b"RGB "
+            )
+            if not usable:  # libvips would take one of its own instead
+                raise pyvips.Error("no profile for these colours")
             pixels = _converted(pixels, *profiles)  # 16 bits
             pixels = pixels if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
             notes.append("the source's colours were converted to the target's colour space")
         except pyvips.Error:
-            notes.append("a colour profile is damaged or not of RGB, so the source's colours may be off")
+            notes.append("a colour profile is damaged or of other colours, so the source's colours may be off")
     if other.grey and not image.grey:
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
@@ -352,17 +355,17 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
     return pixels, tuple(notes)
 
 
-def _is_of_rgb(profile: bytes | None) -> bool:
-    """Whether a colour profile, or None for sRGB, is whole and for images in RGB, by its header."""
+def _space(profile: bytes | None) -> bytes:
+    """What a colour profile, or None for sRGB, is for by its header: `RGB `, `GRAY`, …; empty of a damaged one."""
     if profile is None:
-        return True
-    size, space, mark = int.from_bytes(profile[:4]), profile[16:20], profile[36:40]
-    return size <= len(profile) and (space, mark) == (b"RGB ", b"acsp")
+        return b"RGB "
+    is_whole = int.from_bytes(profile[:4]) <= len(profile) and profile[36:40] == b"acsp"
+    return profile[16:20] if is_whole else b""
 
 
 def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Image:
     """Pixels of one colour profile as those of another, in uint16; None is sRGB."""
-    raster = _to_vips(pixels, None, Picture(pixels))
+    raster = _to_vips(pixels, None, Picture(pixels, grey=_space(profile) == b"GRAY"))
     with tempfile.TemporaryDirectory(prefix="repix-") as folder:  # libvips takes profiles as files
         names = []
         for number, data in enumerate((profile, wanted)):

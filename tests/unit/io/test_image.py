@@ -170,15 +170,31 @@ def test_colours_become_luma_in_a_grey_image(dtype: type) -> None:
     np.testing.assert_array_equal(pixels_like(Picture(colours.astype(dtype)), colour)[0], colours)
 
 
+def test_grey_tones_are_converted_from_their_profile() -> None:
+    """A profile of linear light: half of it is 188 of 255 in sRGB."""
+    linear = b"curv" + bytes(8)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    table = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s28x3i", 188, b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp", 63190, 65536, 54061
+    )
+    profile = head.ljust(128, b"\0") + table + white + linear
+    pixels = np.full((8, 8, 3), 128, np.uint8)
+    source = Picture(pixels, grey=True, metadata={"icc-profile-data": profile})
+    made, notes = pixels_like(source, Picture(pixels))
+    assert notes == ("the source's colours were converted to the target's colour space",)
+    np.testing.assert_allclose(made, 188, atol=1)
+
+
 def test_a_profile_that_cannot_be_used_is_not_said_to_be() -> None:
     whole = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     pixels = np.full((8, 8, 3), 99, np.uint8)
     for profile, said in (
         (rgb, "the source's colours were converted to the target's colour space"),
-        (rgb[:300], "a colour profile is damaged or not of RGB, so the source's colours may be off"),
-        (whole, "a colour profile is damaged or not of RGB, so the source's colours may be off"),
-        (b"no profile", "a colour profile is damaged or not of RGB, so the source's colours may be off"),
+        (rgb[:300], "a colour profile is damaged or of other colours, so the source's colours may be off"),
+        (whole, "a colour profile is damaged or of other colours, so the source's colours may be off"),
+        (b"no profile", "a colour profile is damaged or of other colours, so the source's colours may be off"),
     ):
         source = Picture(pixels, metadata={"icc-profile-data": profile})
         made, notes = pixels_like(source, Picture(pixels))
