@@ -125,11 +125,17 @@ class RestorationTask(lightning.LightningModule):
         """
         own = {name: getattr(self.net, name) for stage in self.recipe.stages for name in stage.network}
         modes = {part: part.training for part in self.modules()}
+        seen: list[Any] = []
         self.eval()  # batch norm would learn from the sample
         with torch.random.fork_rng(devices=[]):
             for number, stage in enumerate(self.recipe.stages):
                 for name, value in stage.network.items():
                     setattr(self.net, name, value)
+                now = [getattr(self.net, name) for name in own]
+                kind = (stage.patch, stage.frames > 1, stage.losses, bool(stage.teacher_weight), now)
+                if kind in seen:
+                    continue
+                seen.append(kind)
                 size = (1, 3, stage.patch, stage.patch) if stage.frames == 1 else (1, 2, 3, stage.patch, stage.patch)
                 try:
                     self._rehearsed(stage, torch.zeros(size))
