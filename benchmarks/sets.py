@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from common import DATA, RESULTS, Pixels, held_out, read_rows, write_rows
-from peers import nturain, published_prenet
+from common import DATA, RESULTS, held_out, read_rows, write_rows
+from peers import nturain, published_prenet, yard
 from repix.data.pairs import Pair, find_pairs_in
 from repix.degradations.crisp import StreakParams, draw_crisp_streaks
 from repix.evaluate.run import evaluate
@@ -59,11 +58,6 @@ KNOWN = {
 }
 
 
-def to_pixels(frame: av.VideoFrame) -> Pixels:
-    """A frame upright."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), -1), np.uint8)
-
-
 def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
     held = held_out()
 
@@ -82,13 +76,12 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
     streets = DATA / "pairs" / "raincityscapes"
     yield of("streets in fog", find_pairs_in(streets / "rainy", streets / "clean"))
     yield of("NTURain", nturain(folder))
-    with av.open(str(DATA / "video" / "yard.mp4")) as video:
-        yard = [to_pixels(frame) for frame in video.decode(video=0)][188:]
+    frames, still = yard()
     median = temporary / "median.png"
-    write_image(median, Picture(np.median(np.stack(yard), axis=0).astype(np.uint8)))
+    write_image(median, Picture(still))
     shown = []
-    for k in range(0, len(yard), 24):
-        write_image(temporary / f"{k}.png", Picture(yard[k]))
+    for k in range(0, len(frames), 24):
+        write_image(temporary / f"{k}.png", Picture(frames[k]))
         shown.append(Pair(str(k), temporary / f"{k}.png", median))
     yield "yard, real rain", shown
     clean = sorted(file for file in (DATA / "Rain100L").iterdir() if file.is_file())[::13]

@@ -1,22 +1,25 @@
 """Videos: what `--deflicker` does to flicker and to what moves, and how fast and in how much memory a video runs.
 
-    python benchmarks/video.py deflicker [--model NAME|PATH] [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
-    python benchmarks/video.py memory [--model NAME|PATH] [--clips FOLDER…] [--csv benchmarks/results/memory.csv]
+    python benchmarks/video.py deflicker [--csv benchmarks/results/deflicker.csv] [--look FOLDER]
+    python benchmarks/video.py memory [--clips FOLDER] [--csv benchmarks/results/memory.csv]
     python benchmarks/video.py merge [--model NAME|PATH] [--csv benchmarks/results/merge.csv] [--look FOLDER]
     python benchmarks/video.py peers --clips FOLDER [--csv benchmarks/results/video_peers.csv]
     python benchmarks/video.py tiles --model repixnet-video [--csv benchmarks/results/video_tiles.csv]
-    python benchmarks/video.py speed [--model NAME|PATH] [--height 720] [--csv benchmarks/results/video.csv]
+    python benchmarks/video.py speed [--seconds 2] [--csv benchmarks/results/video.csv]
 
-`deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no
-shipped network has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that
-pans by fractions of a pixel. Flicker is the mean change between consecutive frames, which in the still scene should
-be 0. `memory` puts a model that carries a state beside repixnet, which sees each frame alone: on such scenes, one from
-the hand too, and on folders of frames with their ground truth. Its flicker is the change of the error. `merge` makes
-one photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `peers`
-puts published weights beside repix's on frames 121 to 168 of NTURain's a1, which `../shared/data/more/lay.py` lays out
-in FOLDER; rows that are there are not measured again. `tiles` restores three large frames in one piece and in tiles,
-each in a process of its own with one thread: memory, CPU time, and how far the results differ. `speed` makes a video
-with sound, derains it in a process of its own, and the network alone on as many frames.
+`deflicker` puts rain, another seed for each frame, on videos made of Rain100L's clean photos, which no shipped network
+has seen: a still scene, a still scene that something crosses, a camera that pans fast, and one that pans by fractions
+of a pixel; behind repixnet, which sees each frame alone, and behind repixnet-video. Flicker is the mean change between
+consecutive frames, which in the still scene should be 0. `memory` puts repixnet-video, which carries a state, beside
+repixnet: on such scenes, one from the hand too, and on two clips, of which the walk lies in FOLDER. Its flicker is the
+change of the error; that of an oracle stands beside it, which has for each sample the better of repixnet's and of a
+perfect memory: the ground truth of the frame before as repixnet-video's motion lays it on this one. `merge` makes one
+photo of nine frames in heavy rain: of a still scene, of one that something crosses, and from the hand. `peers` puts
+published weights beside repix's on frames 121 to 168 of NTURain's a1, which
+`../shared/data/more/lay.py` lays out in FOLDER; rows that are there are not measured again. `tiles` restores three
+large frames in one piece and in tiles, each in a process of its own with one thread: memory, CPU time, and how far the
+results differ. `speed` derains videos of 720 and 1080 rows with sound, each in a process of its own, with both models
+in both engines; and their first ten frames without reading and writing.
 """
 
 from __future__ import annotations
@@ -34,13 +37,16 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, shift
+from torch.nn.functional import pad
 
 import s2vd
-from common import DATA, read_rows, write_rows
-from peers import nturain, published_prenet
+from common import DATA, read_rows, to_8_bits, write_rows
+from peers import nturain, published_prenet, yard
 from repix.degradations.rain import RainParams, add_rain, falling
+from repix.infer.backends import openvino
 from repix.infer.deflicker import deflicker
 from repix.infer.frames import restore_frames
 from repix.infer.merge import merge
@@ -48,11 +54,13 @@ from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 from repix.metrics import METRICS
+from repix.models.alignment import CELL, find_motion, warped
 
 Image = NDArray[np.uint8]
 PHOTOS = DATA / "Rain100L"
 FRAMES = 14
 SEVERITIES = (0.2, 0.5, 0.8)
+BOTH = ("repixnet", "repixnet-video")  # frame by frame, and with memory
 
 CHILD = """
 import resource, sys, time
@@ -132,41 +140,39 @@ def flicker(frames: list[Image]) -> float:
 
 
 def measure_deflicker(options: argparse.Namespace) -> list[dict[str, Any]]:
-    restorer = Restorer.from_pretrained(options.model)
     photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
     rows = []
-    for name, scene in SCENES.items():
-        for severity in SEVERITIES:
-            results: list[tuple[float, ...]] = []
-            for number, path in enumerate(photos):
-                photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
-                params = RainParams.from_severity(severity, np.random.default_rng(number), focal=420)
-                clean = [scene(photo, other, t) for t in range(FRAMES)]
-                rainy = [
-                    add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(clean)
-                ]
-                single = [restorer(frame) for frame in rainy]
-                calm = [f.pixels for f in deflicker(Frame(pixels, t) for t, pixels in enumerate(single))]
-                videos = (rainy, single, calm)
-                quality = [float(np.mean([psnr(*pair) for pair in zip(video, clean, strict=True)])) for video in videos]
-                results.append((*map(flicker, (*videos, clean)), *quality))
-                if options.look and number == 0:
-                    k = FRAMES // 2
-                    change = np.clip(128 + 4 * (calm[k].astype(int) - single[k]), 0, 255).astype(np.uint8)
-                    sheet = np.concatenate([
-                        np.concatenate([rainy[k], single[k]], axis=1), np.concatenate([calm[k], change], axis=1),
-                    ])  # fmt: skip
-                    options.look.mkdir(parents=True, exist_ok=True)
-                    write_image(options.look / f"{name.replace(', ', '-')}-{severity}.png", sheet)
-            mean = np.mean(results, axis=0)
-            rows.append({
-                "model": described(restorer), "scene": name, "severity": severity,
-                "flicker_rainy": round(mean[0], 3), "flicker_single": round(mean[1], 3),
-                "flicker_deflicker": round(mean[2], 3), "flicker_ground_truth": round(mean[3], 3),
-                "psnr_rainy": round(mean[4], 2), "psnr_single": round(mean[5], 2), "psnr_deflicker": round(mean[6], 2),
-                "worst_gain": round(min(r[6] - r[5] for r in results), 3),
-            })  # fmt: skip
-            print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
+    for model, (name, scene), severity in itertools.product(BOTH, SCENES.items(), SEVERITIES):
+        restorer = Restorer.from_pretrained(model, "cpu")
+        results: list[tuple[float, ...]] = []
+        for number, path in enumerate(photos):
+            photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
+            params = RainParams.from_severity(severity, np.random.default_rng(number), focal=420)
+            clean = [scene(photo, other, t) for t in range(FRAMES)]
+            rainy = [add_rain(frame, params, np.random.default_rng([number, t]))[0] for t, frame in enumerate(clean)]
+            frames = [Frame(pixels, t) for t, pixels in enumerate(rainy)]
+            restored = list(restore_frames(restorer, frames))
+            videos = (rainy, *([frame.pixels for frame in video] for video in (restored, deflicker(restored))))
+            quality = [float(np.mean([psnr(*pair) for pair in zip(video, clean, strict=True)])) for video in videos]
+            results.append((*map(flicker, (*videos, clean)), *quality))
+            if options.look and number == 0:
+                k = FRAMES // 2
+                before, single, calm = (video[k] for video in videos)
+                change = np.clip(128 + 4 * (calm.astype(int) - single), 0, 255).astype(np.uint8)
+                sheet = np.concatenate([
+                    np.concatenate([before, single], axis=1), np.concatenate([calm, change], axis=1),
+                ])  # fmt: skip
+                options.look.mkdir(parents=True, exist_ok=True)
+                write_image(options.look / f"{model}-{name.replace(', ', '-')}-{severity}.png", sheet)
+        mean = np.mean(results, axis=0)
+        rows.append({
+            "model": described(restorer), "scene": name, "severity": severity,
+            "flicker_rainy": round(mean[0], 3), "flicker_restored": round(mean[1], 3),
+            "flicker_deflicker": round(mean[2], 3), "flicker_ground_truth": round(mean[3], 3),
+            "psnr_rainy": round(mean[4], 2), "psnr_restored": round(mean[5], 2), "psnr_deflicker": round(mean[6], 2),
+            "worst_gain": round(min(r[6] - r[5] for r in results), 3),
+        })  # fmt: skip
+        print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
     return rows
 
 
@@ -180,13 +186,37 @@ def error_change(frames: list[Image], clean: list[Image]) -> float:
     return float(np.mean([np.abs(b - a).mean() for a, b in itertools.pairwise(errors)]))
 
 
+def walk(folder: Path) -> tuple[list[Image], list[Image]]:
+    """Frames 121 to 168 of NTURain's a1, and their ground truth."""
+    pairs = nturain(folder)[120:168]
+    rainy, clean = ([read_image(getattr(pair, side)).pixels for pair in pairs] for side in ("lq", "gt"))
+    return rainy, clean
+
+
+def oracle(rainy: list[Image], clean: list[Image], alone: list[Image]) -> list[Image]:
+    """What a perfect memory allows."""
+
+    def tensor(image: Image) -> torch.Tensor:
+        x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        return pad(x, (0, -x.shape[3] % CELL, 0, -x.shape[2] % CELL), mode="replicate")
+
+    made = alone[:1]
+    for t in range(1, len(rainy)):
+        motion = find_motion(tensor(rainy[t]), tensor(rainy[t - 1]))
+        laid = warped(tensor(clean[t - 1]), motion, "border")[0].permute(1, 2, 0).numpy()
+        before = to_8_bits(laid[: rainy[t].shape[0], : rainy[t].shape[1]].clip(0, 1))
+        errors = [np.abs(image.astype(np.int16) - clean[t]) for image in (alone[t], before)]
+        made.append(np.where(errors[0] <= errors[1], alone[t], before))
+    return made
+
+
 def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
-    models = {name: Restorer.from_pretrained(name, "cpu") for name in ("repixnet", options.model)}
+    models = {name: Restorer.from_pretrained(name, "cpu") for name in BOTH}
     photos = sorted(PHOTOS.glob("norain-*"))[:: 100 // options.photos][: options.photos]
     clips: list[tuple[str, list[Image], list[Image]]] = []
-    for folder in options.clips:
-        sides = ([read_image(p).pixels for p in sorted((folder / side).iterdir())] for side in ("rainy", "clean"))
-        clips.append((folder.name, *sides))
+    if options.clips:
+        frames, median = yard()
+        clips += [("walk", *walk(options.clips)), ("yard", frames[:60], [median] * len(frames[:60]))]
     for name, scene in {**SCENES, "hand": shaking}.items():
         for number, path in enumerate(photos):
             photo, other = (read_image(p).pixels.astype(np.uint8) for p in (path, photos[number - 1]))
@@ -206,6 +236,7 @@ def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
             made.append(out)
             seconds.append(cpu / len(out))
         quality = [float(np.mean([psnr(*pair) for pair in zip(video, clean, strict=True)])) for video in made]
+        made.append(oracle(rainy, clean, made[1]))
         found.setdefault(name, []).append([*quality, *(error_change(video, clean) for video in made), *seconds])
         if options.look:
             options.look.mkdir(parents=True, exist_ok=True)
@@ -218,11 +249,12 @@ def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
     for name, results in found.items():
         mean = np.mean(results, axis=0)
         rows.append({
-            "model": described(models[options.model]), "scene": name, "clips": len(results),
+            "model": described(models[BOTH[1]]), "scene": name, "clips": len(results),
             "psnr_rainy": round(mean[0], 2), "psnr_alone": round(mean[1], 2), "psnr_memory": round(mean[2], 2),
             "worst_gain": round(min(r[2] - r[1] for r in results), 2), "flicker_rainy": round(mean[3], 3),
             "flicker_alone": round(mean[4], 3), "flicker_memory": round(mean[5], 3),
-            "cpu_s_alone": round(mean[6], 4), "cpu_s_memory": round(mean[7], 4),
+            "flicker_oracle": round(mean[6], 3),
+            "cpu_s_alone": round(mean[7], 4), "cpu_s_memory": round(mean[8], 4),
         })  # fmt: skip
         print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
     return rows
@@ -240,9 +272,7 @@ KNOWN = {
 def measure_peers(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Frames 121 to 168 of NTURain's a1, through each network as its authors run it."""
     found = [dict(row) for row in (read_rows(options.csv) if options.csv else [])]
-    (folder,) = options.clips
-    pairs = nturain(folder)[120:168]
-    rainy, clean = ([read_image(getattr(pair, side)).pixels for pair in pairs] for side in ("lq", "gt"))
+    rainy, clean = walk(options.clips)
 
     def run(name: str) -> list[Image]:
         if name == "input":
@@ -369,14 +399,6 @@ def make_video(path: Path, height: int, seconds: float, rate: int = 25) -> int:
     return frames
 
 
-def facts(path: Path) -> tuple[list[bytes], list[Fraction]]:
-    """Packets of sound, and the times of the frames."""
-    with av.open(str(path)) as video:
-        sound = [bytes(packet) for packet in video.demux(video.streams.audio) if packet.size]
-    with av.open(str(path)) as video:
-        return sound, sorted(p.pts * p.time_base for p in video.demux(video=0) if p.size and p.pts is not None)
-
-
 def clocked(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds of wall clock and of CPU, and the result."""
     begun, used = time.perf_counter(), time.process_time()
@@ -407,60 +429,54 @@ def measure_tiles(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measure_speed(options: argparse.Namespace) -> list[dict[str, Any]]:
-    restorer = Restorer.from_pretrained(options.model)
-    with tempfile.TemporaryDirectory() as folder:
-        src, dst = Path(folder) / "clip.mp4", Path(folder) / "clean.mp4"
-        frames = make_video(src, options.height, options.seconds)
-        arguments = ["derain", str(src), "-o", str(dst), "--model", options.model, *options.more]
-        done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
-        peak, cpu, wall = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
-        (sound, times), (new_sound, new_times) = facts(src), facts(dst)
-        # the stages one by one, on the first two seconds
-        with VideoReader(src, end=2) as video:
-            _, reading, items = clocked(lambda: [item for item in video if isinstance(item, Frame)])
+    devices = ["cpu"] if openvino.absent("openvino") else ["cpu", "openvino"]
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for height in (720, 1080):
+            clip = Path(name) / f"{height}.mp4"
+            frames = make_video(clip, height, options.seconds)
+            for model, device in itertools.product(reversed(BOTH), devices):
+                rows.append({"model": model, "device": device, "height": height, "frames": frames})
+                rows[-1] |= of_a_run(clip, frames, model, device)
+                print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", flush=True)
+    return rows
 
-            def write() -> None:
-                with write_video(Path(folder) / "again.mp4", video) as writer:
-                    for item in items:
-                        writer.write(item)
 
-            _, writing, _ = clocked(write)
-        some = [item.pixels for item in items[:30]]
-    run, spent = restorer.run, []
+def of_a_run(clip: Path, frames: int, model: str, device: str) -> dict[str, Any]:
+    """Speed, cost and memory of `repix derain clip`, and of its parts on the first ten frames."""
+    dst = clip.with_name("clean.mp4")
+    arguments = ["derain", str(clip), "-o", str(dst), "--model", model, "--device", device, "--overwrite"]
+    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
+    peak, cpu, wall = (float(word) for word in done.stdout.splitlines()[-1].split()[1:])
+    with VideoReader(clip, end=10 / 25) as video:
+        _, reading, items = clocked(lambda: [item for item in video if isinstance(item, Frame)])
 
-    def counting(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        wall, cpu, y = clocked(lambda: run(x))
-        spent.append((wall, cpu))
-        return y
+        def write() -> None:
+            with write_video(clip.with_name("again.mp4"), video) as writer:
+                for item in items:
+                    writer.write(item)
 
-    restorer(some[0])
-    restorer.run = counting  # type: ignore[method-assign]
-    _, whole_cpu, _ = clocked(lambda: [restorer(pixels) for pixels in some])
-    alone, alone_cpu = np.sum(spent, axis=0)
-    _, calming, _ = clocked(lambda: list(deflicker(Frame(pixels, t) for t, pixels in enumerate(some))))
-    row = {
-        "model": described(restorer), "height": options.height, "frames": frames,
-        "options": " ".join(options.more), "peak_MB": round(peak / 1e6),
+        _, writing, _ = clocked(write)
+    restorer = Restorer.from_pretrained(model, device)
+    restorer(items[0].pixels)  # loads the network
+    alone, alone_cpu, _ = clocked(lambda: list(restore_frames(restorer, items)))
+    count = len(items)
+    return {
+        "peak_MB": round(peak / 1e6),
         "frames_per_s": round(frames / wall, 2),
-        "network_alone_frames_per_s": round(len(some) / alone, 2),
-        "share_of_network_alone": round(frames / wall * alone / len(some), 3),
-        "cpu_s_per_frame": round(cpu / frames, 4),
-        "network_cpu_s": round(alone_cpu / len(some), 4),
-        "tiling_and_types_cpu_s": round((whole_cpu - alone_cpu) / len(some), 4),
-        "decode_and_to_rgb_cpu_s": round(reading / len(items), 4),
-        "from_rgb_and_encode_cpu_s": round(writing / len(items), 4),
-        "deflicker_cpu_s": round(calming / len(some), 4),
-        "sound_identical": sound == new_sound, "times_identical": times == new_times,
-    }  # fmt: skip
-    print(*(f"{key} {value}" for key, value in row.items()), sep="\n")
-    return [row]
+        "network_alone_frames_per_s": round(count / alone, 2),
+        "cpu_s_per_frame": round(cpu / frames, 3),
+        "network_cpu_s": round(alone_cpu / count, 3),
+        "decode_and_to_rgb_cpu_s": round(reading / count, 4),
+        "from_rgb_and_encode_cpu_s": round(writing / count, 4),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["deflicker", "memory", "merge", "peers", "tiles", "speed"])
     parser.add_argument("--model", default="repixnet")
-    parser.add_argument("--photos", type=int, default=6, help="deflicker and merge: how many photos")
+    parser.add_argument("--photos", type=int, default=2, help="deflicker, memory and merge: how many photos")
     parser.add_argument(
         "--look",
         type=Path,
@@ -469,17 +485,12 @@ def main() -> None:
     parser.add_argument(
         "--clips",
         type=Path,
-        nargs="*",
-        default=[],
-        help="memory: folders with rainy/ and clean/ frames; peers: the folder of laid out data sets",
+        help="memory and peers: the folder of laid out data sets",
     )
     parser.add_argument("--tile", type=int, default=1536, help="tiles: the longest side of one")
-    parser.add_argument("--height", type=int, default=720, help="speed: of a 16:9 frame")
-    parser.add_argument("--seconds", type=float, default=30, help="speed: length of the video, 25 frames a second")
-    parser.add_argument("--more", nargs="*", default=[], help="speed: more arguments for repix derain, without --")
+    parser.add_argument("--seconds", type=float, default=2, help="speed: length of the videos, 25 frames a second")
     parser.add_argument("--csv", type=Path, help="add rows there")
     options = parser.parse_args()
-    options.more = [f"--{word}" if word[0].isalpha() else word for word in options.more]
     measures = {
         "deflicker": measure_deflicker,
         "memory": measure_memory,
@@ -490,7 +501,7 @@ def main() -> None:
     }
     rows = measures[options.what](options)
     if options.csv:
-        write_rows(options.csv, [*(read_rows(options.csv) if options.what == "speed" else []), *rows])
+        write_rows(options.csv, rows)
 
 
 if __name__ == "__main__":
