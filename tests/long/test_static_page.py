@@ -159,6 +159,11 @@ def mixed() -> NDArray[np.uint8]:
     return np.ascontiguousarray(wide)
 
 
+def lying() -> NDArray[np.uint8]:
+    """The sample on its side, with one level."""
+    return np.ascontiguousarray(read_image(EXAMPLE).pixels[:160, :240].swapaxes(0, 1))
+
+
 @pytest.mark.parametrize("what", ["sample", "several levels"])
 def test_result_is_that_of_repix(visit: Callable[..., Any], restorer: Restorer, tmp_path: Path, what: str) -> None:
     pixels = np.ascontiguousarray(read_image(EXAMPLE).pixels[:160, :240]) if what == "sample" else mixed()
@@ -326,8 +331,19 @@ def test_chinese_by_the_language_of_the_browser(visit: Callable[..., Any]) -> No
     assert page.get_attribute("html", "lang") == "zh-CN"
 
 
-@pytest.mark.parametrize(("levels", "tile"), [("'auto'", 1024), ("[2, 1]", 1024), ("[1, 2]", 256)])
-def test_javascript_of_the_guide(packages: Path, restorer: Restorer, tmp_path: Path, levels: str, tile: int) -> None:
+@pytest.mark.parametrize(
+    ("levels", "tile", "lies"),
+    [
+        ("'auto'", 1024, ""),
+        ("[2, 1]", 1024, ""),
+        ("[1, 2]", 256, ""),
+        ("'auto'", 1024, "large"),
+        ("'auto'", 1024, "small"),
+    ],
+)
+def test_javascript_of_the_guide(
+    packages: Path, restorer: Restorer, tmp_path: Path, levels: str, tile: int, lies: str
+) -> None:
     (code,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "embed.md").read_text("utf-8"), re.S)
     assert "'auto'" in code
     assert "tile: 1024" in code
@@ -340,11 +356,12 @@ def test_javascript_of_the_guide(packages: Path, restorer: Restorer, tmp_path: P
     shutil.copy(
         ROOT / "src" / "repix" / "assets" / "repixnet" / restorer.card.forms["onnx-fp16"].file, tmp_path / "model.onnx"
     )
-    pixels = mixed()
+    pixels = {"": mixed, "large": lambda: np.ascontiguousarray(mixed().swapaxes(0, 1)), "small": lying}[lies]()
     write_image(tmp_path / "rainy.png", pixels)
     said = subprocess.run(["node", "clean.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
     asked = "auto" if levels == "'auto'" else tuple(json.loads(levels))
-    wanted, ran = restore_levels(restorer.run, pixels, asked, multiple_of=8, tile=tile, overlap=208)
+    wanted, ran, turned = restore_levels(restorer.run, pixels, asked, multiple_of=8, tile=tile, overlap=208)
+    assert turned == bool(lies)
     assert ran == tuple(json.loads(said.stdout))
     assert np.abs(read_image(tmp_path / "clean.png").pixels.astype(int) - wanted).max() <= 1
 

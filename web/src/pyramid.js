@@ -15,7 +15,7 @@ const WHOLE = 1_200_000; // pixels of a level up to which it is looked at as a w
 const PRECISE = 48_000_000; // pixels beyond which memory is spared
 const BAND = 128; // rows that are worked on at once
 const FINE = [0.40, 0.25], COARSE = [0.25, 0.70]; // see repix.infer.pyramid
-const OWN = 0.13, DIRECTED = 0.3;
+const OWN = 0.13, DIRECTED = 0.3, ALONG = 0.4;
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 const ceilDiv = (a, b) => Math.ceil(a / b);
@@ -400,10 +400,35 @@ function direction(layers) { // which way strokes run: the structure tensor's an
   return total ? [upright / total, slanted / total] : [0, 0];
 }
 
-function runsAcross(strokes, rain) { // strokes more than 45 degrees off the rain's way are none, such as those of fur and water
-  return Math.hypot(...rain) >= DIRECTED && strokes[0] * rain[0] + strokes[1] * rain[1] < 0;
+function runsAlong(strokes, rain) { // others than the rain's way, such as those of fur and water, are no rain
+  const strength = Math.hypot(...rain);
+  return strength < DIRECTED || strokes[0] * rain[0] + strokes[1] * rain[1] >= ALONG * strength;
 }
+const isLevel = (direction) => direction[0] <= -DIRECTED; // rain falls: such an image lies on its side
+const mostTurned = (direction) => 1 - direction[0]; // how many times as much may be found once it is turned
 
+function* layersOf(image, made) { // what was taken away, in bands
+  const scale = image.data.BYTES_PER_ELEMENT === 2 ? 65535 : 255;
+  for (let top = 0; top < image.height; top += BAND) {
+    const bottom = Math.min(top + BAND, image.height), less = cut(made, top, bottom, 0, image.width);
+    yield { data: cut(image, top, bottom, 0, image.width).map((value, i) => (value - less[i]) / scale), height: bottom - top, width: image.width };
+  }
+}
+function amountOf(image, made) { // its mean
+  let sum = 0;
+  for (const { data } of layersOf(image, made)) sum += data.reduce((part, value) => part + Math.abs(value), 0);
+  return sum / image.data.length;
+}
+function turnedImage({ data, height, width, ...rest }) { // rows for columns
+  const out = new data.constructor(data.length);
+  for (let y = 0, from = 0; y < height; y += 1) for (let x = 0; x < width; x += 1, from += 3) {
+    const to = (x * height + y) * 3;
+    out[to] = data[from];
+    out[to + 1] = data[from + 1];
+    out[to + 2] = data[from + 2];
+  }
+  return { ...rest, data: out, height: width, width: height };
+}
 function foundRain({ amount, differs }, [none, least]) {
   return amount.some((value, i) => (value - differs[i] / none) * 255 > least);
 }
@@ -429,39 +454,60 @@ function inOrder(looks) { // Map of level -> look: those that find rain, in the 
  * @returns {data, height, width, levels}: as `image`, and the levels that ran.
  */
 export async function restoreLevels(run, image, { levels = 'auto', scales = [1, COARSEST], multipleOf = 1, tile = null, overlap = 0, progress, onDraft } = {}) {
-  const { height, width } = image, isLarge = height * width > PRECISE;
+  let { height, width } = image, turned = false;
+  const isLarge = height * width > PRECISE, findsTurn = levels === 'auto' && scales[1] > 1;
   const there = listLevels(height, width).filter((level) => level <= scales[1]);
   let wanted = (levels === 'auto' ? there : levels).filter((level) => scales[0] <= level && level <= there.at(-1));
   if (!wanted.length && levels.length) wanted = there.slice(-1);
-  const out = { data: new image.data.constructor(image.data.length), height, width };
+  let out = { data: new image.data.constructor(image.data.length), height, width };
   const total = wanted.reduce((sum, level) => sum + level ** -2, 0);
   let done = 0;
   const tiling = (level) => ({
     multipleOf, tile, overlap,
     progress: (part) => { done = Math.min(done + (part * level ** -2) / total, 1); progress?.({ level, fraction: done }); },
   });
-  const finish = (ran) => { progress?.({ level: 0, fraction: 1 }); return { ...out, levels: ran }; };
+  const finish = (ran) => { progress?.({ level: 0, fraction: 1 }); return { ...(turned ? turnedImage(out) : out), levels: ran, turned }; };
+  const turn = () => {
+    [turned, image, height, width] = [true, turnedImage(image), width, height];
+    out = { data: new image.data.constructor(image.data.length), height, width };
+  };
   if (wanted.length === 1 && wanted[0] === 1) {
     const read = (...at) => cut(image, ...at).map((value) => value / (image.data.BYTES_PER_ELEMENT === 2 ? 65535 : 255));
     await runTiles(run, read, writer(out), height, width, tiling(1));
+    const found = findsTurn ? amountOf(image, out) : 0, upright = out;
+    const way = found * 255 > FINE[1] ? direction([...layersOf(image, out)]) : [0, 0];
+    if (isLevel(way)) {
+      turn();
+      await runTiles(run, read, writer(out), height, width, tiling(1));
+      if (amountOf(image, out) > mostTurned(way) * found) [turned, out] = [false, upright];
+    }
     return finish([1]);
   }
-  const current = new Current(image, wanted.length ? there : []), looking = new Looking(run, current, multipleOf), looks = new Map();
+  let current = new Current(image, wanted.length ? there : []), looking = new Looking(run, current, multipleOf), looks = new Map();
   if (levels === 'auto') {
     progress?.({ level: 0, fraction: 0 });
-    const coarse = wanted.filter((level) => looking.isWhole(level));
-    for (const level of [...wanted].sort((a, b) => b - a)) { // coarse ones say where fine ones look
+    const coarse = wanted.filter((level) => looking.isWhole(level)), tried = [...wanted].sort((a, b) => b - a);
+    for (const level of tried) { // coarse ones say where fine ones look
       looks.set(level, await looking.look(level));
       if (onDraft && level === coarse[0]) await draft(run, current, level, looks, { multipleOf, tile, overlap, onDraft });
     }
     wanted = inOrder(looks);
+    if (findsTurn && wanted.length && isLevel(looks.get(wanted[0]).direction)) {
+      const other = new Current(turnedImage(image), there), around = new Looking(run, other, multipleOf), seen = new Map();
+      for (const level of tried) seen.set(level, await around.look(level));
+      const order = inOrder(seen), first = looks.get(wanted[0]);
+      if (!order.length || seen.get(order[0]).energy <= mostTurned(first.direction) ** 2 * first.energy) {
+        turn();
+        [current, looking, looks, wanted] = [other, around, seen, order];
+      }
+    }
   }
   const ran = [];
   for (const [place, level] of wanted.entries()) {
     let look = looks.get(level);
     if (levels === 'auto' && place) { // after the first, another look at what is left
       look = await looking.look(level);
-      if (!foundRain(look, FINE) || runsAcross(look.direction, looks.get(wanted[0]).direction)) continue;
+      if (!foundRain(look, FINE) || !runsAlong(look.direction, looks.get(wanted[0]).direction)) continue;
     }
     const window = (...at) => current.window(...at);
     ran.push(level);

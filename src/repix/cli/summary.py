@@ -79,6 +79,7 @@ def _lines(result: Result, *, verbose: bool) -> Iterator[str]:
         levels = ""
         if result.levels is not None:
             levels = f", levels {','.join(map(str, result.levels))}" if result.levels else ", no rain found"
+            levels += ", on its side" if result.turned else ""
         yield f"{result.src} → {' and '.join(map(str, result.written))} in {result.seconds:.2f} s{levels}"
         yield from (f"    note: {note}" for note in result.notes)
 

@@ -181,9 +181,10 @@ def uncertainty(net: nn.Module, image: Image) -> Figure:
     """
     restorer = Adapter(net).restorer()
     x = to_floats(image)
-    _, levels = restore_levels(restorer.run, image, multiple_of=restorer.multiple_of)
+    _, levels, turned = restore_levels(restorer.run, image, multiple_of=restorer.multiple_of)
     run = over_levels(restorer.run, levels, multiple_of=restorer.multiple_of)
-    found = estimates(run, x, multiple_of=restorer.multiple_of)
+    found = estimates(run, x.swapaxes(2, 3) if turned else x, multiple_of=restorer.multiple_of)
+    found = found.swapaxes(2, 3) if turned else found
     error = expected_error(found) * np.float32(255)
     estimate = found[0].transpose(1, 2, 0)
     return Figure(
@@ -206,7 +207,7 @@ def levels(net: nn.Module, image: Image) -> Figure:
     """
     restorer, tiling = Adapter(net).restorer(), Adapter(net).tiling or Tiling()
     layers: dict[int, Floats] = {}
-    made, ran = restore_levels(
+    made, ran, turned = restore_levels(
         restorer.run,
         image,
         multiple_of=restorer.multiple_of,
@@ -217,7 +218,7 @@ def levels(net: nn.Module, image: Image) -> Figure:
     most = max([float(np.abs(layer).max()) for layer in layers.values()], default=1e-6)
     said = "reduced {0} times (grey is nothing, ±{1:.2f})"
     return Figure(
-        f"levels {', '.join(map(str, ran))}" if ran else "no level finds rain",
+        f"levels {', '.join(map(str, ran))}{', on its side' if turned else ''}" if ran else "no level finds rain",
         [
             Panel("input", _shown(_channels_last(to_floats(image)))),
             *(Panel(said.format(level, most), _shown(0.5 + layers[level] / (2 * most))) for level in ran),

@@ -69,15 +69,16 @@ def _one_by_one(
         restorer, calls = restorer.parallel()
     scene = _Scene(restorer)
 
-    def restore(frame: Frame, levels: Levels) -> Frame:
-        return replace(frame, pixels=restorer.restore(frame.pixels, strength=strength, levels=levels).image)
+    def restore(frame: Frame, levels: Levels, turned: bool) -> Frame:
+        made = restorer.restore(frame.pixels, strength=strength, levels=levels, turned=turned)
+        return replace(frame, pixels=made.image)
 
     working: deque[Future[Frame]] = deque()
     with ThreadPoolExecutor(calls, "repix-network") as pool:
         try:
             for frame in frames:
-                levels = scene.levels(frame) if strength > 0 else ()
-                working.append(pool.submit(restore, frame, levels))
+                levels, turned = scene.look(frame) if strength > 0 else ((), False)
+                working.append(pool.submit(restore, frame, levels, turned))
                 if live or len(working) > calls:
                     yield working.popleft().result()
             while working:
@@ -91,11 +92,13 @@ def _in_order(
 ) -> Generator[Frame, None, None]:
     scene = _Scene(restorer)
     times = _Times()
+    was_turned = False
     for frame in frames:
-        levels = scene.levels(frame) if strength > 0 else ()
-        if times.has_gap(frame.pts) or scene.is_cut:
+        levels, turned = scene.look(frame) if strength > 0 else ((), False)
+        if times.has_gap(frame.pts) or scene.is_cut or turned != was_turned:
             memory.forget()
-        made = restorer.restore(frame.pixels, strength=strength, levels=levels, memory=memory)
+        was_turned = turned
+        made = restorer.restore(frame.pixels, strength=strength, levels=levels, turned=turned, memory=memory)
         memory.end_frame()
         yield replace(frame, pixels=made.image)
 
@@ -119,7 +122,8 @@ class _Times:
 
 
 class _Scene:
-    """Which levels of the pyramid a video's frames run: found once a scene, and looked at again about every second.
+    """Which levels of the pyramid a video's frames run, and whether they lie on their side: found once a scene, and
+    looked at again about every second.
 
     Frame by frame they would change with every gust, which shows. Within a scene they change when two looks in a row
     find the same new ones.
@@ -127,25 +131,27 @@ class _Scene:
 
     def __init__(self, restorer: Restorer) -> None:
         self._restorer = restorer
-        self._found: tuple[int, ...] | None = None
-        self._other: tuple[int, ...] | None = None  # what the last look found, where that was something else
+        self._found: tuple[tuple[int, ...], bool] | None = None
+        self._other: tuple[tuple[int, ...], bool] | None = None  # what the last look found, where that differs
         self._since = 0  # frames since the last look
         self._before: Floats | None = None
         self.is_cut = False  # whether the last frame shows another scene than the one before
 
-    def levels(self, frame: Frame) -> Levels:
-        """For the next frame."""
+    def look(self, frame: Frame) -> tuple[Levels, bool]:
+        """For the next frame: its levels, and whether it is turned."""
         self.is_cut = is_cut = self._find_cut(frame)
         if self._restorer.scales is None:
-            return (1,)
+            return (1,), False
         if self._restorer.levels != "auto":
-            return self._restorer.levels
+            return self._restorer.levels, False
         self._since += 1
         if self._found is None or is_cut or self._since >= _EVERY:
-            found = self._restorer.restore(frame.pixels).levels
+            made = self._restorer.restore(frame.pixels)
+            found = made.levels, made.turned
             if self._found is None or is_cut or found == self._other:
                 if found != self._found:
-                    _log.info("levels from pts %d on: %s", frame.pts, ",".join(map(str, found)) or "none")
+                    said = ",".join(map(str, made.levels)) or "none"
+                    _log.info("levels from pts %d on: %s%s", frame.pts, said, ", on its side" if made.turned else "")
                 self._found, self._other = found, None
             else:
                 self._other = found if found != self._found else None

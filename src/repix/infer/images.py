@@ -110,14 +110,14 @@ def restore_jobs(
                     continue
                 keep = job.compare in job.wanted
                 try:
-                    restored, levels = _restore(restorer, image, strength, keep=keep, progress=bar.advance)
+                    restored, levels, turned = _restore(restorer, image, strength, keep=keep, progress=bar.advance)
                 except Exception as error:
                     yield _failed(job.src, error)
                     bar.advance(1)
                     continue
                 size = restored.pixels.nbytes * (2 if keep else 1)
                 writing.append(
-                    (pool.submit(_write, job, image, restored, levels, begun=begun, times=options.times), size)
+                    (pool.submit(_write, job, image, restored, levels, turned, begun=begun, times=options.times), size)
                 )
                 del image, restored
                 while writing and (writing[0][0].done() or sum(size for _, size in writing) > _BYTES_WAITING):
@@ -178,9 +178,9 @@ def _restore_video(load: Callable[[], Restorer], job: Job, options: BatchOptions
 
 def _restore(
     restorer: Restorer, image: Picture, strength: Strength, *, keep: bool, progress: Callable[[float], None]
-) -> tuple[Picture, tuple[int, ...] | None]:
-    """The restored image, in the same memory, unless the rainy one is to be kept; and the levels that ran, of
-    a model that has any."""
+) -> tuple[Picture, tuple[int, ...] | None, bool]:
+    """The restored image, in the same memory, unless the rainy one is to be kept; the levels that ran, of a model that
+    has any; and whether the image was turned."""
     out = image.pixels if image.pixels.flags.writeable and not keep else None
     if strength == "auto":
         found = round(restorer.find_strength(image.pixels), 1)  # so that a folder's notes are few
@@ -188,14 +188,21 @@ def _restore(
         if found < 1:
             note = f"strength {found:.1f}: what the network found may not be rain"
             image = replace(image, notes=(*image.notes, note))
-    made, _, levels = restorer.restore(image.pixels, strength=strength, out=out, progress=progress)
+    made, _, levels, turned = restorer.restore(image.pixels, strength=strength, out=out, progress=progress)
     task = restorer.card.task if restorer.card is not None else DERAIN
     painted = image.with_pixels(made) if task.keeps_icc else image.repainted(made)
-    return painted, levels if restorer.scales is not None else None
+    return painted, levels if restorer.scales is not None else None, turned
 
 
 def _write(
-    job: Job, rainy: Picture, restored: Picture, levels: tuple[int, ...] | None, *, begun: float, times: bool
+    job: Job,
+    rainy: Picture,
+    restored: Picture,
+    levels: tuple[int, ...] | None,
+    turned: bool,
+    *,
+    begun: float,
+    times: bool,
 ) -> Result:
     taken = _times(job.src) if times else None
     lost: list[Difference] = []
@@ -222,6 +229,7 @@ def _write(
         lost=tuple(lost),
         seconds=seconds,
         levels=levels,
+        turned=turned,
     )
 
 

@@ -678,6 +678,7 @@ class Result:
         seconds: how long it took, reading and writing included.
         levels: the levels of the pyramid that an image ran, in their order; None where a model has none, and for
             videos, whose levels change.
+        turned: whether rain falls sideways in an image, which lies on its side.
     """
 
     src: Path
@@ -688,6 +689,7 @@ class Result:
     lost: tuple[Difference, ...] = ()
     seconds: float = 0.0
     levels: tuple[int, ...] | None = None
+    turned: bool = False
 
 
 @dataclass

@@ -11,7 +11,7 @@ follow each other; nothing is clipped between them but what the network is given
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -54,8 +54,9 @@ _FINE, _COARSE = (0.40, 0.25), (0.25, 0.70)
 # 0.22 to 0.28 where streaks have the width that networks know, 0.07 to 0.10 where they are twice as wide, 0.15 and more
 # where there are thin ones among wide ones.
 _OWN = 0.13
-# From which strength on (0 to 1, `_direction`) a rain layer has a direction: one that runs across it is not rain.
-_DIRECTED = 0.3
+# From which strength on (0 to 1, `_direction`) a rain layer has a direction. Rain that runs level is that of an image
+# that lies on its side; what a later level takes away is rain only if it runs along that of the first.
+_DIRECTED, _ALONG = 0.3, 0.4
 
 
 def list_levels(height: int, width: int) -> tuple[int, ...]:
@@ -306,13 +307,13 @@ class _Looking:
         Args:
             level: which.
             after: on what is left after others have run, what the first of them found; whether there is rain is then
-                all that is asked. Strokes across that rain, such as fur and water have, are none.
+                all that is asked. Strokes that do not run along that rain, such as fur and water have, are none.
         """
         height, width = (-(-side // level) for side in self.current.size)
         limits = _FINE if level == 1 or after is not None else _COARSE
         try_level = self._whole if level > 1 and height * width <= _WHOLE else self._tiles
         look = try_level(level, limits, after is not None)
-        if after is not None and look.found and _across(look.direction, after.direction):
+        if after is not None and look.found and not _along(look.direction, after.direction):
             return Look(False)
         return look
 
@@ -456,9 +457,44 @@ def _direction(layers: Iterable[Floats]) -> tuple[float, float]:
     return (upright / total, slanted / total) if total else (0.0, 0.0)
 
 
-def _across(direction: tuple[float, float], rain: tuple[float, float]) -> bool:
-    """Whether strokes run more than 45° off the rain's way, where it has one."""
-    return float(np.hypot(*rain)) >= _DIRECTED and float(np.dot(direction, rain)) < 0
+def _along(direction: tuple[float, float], rain: tuple[float, float]) -> bool:
+    """Whether strokes run the rain's way; any do where it has none."""
+    strength = float(np.hypot(*rain))
+    return strength < _DIRECTED or float(np.dot(direction, rain)) >= _ALONG * strength
+
+
+def _is_level(direction: tuple[float, float]) -> bool:
+    """Whether rain that runs this way runs level rather than upright or aslant."""
+    return direction[0] <= -_DIRECTED
+
+
+def _most_turned(direction: tuple[float, float]) -> float:
+    """How many times as much of what runs level the network may find once it is turned, if it is to be rain.
+
+    In rain on its side it found 0.85 to 1.45 times as much. In water, planks, road marks, for which networks fall less
+    when they run upright, 0.2 to 0.9 times; sometimes more than here, from strokes of many directions.
+    """
+    return 1 - direction[0]
+
+
+def _lies_on_its_side(image: Image, made: Image) -> bool:
+    """Whether what was taken away from (H, W, 3) is rain, as far as its amount tells, and runs level."""
+    return _is_rain(_amount(image, made), 0, _FINE) and _is_level(_direction(_layers(image, made)))
+
+
+def _amount(image: Image, made: Image) -> float:
+    """Mean of what was taken away, in [0, 1]."""
+    return sum(float(np.abs(layer).sum()) for layer in _layers(image, made)) / image.size
+
+
+def _layers(image: Image, made: Image) -> Iterator[Floats]:
+    for first in range(0, len(image), _BAND):
+        rows = slice(first, first + _BAND)
+        yield reader(image)(rows, slice(None)) - reader(made)(rows, slice(None))
+
+
+def _turned(on_layer: Callable[[int, Floats], None]) -> Callable[[int, Floats], None]:
+    return lambda level, layer: on_layer(level, layer.swapaxes(0, 1))
 
 
 def _is_rain(amount: Floats | float, differs: Floats | float, limits: tuple[float, float]) -> bool:
@@ -512,15 +548,19 @@ def restore_levels(
     progress: Callable[[float], None] | None = None,
     on_layer: Callable[[int, Floats], None] | None = None,
     memory: Memory | None = None,
-) -> tuple[Image, tuple[int, ...]]:
+    turned: bool | None = None,
+) -> tuple[Image, tuple[int, ...], bool]:
     """Restore an image over scales.
 
     With `auto` each level is tried: coarse ones as a whole, fine ones on one tile in each cell of a 6×6 grid, where
     a coarser level found most. Where what it takes away is not rain in any cell, a level is left out, so that an image
     with wide streaks alone never pays for its full resolution. The first of those that are left is the finest one at
     which streaks have their usual width; the others follow from fine to coarse, each tried again on what is left by
-    then, and left out where its strokes run across those of the first. Coarser levels first would halve thin streaks,
-    and half-removed streaks are worse than whole ones; finer ones first would do the same to wide streaks.
+    then, and left out where its strokes do not run along those of the first. Coarser levels first would halve thin
+    streaks, and half-removed streaks are worse than whole ones; finer ones first would do the same to wide streaks.
+
+    Networks know rain that falls. Where what the first level takes away runs level, the image may lie on its side, as
+    phones store them: the network gets its columns for rows, unless it then takes away more, as it does not of rain.
 
     Args:
         run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `run_tiles` and `writer`.
@@ -531,27 +571,48 @@ def restore_levels(
         on_layer: called with each level and the rain layer that it takes away, (h, w, 3) at that level; for level 1
             only where another follows.
         memory: of a recurrent network, which it runs in place of `run`; levels must be given.
+        turned: whether the network gets the image's columns for rows; None finds out with levels `auto` and `scales`
+            beyond 1, and means no with others.
 
     Returns:
-        The result, (H, W, 3) of `image`'s type, and the levels that ran, in their order.
+        The result, (H, W, 3) of `image`'s type, the levels that ran, in their order, and whether the image was turned.
 
     Raises:
         BackendError: as `run_tiles`.
     """
-    out = np.empty_like(image) if out is None else out
+    result = target = np.empty_like(image) if out is None else out
     size = image.shape[:2]
     there, wanted = _wanted(size, levels, scales)
+    finds_turn = turned is None and levels == "auto" and scales[1] > 1
     is_large = size[0] * size[1] > _PRECISE
     tile = min(tile, _LARGE_TILE) if is_large and tile is not None else tile
     tiling: dict[str, Any] = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
-    write = writer(image, out, strength=strength, rounding=rounding)
+    write = writer(image, target, strength=strength, rounding=rounding)
+
+    def turn() -> None:
+        nonlocal image, target, size, write, on_layer
+        image, target, size = image.swapaxes(0, 1), target.swapaxes(0, 1), size[::-1]
+        write = writer(image, target, strength=strength, rounding=rounding)
+        on_layer = on_layer and _turned(on_layer)
+
+    if turned:
+        turn()
 
     def at(level: int) -> dict[str, Any]:
         return tiling | ({"memory": memory.at(level)} if memory is not None else {})
 
     if wanted == [1] and on_layer is None:
+        if finds_turn and np.may_share_memory(image, target):  # it is needed again if it lies on its side
+            image = image.copy()
         run_tiles(run, reader(image), write, size, progress=progress, **at(1))
-        return out, (1,)
+        if finds_turn and _lies_on_its_side(image, result):
+            most = _most_turned(_direction(_layers(image, result))) * _amount(image, result)
+            target = np.empty_like(image)
+            turn()
+            run_tiles(run, reader(image), write, size, **at(1))
+            if turned := _amount(image, target) <= most:
+                result[...] = target.swapaxes(0, 1)
+        return result, (1,), bool(turned)
     current = _Current(image, there if wanted else ())
     report = _Progress(progress, sum(level**-2 for level in wanted))
     ran: list[int] = []
@@ -566,8 +627,8 @@ def restore_levels(
                 on_layer(level, layer.astype(np.float32))
             current.subtract(level, layer)
             return
-        kept: Image = np.empty(image.shape, np.uint16) if not is_large else out
-        if is_large and strength != 1 and np.may_share_memory(image, out):  # the image is still needed
+        kept: Image = np.empty(image.shape, np.uint16) if not is_large else target
+        if is_large and strength != 1 and np.may_share_memory(image, target):  # the image is still needed
             kept = np.empty_like(image)
         current.reduced.clear()
         run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **at(1))
@@ -579,8 +640,10 @@ def restore_levels(
     if wanted == [1]:  # nothing to choose from
         levels = (1,)
     if levels == "auto":
-        looking = _Looking(run, current, multiple_of)
-        wanted, looks = looking.order(wanted)
+        looking, wanted, looks, lies = _look(run, current, image, there, wanted, multiple_of, finds_turn=finds_turn)
+        if lies:
+            turned, current = True, looking.current
+            turn()
     for place, level in enumerate(wanted):
         look = None
         if levels == "auto":
@@ -590,26 +653,51 @@ def restore_levels(
         if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image
             run_tiles(run, current.window, write, size, progress=report.level(1), **at(1))
             report.end()
-            return out, (*ran, 1)
+            return result, (*ran, 1), bool(turned)
         apply(level, look)
     if not ran:
-        out[...] = image
+        target[...] = image
         report.end()
-        return out, ()
+        return result, (), bool(turned)
     for first_row in range(0, size[0], _BAND):
         rows, columns = slice(first_row, min(first_row + _BAND, size[0])), slice(0, size[1])
         write(rows, columns, current.window(rows, columns))
     report.end()
-    return out, tuple(ran)
+    return result, tuple(ran), bool(turned)
 
 
-def find_first(run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1) -> int | None:
-    """The level with which `restore_levels` would begin; None where none finds rain."""
+def find_first(
+    run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1
+) -> tuple[int | None, bool]:
+    """The level with which `restore_levels` would begin, None where none finds rain; and whether it would turn."""
     there, wanted = _wanted(image.shape[:2], "auto", scales)
     if wanted == [1]:
-        return 1
-    order, _ = _Looking(run, _Current(image, there), multiple_of).order(wanted)
-    return order[0] if order else None
+        return 1, restore_levels(run, image, scales=scales, multiple_of=multiple_of)[2]
+    _, order, _, turned = _look(run, _Current(image, there), image, there, wanted, multiple_of, finds_turn=True)
+    return (order[0] if order else None), turned
+
+
+def _look(
+    run: Run,
+    current: _Current,
+    image: Image,
+    there: Sequence[int],
+    levels: Sequence[int],
+    multiple_of: int,
+    *,
+    finds_turn: bool,
+) -> tuple[_Looking, list[int], dict[int, Look], bool]:
+    """What `_Looking.order` finds, and whether in the turned image, where the image lies on its side."""
+    looking = _Looking(run, current, multiple_of)
+    order, looks = looking.order(levels)
+    if not (finds_turn and order and _is_level(looks[order[0]].direction)):
+        return looking, order, looks, False
+    around = _Looking(run, _Current(image.swapaxes(0, 1), there), multiple_of)
+    other, seen = around.order(levels)
+    first = looks[order[0]]
+    if other and seen[other[0]].energy > _most_turned(first.direction) ** 2 * first.energy:
+        return looking, order, looks, False
+    return around, other, seen, True
 
 
 def over_levels(run: Run, levels: Sequence[int], *, multiple_of: int = 1) -> Run:

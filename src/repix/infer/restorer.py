@@ -40,11 +40,13 @@ class Restored(NamedTuple):
         image: the restored image.
         strength: how strongly; what was found, for `auto`.
         levels: the levels of the pyramid that ran, in their order; see `repix.infer.pyramid`.
+        turned: whether rain falls sideways in it: the network got the image on its side.
     """
 
     image: Image
     strength: float
     levels: tuple[int, ...]
+    turned: bool = False
 
 
 _log = logging.getLogger("repix")
@@ -245,6 +247,7 @@ class Restorer:
         *,
         strength: Strength = 1.0,
         levels: Levels | None = None,
+        turned: bool | None = None,
         rounding: Rounding = "nearest",
         out: Image | None = None,
         progress: Callable[[float], None] | None = None,
@@ -253,10 +256,12 @@ class Restorer:
         """Restore one image, and say how.
 
         Args:
-            image: (H, W, 3), uint8 or uint16, RGB, upright.
+            image: (H, W, 3), uint8 or uint16, RGB.
             strength: 0 (the input) to 1 (the network's output); between, the two are blended. `auto`: what
                 `find_strength` finds.
             levels: in place of the restorer's own, such as those found for another frame of the same scene.
+            turned: whether the network gets the image on its side, as found for another frame; None: where levels are
+                `auto`, if rain falls sideways.
             rounding: `nearest`, or `down` for the protocol of papers whose scripts truncated.
             out: where to write, of the same shape and type; may be `image` itself, which saves memory.
             progress: called with fractions of the work that add up to 1.
@@ -264,7 +269,7 @@ class Restorer:
                 needs levels that are no `auto`.
 
         Returns:
-            `image`: (H, W, 3) of the same type, `out` where that was given; strength and levels.
+            `image`: (H, W, 3) of the same type, `out` where that was given; strength, levels and whether it was turned.
 
         Raises:
             InputError: another shape or type, or a strength outside [0, 1], or below 1 where images are scaled.
@@ -286,10 +291,10 @@ class Restorer:
         if scaled == image.shape[:2]:
             amount = self.find_strength(image) if strength == "auto" else strength
             levels = self.levels if levels is None else levels
-            return self._run(image, amount, levels if amount > 0 else (), rounding, out, progress, memory)
+            return self._run(image, amount, levels if amount > 0 else (), turned, rounding, out, progress, memory)
         if strength != 1:
             raise InputError(f"strength {strength} needs a network that works at the image's own size; use size=0")
-        worked = self._run(resize(image, scaled), 1.0, (1,), rounding, None, progress)
+        worked = self._run(resize(image, scaled), 1.0, (1,), turned, rounding, None, progress)
         labels = self.card is not None and self.card.palette is not None
         result = resize(worked.image, image.shape[:2], "nearest" if labels else "cubic")
         if out is None:
@@ -329,17 +334,19 @@ class Restorer:
         """
         check_pixels(image)
         level: int | None = 1
-        if self.scales is not None:
-            level = self.levels[0] if self.levels and self.levels != "auto" else self._first_level(image)
+        turned = False
+        if self.scales is not None and self.levels and self.levels != "auto":
+            level = self.levels[0]
+        elif self.scales is not None:
+            level, turned = find_first(self.run, image, scales=self._scales, multiple_of=self.multiple_of)
         if level is None:
             return 0.0
+        if turned:
+            image = image.swapaxes(0, 1)
         if level > 1:
             reduced = np.rint(reduce(image, level))
             image = reduced.astype(np.uint8) if image.dtype == np.uint8 else reduced.astype(np.uint16)
         return find_strength(self.run, image, multiple_of=self.multiple_of)
-
-    def _first_level(self, image: Image) -> int | None:
-        return find_first(self.run, image, scales=self._scales, multiple_of=self.multiple_of)
 
     @property
     def _scales(self) -> tuple[int, int]:
@@ -358,13 +365,14 @@ class Restorer:
         image: Image,
         strength: float,
         levels: Levels,
+        turned: bool | None,
         rounding: Rounding,
         out: Image | None,
         progress: Callable[[float], None] | None,
         memory: Memory | None = None,
     ) -> Restored:
         best = self.quality == "best"
-        made, ran = restore_levels(
+        made, ran, turned = restore_levels(
             self_ensemble(self.run, multiple_of=self.multiple_of) if best else self.run,
             image,
             levels,
@@ -377,5 +385,6 @@ class Restorer:
             out=out,
             progress=progress,
             memory=memory,
+            turned=turned,
         )
-        return Restored(made, strength, ran)
+        return Restored(made, strength, ran, turned)

@@ -52,7 +52,8 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def restore(image: NDArray[np.uint8], levels: pyramid.Levels = "auto") -> tuple[NDArray[np.uint8], tuple[int, ...]]:
-    return restore_levels(thin_lines, image, levels, multiple_of=8, tile=512, overlap=64)  # type: ignore[return-value]
+    made, ran, _ = restore_levels(thin_lines, image, levels, multiple_of=8, tile=512, overlap=64)
+    return made, ran  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (64, 96, 3), (131, 203, 3)])
@@ -93,7 +94,7 @@ def test_levels_of_an_image_end_where_it_gets_small() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (40, 40)])
 def test_an_image_of_one_level_runs_it_whoever_looks_on(size: tuple[int, int]) -> None:
     image, seen = levels_of(scene(64, 70))[: size[0], : size[1]], list[int]()
-    kept, ran = pyramid.restore_levels(thin_lines, image, on_layer=lambda level, layer: seen.append(level))
+    kept, ran, _ = pyramid.restore_levels(thin_lines, image, on_layer=lambda level, layer: seen.append(level))
     assert ran == (1,) == tuple(seen)
     np.testing.assert_array_equal(kept, pyramid.restore_levels(thin_lines, image)[0])
 
@@ -128,7 +129,7 @@ def test_wide_streaks_alone_never_run_the_full_resolution() -> None:
         largest = max(largest, x.shape[2] * x.shape[3])
         return thin_lines(x)
 
-    _, ran = restore_levels(run, rainy, multiple_of=8, tile=1024, overlap=64)
+    _, ran, _ = restore_levels(run, rainy, multiple_of=8, tile=1024, overlap=64)
     assert 1 not in ran
     assert 4 in ran
     assert largest <= (1920 // 4 + 8) * (2000 // 4 + 8) * 4  # level 2 at most
@@ -170,7 +171,7 @@ def test_what_the_mirrored_image_does_not_show_is_no_rain() -> None:
         return x - specks[:, : x.shape[2], : x.shape[3]]  # wherever they lie in the image
 
     clean = levels_of(scene(960, 1000))
-    result, ran = restore_levels(run, clean, multiple_of=8, tile=512, overlap=64)
+    result, ran, _ = restore_levels(run, clean, multiple_of=8, tile=512, overlap=64)
     assert ran == ()
     np.testing.assert_array_equal(result, clean)
 
@@ -183,7 +184,7 @@ def test_one_tile_that_agrees_is_enough() -> None:
         return thin_lines(x)
 
     rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 2))
-    _, ran = restore_levels(run, rainy, multiple_of=8, tile=512, overlap=64)
+    _, ran, _ = restore_levels(run, rainy, multiple_of=8, tile=512, overlap=64)
     assert ran[0] == 1
     assert counts[1, 3, 128, 128] == 36 + 1  # one in each cell, and one of those mirrored
 
@@ -202,7 +203,7 @@ def test_strokes_across_the_rain_are_left_alone() -> None:
     near = streaks(1200, 1600, 12)
     for strokes, expected in ((near, True), (wide.transpose(1, 0, 2), False)):
         image = levels_of(scene(1200, 1600) + thin + strokes)
-        _, ran = restore_levels(thin_strokes, image, multiple_of=8, tile=512, overlap=64)
+        _, ran, _ = restore_levels(thin_strokes, image, multiple_of=8, tile=512, overlap=64)
         assert ran[0] == 1
         assert (4 in ran) == expected, ran
 
@@ -213,6 +214,63 @@ def test_a_direction_is_told_by_all_pixels() -> None:
     assert upright[0] > 0.7
     assert level == pytest.approx((-upright[0], upright[1]), abs=1e-4)
     assert pyramid._direction([np.zeros((8, 8, 3), np.float32)]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (960, 1000)])
+def test_rain_that_falls_sideways_is_turned_for_the_network(shape: tuple[int, int]) -> None:
+    """A network that finds level streaks too, and takes half of them; upright ones it takes as a whole."""
+
+    def trained_upright(x: Floats) -> Floats:
+        rain, sideways = (
+            np.maximum(x - grey_opening(x, size=(1, 1, *size), mode="nearest"), 0) for size in ((1, 4), (4, 1))
+        )
+        return x - np.where(rain > 0.04, rain, np.where(sideways > 0.04, 0.97 * sideways, 0))
+
+    clean = scene(*shape)
+    upright, lying = levels_of(clean + streaks(*shape, 2)), levels_of(clean + streaks(*shape[::-1], 2).swapaxes(0, 1))
+    ran = restore_levels(trained_upright, upright, multiple_of=8, tile=512, overlap=64)
+    assert not ran[2]
+    seen: dict[int, Floats] = {}
+    made, levels, turned = restore_levels(trained_upright, lying, multiple_of=8, tile=512, overlap=64)
+    assert turned
+    mirrored, _, _ = restore_levels(
+        trained_upright, np.ascontiguousarray(lying.swapaxes(0, 1)), levels, multiple_of=8, tile=512, overlap=64
+    )
+    np.testing.assert_array_equal(made, mirrored.swapaxes(0, 1))
+    asked = restore_levels(
+        trained_upright, lying, levels, multiple_of=8, tile=512, overlap=64, turned=True, on_layer=seen.__setitem__
+    )
+    np.testing.assert_array_equal(asked[0], made)
+    assert {level: layer.shape for level, layer in seen.items()} == {
+        level: (*(-(-side // level) for side in shape), 3) for level in levels if seen
+    }
+    # in place, and at half strength
+    again = lying.copy()
+    restore_levels(trained_upright, again, multiple_of=8, tile=512, overlap=64, out=again)
+    np.testing.assert_array_equal(again, made)
+    half, _, turned = restore_levels(trained_upright, lying, multiple_of=8, tile=512, overlap=64, strength=0.5)
+    assert turned
+    assert np.abs(half - (lying / 2 + made / 2)).max() <= 1
+    assert restore_levels(trained_upright, lying, multiple_of=8, scales=(1, 1))[2] is False
+    assert pyramid.find_first(trained_upright, lying, multiple_of=8) == (levels[0], True)
+
+
+def test_what_grows_when_it_is_turned_is_no_rain_that_falls_sideways() -> None:
+    """Such as slats and water: a network that takes little of what is level, and much of what is upright."""
+
+    def fond_of_upright(x: Floats) -> Floats:
+        rain, sideways = (
+            np.maximum(x - grey_opening(x, size=(1, 1, *size), mode="nearest"), 0) for size in ((1, 4), (4, 1))
+        )
+        return x - np.where(rain > 0.04, rain, np.where(sideways > 0.04, 0.3 * sideways, 0))
+
+    for shape in ((240, 320), (960, 1000)):
+        lying = levels_of(scene(*shape) + streaks(*shape[::-1], 2).swapaxes(0, 1))
+        made, levels, turned = restore_levels(fond_of_upright, lying, multiple_of=8, tile=512, overlap=64)
+        assert not turned
+        np.testing.assert_array_equal(
+            made, restore_levels(fond_of_upright, lying, levels, multiple_of=8, tile=512, overlap=64)[0]
+        )
 
 
 def test_no_levels_change_nothing() -> None:
@@ -233,7 +291,7 @@ def test_scales_limit_the_levels() -> None:
 def test_layers_are_what_was_taken_away() -> None:
     rainy = levels_of(scene(500, 600) + streaks(500, 600, 2))
     layers: dict[int, NDArray[np.float32]] = {}
-    result, ran = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8, on_layer=layers.__setitem__)
+    result, ran, _ = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8, on_layer=layers.__setitem__)
     assert tuple(layers) == ran == (2, 1)
     expected = rainy / 255 - enlarge(layers[2], 2, slice(0, 500), slice(0, 600)) - layers[1]
     np.testing.assert_allclose(result / 255, expected, atol=2 / 255)
@@ -241,7 +299,7 @@ def test_layers_are_what_was_taken_away() -> None:
 
 def test_levels_as_one_network() -> None:
     rainy = levels_of(scene(500, 600) + streaks(500, 600, 2))
-    expected, _ = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8)
+    expected, _, _ = restore_levels(thin_lines, rainy, (2, 1), multiple_of=8)
     run = over_levels(thin_lines, (2, 1), multiple_of=8)
     got = run((rainy.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32))
     assert np.abs(got[0].transpose(1, 2, 0) * 255 - expected).max() <= 0.51
@@ -260,9 +318,9 @@ def test_a_small_image_runs_as_without_levels() -> None:
 @pytest.mark.parametrize("levels", [(2,), (4, 1), (1, 2, 4)])
 def test_tiles_leave_no_seams(levels: tuple[int, ...]) -> None:
     rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
-    whole, ran = restore_levels(thin_lines, rainy, levels, multiple_of=8)
+    whole, ran, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8)
     assert ran == levels
-    tiled, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=160, overlap=48)
+    tiled, _, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=160, overlap=48)
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
@@ -276,7 +334,7 @@ def test_levels_that_an_image_does_not_have_are_left_out() -> None:
 def test_strength_blends_with_the_input(levels: pyramid.Levels) -> None:
     rainy = levels_of(scene(960, 1000) + streaks(960, 1000, 4))
     full, _ = restore(rainy, levels)
-    half, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=512, overlap=64, strength=0.5)
+    half, _, _ = restore_levels(thin_lines, rainy, levels, multiple_of=8, tile=512, overlap=64, strength=0.5)
     assert np.abs((full.astype(float) + rainy) / 2 - half).max() <= 1
 
 
