@@ -153,8 +153,9 @@ SECTIONS = [
         "deflicker",
         "Video: deflicker",
         "Mean change between consecutive frames in grey levels (flicker) of the rainy video, restored, and with "
-        "`--deflicker`; PSNR against the clean video. repixnet sees each frame alone. `still` is a photo with other "
-        "rain in every frame; in the others the camera or things move.",
+        "`--deflicker`; PSNR against the clean video. repixnet sees each frame alone, repixnet-video the one before "
+        "too. `still` is a photo with other rain in every frame; in the others the camera or things move. `worst_gain` "
+        "is the least that `--deflicker` adds to the PSNR of one of the two videos.",
         "python benchmarks/video.py deflicker --csv benchmarks/results/deflicker.csv",
     ),
     Section(
