@@ -47,7 +47,7 @@ def draw_hard_negative(
     Args:
         shape: (H, W) in pixels.
         rng: source of all randomness.
-        kind: one of `HARD_NEGATIVES`; None draws one.
+        kind: one of `HARD_NEGATIVES`; None draws one, those more often that look most like rain.
         background: (H, W, 3) in [0, 1], what is behind a fence, wires or strokes of ink; None makes a soft gradient.
             Grass, hair, cloth, weave, paving and blinds fill the image and hide it.
 
@@ -63,7 +63,8 @@ def draw_hard_negative(
         raise InputError(f"hard negatives: got an image of {shape[0]}x{shape[1]}, expected at least one pixel")
     if background is not None and background.shape != (*shape, 3):
         raise InputError(f"hard negatives: the background is {background.shape}, expected {(*shape, 3)}")
-    name = kind or list(HARD_NEGATIVES)[int(rng.integers(len(HARD_NEGATIVES)))]
+    chances = np.array([_OFTEN.get(each, 1) for each in HARD_NEGATIVES])
+    name = kind or str(rng.choice(list(HARD_NEGATIVES), p=chances / chances.sum()))
     behind = _ground(shape, rng) if background is None else np.asarray(background, np.float32)
     image = HARD_NEGATIVES[name](behind, rng)
     return np.clip(image, 0, 1).astype(np.float32)
@@ -351,6 +352,8 @@ HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = 
     "paving": _paving,
 }
 """What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
+# Drawn so many times as often as the rest: wide stripes on cloth, strands of hair and wires are taken for rain most.
+_OFTEN = {"cloth": 4, "hair": 2, "wires": 1.5}
 
 
 def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False) -> Floats:
