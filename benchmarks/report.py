@@ -144,7 +144,7 @@ SECTIONS = [
     Section(
         "video",
         "Video: cost",
-        "50 frames with sound through `repix derain`, two threads. The network without reading and writing, and "
+        "A second or two with sound through `repix derain`, two threads. The network without reading and writing, and "
         "both of these, on the first ten frames; peak memory of the whole; CPU-seconds a frame. The machine was "
         "busy with other work: frames a second are too low, and only rows of one run can be compared.",
         "python benchmarks/video.py speed --csv benchmarks/results/video.csv",
