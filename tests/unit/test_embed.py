@@ -38,7 +38,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_result_is_that_of_repix(program: dict[str, Any], tmp_path: Path, levels: tuple[int, ...]) -> None:
     rainy = read_image(tmp_path / "rainy.png").pixels
     session = program["session"]
-    wanted, ran = restore_levels(lambda x: session.run(None, {"x": x})[0], rainy, levels, multiple_of=8)
+    wanted, ran, _ = restore_levels(lambda x: session.run(None, {"x": x})[0], rainy, levels, multiple_of=8)
     assert ran == levels
     made = read_image(tmp_path / "clean.png").pixels if levels == (2, 1) else program["derain"](rainy, levels)
     assert np.abs(made.astype(int) - rainy).max() > 20
