@@ -477,13 +477,8 @@ def _most_turned(direction: tuple[float, float]) -> float:
     return 1 - direction[0]
 
 
-def _lies_on_its_side(image: Image, made: Image) -> bool:
-    """Whether what was taken away from (H, W, 3) is rain, as far as its amount tells, and runs level."""
-    return _is_rain(_amount(image, made), 0, _FINE) and _is_level(_direction(_layers(image, made)))
-
-
 def _amount(image: Image, made: Image) -> float:
-    """Mean of what was taken away, in [0, 1]."""
+    """Mean of what was taken away from (H, W, 3), in [0, 1]."""
     return sum(float(np.abs(layer).sum()) for layer in _layers(image, made)) / image.size
 
 
@@ -560,7 +555,7 @@ def restore_levels(
     streaks, and half-removed streaks are worse than whole ones; finer ones first would do the same to wide streaks.
 
     Networks know rain that falls. Where what the first level takes away runs level, the image may lie on its side, as
-    phones store them: the network gets its columns for rows, unless it then takes away more, as it does not of rain.
+    phones store them: the network gets its columns for rows, unless it then takes away far more.
 
     Args:
         run, multiple_of, tile, overlap, strength, rounding, out, progress: as for `run_tiles` and `writer`.
@@ -605,8 +600,9 @@ def restore_levels(
         if finds_turn and np.may_share_memory(image, target):  # it is needed again if it lies on its side
             image = image.copy()
         run_tiles(run, reader(image), write, size, progress=progress, **at(1))
-        if finds_turn and _lies_on_its_side(image, result):
-            most = _most_turned(_direction(_layers(image, result))) * _amount(image, result)
+        found = _amount(image, result) if finds_turn else 0.0
+        if _is_rain(found, 0, _FINE) and _is_level(direction := _direction(_layers(image, result))):
+            most = _most_turned(direction) * found
             target = np.empty_like(image)
             turn()
             run_tiles(run, reader(image), write, size, **at(1))
