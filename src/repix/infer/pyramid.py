@@ -12,9 +12,9 @@ follow each other; nothing is clipped between them but what the network is given
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,14 @@ from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.infer.memory import Memory
 from repix.infer.padding import padded, to_floats
-from repix.infer.tiling import Rounding, reader, run_tiles, writer
+from repix.infer.tiling import Read, Rounding, Write, reader, run_tiles, writer
 
 Levels = Literal["auto"] | tuple[int, ...]
 """Levels in the order in which they run, or `auto`: those that find rain."""
 
 Run = Callable[[Floats], Floats]
+Report = Callable[[float], None]
+OnLayer = Callable[[int, Floats], None]
 
 SHORTEST = 240
 """A level whose shorter side would have fewer pixels than this is not tried: what networks have learnt is hardly
@@ -488,7 +490,12 @@ def _layers(image: Image, made: Image) -> Iterator[Floats]:
         yield reader(image)(rows, slice(None)) - reader(made)(rows, slice(None))
 
 
-def _turned(on_layer: Callable[[int, Floats], None]) -> Callable[[int, Floats], None]:
+def _on_side(image: Image) -> Image:
+    """Columns for rows: a view."""
+    return image.swapaxes(0, 1)
+
+
+def _layers_on_side(on_layer: OnLayer) -> OnLayer:
     return lambda level, layer: on_layer(level, layer.swapaxes(0, 1))
 
 
@@ -540,8 +547,8 @@ def restore_levels(
     strength: float = 1.0,
     rounding: Rounding = "nearest",
     out: Image | None = None,
-    progress: Callable[[float], None] | None = None,
-    on_layer: Callable[[int, Floats], None] | None = None,
+    progress: Report | None = None,
+    on_layer: OnLayer | None = None,
     memory: Memory | None = None,
     turned: bool | None = None,
 ) -> tuple[Image, tuple[int, ...], bool]:
@@ -575,91 +582,151 @@ def restore_levels(
     Raises:
         BackendError: as `run_tiles`.
     """
-    result = target = np.empty_like(image) if out is None else out
+    result = np.empty_like(image) if out is None else out
     size = image.shape[:2]
     there, wanted = _wanted(size, levels, scales)
     finds_turn = turned is None and levels == "auto" and scales[1] > 1
-    is_large = size[0] * size[1] > _PRECISE
-    tile = min(tile, _LARGE_TILE) if is_large and tile is not None else tile
-    tiling: dict[str, Any] = {"multiple_of": multiple_of, "tile": tile, "overlap": overlap}
-    write = writer(image, target, strength=strength, rounding=rounding)
-
-    def turn() -> None:
-        nonlocal image, target, size, write, on_layer
-        image, target, size = image.swapaxes(0, 1), target.swapaxes(0, 1), size[::-1]
-        write = writer(image, target, strength=strength, rounding=rounding)
-        on_layer = on_layer and _turned(on_layer)
-
-    if turned:
-        turn()
-
-    def at(level: int) -> dict[str, Any]:
-        return tiling | ({"memory": memory.at(level)} if memory is not None else {})
-
+    if tile is not None and size[0] * size[1] > _PRECISE:
+        tile = min(tile, _LARGE_TILE)
+    passes = _Passes(run, multiple_of, tile, overlap, strength, rounding, memory)
+    given, target = (_on_side(image), _on_side(result)) if turned else (image, result)
     if wanted == [1] and on_layer is None:
-        if finds_turn and np.may_share_memory(image, target):  # it is needed again if it lies on its side
-            image = image.copy()
-        run_tiles(run, reader(image), write, size, progress=progress, **at(1))
-        found = _amount(image, result) if finds_turn else 0.0
-        if _is_rain(found, 0, _FINE) and _is_level(direction := _direction(_layers(image, result))):
-            most = _most_turned(direction) * found
-            target = np.empty_like(image)
-            turn()
-            run_tiles(run, reader(image), write, size, **at(1))
-            if turned := _amount(image, target) <= most:
-                result[...] = target.swapaxes(0, 1)
-        return result, (1,), bool(turned)
-    current = _Current(image, there if wanted else ())
+        if finds_turn and np.may_share_memory(image, result):  # it is needed again if it lies on its side
+            given = image.copy()
+        passes.finish(reader(given), given, target, progress)
+        return result, (1,), _turn_back(passes, given, result) if finds_turn else bool(turned)
+    if levels == "auto" and wanted != [1]:
+        plan = _find_plan(run, given, there, wanted, multiple_of, finds_turn=finds_turn)
+        if plan.turned:
+            turned, given, target = True, _on_side(image), _on_side(result)
+    else:
+        plan = _Plan(_Current(given, there if wanted else ()), wanted)
+    if on_layer is not None and turned:
+        on_layer = _layers_on_side(on_layer)
     report = _Progress(progress, sum(level**-2 for level in wanted))
+    ran = _run_levels(passes, plan, given, target, report, on_layer)
+    report.end()
+    return result, ran, bool(turned)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """How the network runs over an image; see `restore_levels`."""
+
+    network: Run
+    multiple_of: int
+    tile: int | None
+    overlap: int
+    strength: float
+    rounding: Rounding
+    memory: Memory | None
+
+    def run(self, level: int, read: Read, write: Write, size: tuple[int, ...], progress: Report | None) -> None:
+        """One level, in tiles."""
+        run_tiles(
+            self.network, read, write, size[:2], multiple_of=self.multiple_of, tile=self.tile, overlap=self.overlap,
+            progress=progress, memory=self.memory.at(level) if self.memory is not None else None,
+        )  # fmt: skip
+
+    def finish(self, read: Read, image: Image, target: Image, progress: Report | None = None) -> None:
+        """Level 1 where it is the last: what it makes, at the strength wanted, is the result."""
+        self.run(1, read, self.writer(image, target), image.shape, progress)
+
+    def writer(self, image: Image, target: Image) -> Write:
+        return writer(image, target, strength=self.strength, rounding=self.rounding)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Levels in the order in which they are to run, and what `auto` has found in them.
+
+    Attributes:
+        current: the image on which they run.
+        levels: which; all of them, but of those that were looked at only the first for sure.
+        looks: what each finds before any has run; none where levels were given.
+        look: tries a level on what is left.
+        turned: whether `current` is the image on its side.
+    """
+
+    current: _Current
+    levels: Sequence[int]
+    looks: Mapping[int, Look] = field(default_factory=dict)
+    look: _Looking | None = None
+    turned: bool = False
+
+
+def _run_levels(
+    passes: _Passes,
+    plan: _Plan,
+    image: Image,
+    target: Image,
+    report: _Progress,
+    on_layer: OnLayer | None,
+) -> tuple[int, ...]:
+    """Run a plan and write the result; which levels ran."""
+    current = plan.current
     ran: list[int] = []
-
-    def apply(level: int, look: Look | None = None) -> None:
-        ran.append(level)
-        if level > 1:
-            layer: NDArray[np.floating] | None = look.layer if look is not None else None
-            if layer is None:
-                layer = _layer(run, current.reduced[level], progress=report.level(level), **at(level))
-            if on_layer is not None:
-                on_layer(level, layer.astype(np.float32))
-            current.subtract(level, layer)
-            return
-        kept: Image = np.empty(image.shape, np.uint16) if not is_large else target
-        if is_large and strength != 1 and np.may_share_memory(image, target):  # the image is still needed
-            kept = np.empty_like(image)
-        current.reduced.clear()
-        run_tiles(run, current.window, writer(kept, kept), size, progress=report.level(1), **at(1))
-        if on_layer is not None:
-            whole = (slice(0, size[0]), slice(0, size[1]))
-            on_layer(1, current.window(*whole) - reader(kept)(*whole))
-        current.rebase(kept)
-
-    if wanted == [1]:  # nothing to choose from
-        levels = (1,)
-    if levels == "auto":
-        looking, wanted, looks, lies = _look(run, current, image, there, wanted, multiple_of, finds_turn=finds_turn)
-        if lies:
-            turned, current = True, looking.current
-            turn()
-    for place, level in enumerate(wanted):
-        look = None
-        if levels == "auto":
-            look = looking(level, after=looks[wanted[0]]) if place else looks[level]  # later ones, at what is left
+    for place, level in enumerate(plan.levels):
+        look = plan.looks.get(level)
+        if place and plan.look is not None:  # later ones are tried on what is left
+            look = plan.look(level, after=plan.looks[plan.levels[0]])
             if not look.found:
                 continue
-        if level == 1 and level == wanted[-1] and on_layer is None:  # needs no copy of the image
-            run_tiles(run, current.window, write, size, progress=report.level(1), **at(1))
-            report.end()
-            return result, (*ran, 1), bool(turned)
-        apply(level, look)
+        ran.append(level)
+        if level == 1 and level == plan.levels[-1] and on_layer is None:  # needs no copy of the image
+            passes.finish(current.window, image, target, report.level(1))
+            return tuple(ran)
+        layer: NDArray[np.floating] | None = look.layer if look is not None else None
+        if level == 1:
+            _run_full(passes, current, image, target, report, on_layer)
+            continue
+        if layer is None:
+            layer = _layer(passes, level, current.reduced[level], report.level(level))
+        if on_layer is not None:
+            on_layer(level, layer.astype(np.float32))
+        current.subtract(level, layer)
     if not ran:
         target[...] = image
-        report.end()
-        return result, (), bool(turned)
-    for first_row in range(0, size[0], _BAND):
-        rows, columns = slice(first_row, min(first_row + _BAND, size[0])), slice(0, size[1])
+        return ()
+    write = passes.writer(image, target)
+    for first in range(0, len(image), _BAND):
+        rows, columns = slice(first, min(first + _BAND, len(image))), slice(0, image.shape[1])
         write(rows, columns, current.window(rows, columns))
-    report.end()
-    return result, tuple(ran), bool(turned)
+    return tuple(ran)
+
+
+def _run_full(
+    passes: _Passes,
+    current: _Current,
+    image: Image,
+    target: Image,
+    report: _Progress,
+    on_layer: OnLayer | None,
+) -> None:
+    """The full resolution where another level follows."""
+    is_large = image.shape[0] * image.shape[1] > _PRECISE
+    kept: Image = np.empty(image.shape, np.uint16) if not is_large else target
+    if is_large and passes.strength != 1 and np.may_share_memory(image, target):  # the image is still needed
+        kept = np.empty_like(image)
+    current.reduced.clear()
+    passes.run(1, current.window, writer(kept, kept), image.shape, report.level(1))
+    if on_layer is not None:
+        whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
+        on_layer(1, current.window(*whole) - reader(kept)(*whole))
+    current.rebase(kept)
+
+
+def _turn_back(passes: _Passes, image: Image, result: Image) -> bool:
+    """Whether an image of one level lies on its side; what the network makes of it then replaces the result."""
+    found = _amount(image, result)
+    if not _is_rain(found, 0, _FINE) or not _is_level(direction := _direction(_layers(image, result))):
+        return False
+    lying, made = _on_side(image), np.empty_like(_on_side(image))
+    passes.finish(reader(lying), lying, made)
+    if _amount(lying, made) > _most_turned(direction) * found:
+        return False
+    result[...] = _on_side(made)
+    return True
 
 
 def find_first(
@@ -669,31 +736,27 @@ def find_first(
     there, wanted = _wanted(image.shape[:2], "auto", scales)
     if wanted == [1]:
         return 1, restore_levels(run, image, scales=scales, multiple_of=multiple_of)[2]
-    _, order, _, turned = _look(run, _Current(image, there), image, there, wanted, multiple_of, finds_turn=True)
-    return (order[0] if order else None), turned
+    plan = _find_plan(run, image, there, wanted, multiple_of, finds_turn=True)
+    return (plan.levels[0] if plan.levels else None), plan.turned
 
 
-def _look(
-    run: Run,
-    current: _Current,
-    image: Image,
-    there: Sequence[int],
-    levels: Sequence[int],
-    multiple_of: int,
-    *,
-    finds_turn: bool,
-) -> tuple[_Looking, list[int], dict[int, Look], bool]:
-    """What `_Looking.order` finds, and whether in the turned image, where the image lies on its side."""
-    looking = _Looking(run, current, multiple_of)
-    order, looks = looking.order(levels)
-    if not (finds_turn and order and _is_level(looks[order[0]].direction)):
-        return looking, order, looks, False
-    around = _Looking(run, _Current(image.swapaxes(0, 1), there), multiple_of)
-    other, seen = around.order(levels)
-    first = looks[order[0]]
-    if other and seen[other[0]].energy > _most_turned(first.direction) ** 2 * first.energy:
-        return looking, order, looks, False
-    return around, other, seen, True
+def _find_plan(
+    run: Run, image: Image, there: Sequence[int], levels: Sequence[int], multiple_of: int, *, finds_turn: bool
+) -> _Plan:
+    """What `_Looking.order` finds, in the turned image where that lies on its side."""
+
+    def look(image: Image) -> _Plan:
+        looking = _Looking(run, _Current(image, there), multiple_of)
+        order, looks = looking.order(levels)
+        return _Plan(looking.current, order, looks, looking)
+
+    plan = look(image)
+    if not (finds_turn and plan.levels and _is_level((first := plan.looks[plan.levels[0]]).direction)):
+        return plan
+    other = look(_on_side(image))
+    if other.levels and other.looks[other.levels[0]].energy > _most_turned(first.direction) ** 2 * first.energy:
+        return plan
+    return replace(other, turned=True)
 
 
 def over_levels(run: Run, levels: Sequence[int], *, multiple_of: int = 1) -> Run:
@@ -713,7 +776,7 @@ def _wanted(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> t
     return there, wanted or (there[-1:] if levels else [])
 
 
-def _layer(run: Run, x: NDArray[np.float16], **tiling: Any) -> NDArray[np.float16]:
+def _layer(passes: _Passes, level: int, x: NDArray[np.float16], progress: Report) -> NDArray[np.float16]:
     """(h, w, 3) of one level -> its rain layer, in the same memory: no tile reads what is finished."""
 
     def read(rows: slice, columns: slice) -> Floats:
@@ -722,19 +785,19 @@ def _layer(run: Run, x: NDArray[np.float16], **tiling: Any) -> NDArray[np.float1
     def write(rows: slice, columns: slice, made: Floats) -> None:
         x[rows, columns] = read(rows, columns) - made
 
-    run_tiles(run, read, write, x.shape[:2], **tiling)
+    passes.run(level, read, write, x.shape, progress)
     return x
 
 
 class _Progress:
     """Fractions that add up to 1 over levels of which some may be left out."""
 
-    def __init__(self, report: Callable[[float], None] | None, total: float) -> None:
+    def __init__(self, report: Report | None, total: float) -> None:
         self.report = report
         self.total = total
         self.done = 0.0
 
-    def level(self, level: int) -> Callable[[float], None]:
+    def level(self, level: int) -> Report:
         return lambda fraction: self._add(fraction * level**-2 / self.total)
 
     def _add(self, fraction: float) -> None:

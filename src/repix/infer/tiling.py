@@ -16,6 +16,8 @@ from repix.infer.memory import LevelMemory
 from repix.infer.padding import mirrored
 
 Rounding = Literal["nearest", "down"]
+Read = Callable[[slice, slice], Floats]
+Write = Callable[[slice, slice, Floats], None]
 OnTile = Callable[[tuple[int, ...], int, int], None]
 
 _on_tile: ContextVar[OnTile | None] = ContextVar("on_tile", default=None)
@@ -35,7 +37,7 @@ def watch_tiles(on_tile: OnTile) -> Iterator[None]:
         _on_tile.reset(before)
 
 
-def reader(image: Image) -> Callable[[slice, slice], Floats]:
+def reader(image: Image) -> Read:
     """What `run_tiles` reads from: a window of an image, as (h, w, 3) float32 in [0, 1]."""
     scale = np.float32(np.iinfo(image.dtype).max)
 
@@ -47,9 +49,7 @@ def reader(image: Image) -> Callable[[slice, slice], Floats]:
     return read
 
 
-def writer(
-    image: Image, out: Image, *, strength: float = 1.0, rounding: Rounding = "nearest"
-) -> Callable[[slice, slice, Floats], None]:
+def writer(image: Image, out: Image, *, strength: float = 1.0, rounding: Rounding = "nearest") -> Write:
     """What `run_tiles` writes to: a band, blended with the same band of `image`, rounded and clipped, in `out`.
 
     Args:
@@ -73,8 +73,8 @@ def writer(
 
 def run_tiles(
     run: Callable[[Floats], Floats],
-    read: Callable[[slice, slice], Floats],
-    write: Callable[[slice, slice, Floats], None],
+    read: Read,
+    write: Write,
     size: tuple[int, ...],
     *,
     multiple_of: int = 1,
