@@ -123,7 +123,8 @@ SECTIONS = [
         "levels_clean",
         "Levels: clean photographs of cameras",
         "Every third photograph by name of `more/lay.py --full unsplash30`, whole, none trained on at that size: "
-        "psnr_y of the result against the photograph itself on `--device cpu`, 99 where nothing is changed.",
+        "psnr_y of the result against the photograph itself on `--device cpu`, 99 where nothing is changed, and of a "
+        "single pass at full resolution.",
         "python benchmarks/levels.py clean FOLDER",
     ),
     Section(
