@@ -9,9 +9,9 @@
 
 `photos`: FOLDER holds clean photographs of cameras (`../shared/data/more/lay.py --full unsplash30`), of which the last
 by name are taken; the rule was found on others. Rain is drawn at a focal length of 3,200 pixels (a phone of 12 MP) at
-three severities; `mixture` adds rain layers of RainTrainL, enlarged 8 times and mirrored where they would fall the other
-way, to severity 0.6; `wide` those alone; `clean` is the photograph itself. Beside `auto` stands a single pass at full
-resolution.
+three severities; `mixture` adds rain layers of RainTrainL, enlarged 8 times and mirrored where they would fall the
+other way, to severity 0.6; `wide` those alone; `clean` is the photograph itself. Beside `auto` stands a single pass at
+full resolution.
 
 `clean`: every third photograph by name of FOLDER, whole, as it is, and beside it what a single pass makes of it.
 
@@ -86,7 +86,7 @@ def photo_cases(path: Path, number: int, crop: list[int] | None) -> Iterator[tup
 
 
 def with_wide(image: Pixels, clean: Pixels, number: int, times: int = 8) -> Pixels:
-    """With the rain of a pair of RainTrainL, enlarged; it falls the way that the rain between `clean` and `image` falls."""
+    """With the rain of a pair of RainTrainL, enlarged, which falls the way that the rain of `image` does."""
     folder = DATA / "RainTrainL"
     files = sorted((folder / "rain").iterdir())
     wide = [path for path in files if read_image(path).pixels.shape[0] == 321]

@@ -106,6 +106,7 @@ def evaluate(
     from repix.evaluate.real import evaluate_real, find_photos
     from repix.evaluate.run import evaluate as measure
     from repix.evaluate.run import find_sets
+    from repix.evaluate.table import EvaluationStopped
     from repix.figures import save_figure
     from repix.infer.restorer import Restorer
     from repix.io.files import check_outputs
@@ -134,19 +135,24 @@ def evaluate(
         for name in models or (DEFAULT_MODEL,)
         for quality in qualities
     }
-    if real:
-        asked = {Path(name).name: Restorer.from_pretrained(name, device) for name in referees}
-        table = evaluate_real(restorers, photos, referees=asked, pairwise=pairwise, progress=True)
-    else:
-        table = measure(
-            restorers,
-            pairs,
-            metrics=metrics or None,
-            protocol=protocol,
-            palette=PALETTES[palette] if palette is not None else None,
-            backbone=backbone,
-            progress=True,
-        )
+    try:
+        if real:
+            asked = {Path(name).name: Restorer.from_pretrained(name, device) for name in referees}
+            table = evaluate_real(restorers, photos, referees=asked, pairwise=pairwise, progress=True)
+        else:
+            table = measure(
+                restorers,
+                pairs,
+                metrics=metrics or None,
+                protocol=protocol,
+                palette=PALETTES[palette] if palette is not None else None,
+                backbone=backbone,
+                progress=True,
+            )
+    except EvaluationStopped as stop:
+        for line in stop.table.to_text(per_image=per_image).splitlines():
+            say(line)
+        raise  # files are written of whole tables only
     try:
         for form, file in files.items():
             if file is not None:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from repix.errors import InputError
 from repix.evaluate.figures import busiest
 from repix.evaluate.run import Image, costs_of, eight_bit, means_of
-from repix.evaluate.table import EvalRow, EvalTable
+from repix.evaluate.table import EvalRow, EvalTable, stoppable
 from repix.io.files import atomic
 from repix.io.formats import IMAGES, listed
 from repix.io.image import Picture, read_image, write_image
@@ -89,6 +89,7 @@ def evaluate_real(
 
     Raises:
         InputError: an unreadable photo, a reserved name, or a `pairwise` that is not empty.
+        EvaluationStopped: as `repix.evaluate.run.evaluate`.
     """
     referees = referees or {}
     if "input" in {*restorers, *referees}:
@@ -102,41 +103,48 @@ def evaluate_real(
     rows: list[EvalRow] = []
     key: list[tuple[str, str, str]] = []
     work = [(data, file) for data, files in photos.items() for file in files]
-    for data, file in tqdm(work, unit="photo", disable=None if progress else True):
-        image = np.ascontiguousarray(read_image(file).pixels)
-        results, seconds = {"input": image}, {}
-        for name, network in every.items():
-            start = time.perf_counter()
-            results[name] = network(image)
-            seconds[name] = (time.perf_counter() - start) / (image.shape[0] * image.shape[1] / 1e6)
-        lumas = {name: _luma(result) for name, result in results.items()}
-        changes = {name: np.abs(luma - lumas["input"]) for name, luma in lumas.items()}
-        for name in ("input", *restorers):
-            elsewhere = ~_rain([changes[other] for other in every if other != name], image.shape[:2])
-            values = {"changed": float(changes[name].mean())}
-            if len(every) > 1:
-                values["changed_elsewhere"] = _mean(changes[name], elsewhere)
-                before = _mean(_gradient(lumas["input"]), elsewhere)
-                values["sharpness_elsewhere"] = (
-                    _mean(_gradient(lumas[name]), elsewhere) / before if before else math.nan
-                )
-            for referee, network in referees.items():
-                again = results[referee] if name == "input" else network(results[name])
-                values[f"left_{referee}"] = float(np.abs(_luma(again) - lumas[name]).mean())
-            rows.append(EvalRow(data, name, file.name, 1, values, seconds.get(name)))
+
+    def table() -> EvalTable:
         if pairwise is not None:
-            for two in combinations(restorers if len(restorers) > 1 else ("input", *restorers), 2):
-                left, right = two if rng.random() < 0.5 else two[::-1]
-                shown = f"{len(key):04d}-{file.stem}.png"
-                window = busiest(np.abs(lumas[left] - lumas[right]), _CROP)
-                write_image(pairwise / shown, Picture(_beside(results[left][window], results[right][window])))
-                key.append((shown, left, right))
-    if pairwise is not None:
-        _write_key(pairwise / "key.csv", key)
-    note = " ".join(
-        [_CHANGED, *([_ELSEWHERE] if len(every) > 1 else []), "No reading is a quality: look at the images."]
-    )
-    return EvalTable("real", names, tuple(means_of(rows)), tuple(rows), costs_of(restorers), note)
+            _write_key(pairwise / "key.csv", key)
+        note = " ".join(
+            [_CHANGED, *([_ELSEWHERE] if len(every) > 1 else []), "No reading is a quality: look at the images."]
+        )
+        return EvalTable("real", names, tuple(means_of(rows)), tuple(rows), costs_of(restorers), note)
+
+    with stoppable(table, rows):
+        for data, file in tqdm(work, unit="photo", disable=None if progress else True):
+            image = np.ascontiguousarray(read_image(file).pixels)
+            results, seconds = {"input": image}, {}
+            for name, network in every.items():
+                start = time.perf_counter()
+                results[name] = network(image)
+                seconds[name] = (time.perf_counter() - start) / (image.shape[0] * image.shape[1] / 1e6)
+            lumas = {name: _luma(result) for name, result in results.items()}
+            changes = {name: np.abs(luma - lumas["input"]) for name, luma in lumas.items()}
+            of_photo: list[EvalRow] = []
+            for name in ("input", *restorers):
+                elsewhere = ~_rain([changes[other] for other in every if other != name], image.shape[:2])
+                values = {"changed": float(changes[name].mean())}
+                if len(every) > 1:
+                    values["changed_elsewhere"] = _mean(changes[name], elsewhere)
+                    before = _mean(_gradient(lumas["input"]), elsewhere)
+                    values["sharpness_elsewhere"] = (
+                        _mean(_gradient(lumas[name]), elsewhere) / before if before else math.nan
+                    )
+                for referee, network in referees.items():
+                    again = results[referee] if name == "input" else network(results[name])
+                    values[f"left_{referee}"] = float(np.abs(_luma(again) - lumas[name]).mean())
+                of_photo.append(EvalRow(data, name, file.name, 1, values, seconds.get(name)))
+            if pairwise is not None:
+                for two in combinations(restorers if len(restorers) > 1 else ("input", *restorers), 2):
+                    left, right = two if rng.random() < 0.5 else two[::-1]
+                    shown = f"{len(key):04d}-{file.stem}.png"
+                    window = busiest(np.abs(lumas[left] - lumas[right]), _CROP)
+                    write_image(pairwise / shown, Picture(_beside(results[left][window], results[right][window])))
+                    key.append((shown, left, right))
+            rows += of_photo
+    return table()
 
 
 def _luma(image: Image) -> Planes:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.data.sets import find_set
 from repix.errors import InputError
-from repix.evaluate.table import Cost, EvalRow, EvalTable
+from repix.evaluate.table import Cost, EvalRow, EvalTable, stoppable
 from repix.infer.ensemble import AUGMENTATIONS
 from repix.io.image import read_image, resize, to_8_bits
 from repix.metrics import METRICS, PROTOCOLS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
@@ -58,6 +58,7 @@ def evaluate(
         InputError: no pairs, an unknown metric or protocol, an unreadable image, one that no metric can take, label
             metrics without a palette, or restorers of both directions.
         WeightsError: no backbone.
+        EvaluationStopped: an interrupt, after the first image; it has the table of what has been measured.
     """
     rules = find_protocol(protocol)
     cards = cards_of(restorers)
@@ -75,10 +76,27 @@ def evaluate(
     pooled = {(data, model): measures.of_set() for data in sets for model in restorers}
     cold = set(restorers)
     work = [(data, pair) for data, found in sets.items() for pair in found]
-    with tqdm(total=len(work) * (1 + len(restorers)), unit="image", disable=None if progress else True) as bar:
+
+    def table() -> EvalTable:
+        means = []
+        for mean in means_of(rows):
+            whole: dict[str, float] = {}
+            for _, one in pooled.get((mean.data, mean.model), ()):
+                whole.update(one.values())
+            means.append(
+                replace(mean, values={**mean.values, **{name: whole[name] for name in names if name in whole}})
+            )
+        return EvalTable(protocol, names, tuple(means), tuple(rows), costs_of(restorers), _note(protocol, names))
+
+    with (
+        stoppable(table, rows),
+        tqdm(total=len(work) * (1 + len(restorers)), unit="image", disable=None if progress else True) as bar,
+    ):
         for data, pair in work:
             lq, gt = read_pair(pair, rules)
             megapixels = lq.shape[0] * lq.shape[1] / 1e6
+            of_pair: list[EvalRow] = []
+            preds: dict[str, Image] = {}
             for model, restorer in (("input", None), *restorers.items()):
                 bar.set_postfix_str(model)
                 seconds = None
@@ -88,23 +106,22 @@ def evaluate(
                         restorer(lq)
                         cold.remove(model)
                     start = time.perf_counter()
-                    pred = estimate(restorer, lq, rules)
+                    pred = preds[model] = estimate(restorer, lq, rules)
                     seconds = (time.perf_counter() - start) / megapixels
                 try:
                     values = measures.of_image(pred, gt)
-                    for metric, one in pooled.get((data, model), ()):
-                        one.add(measures.seen(metric, pred), measures.seen(metric, gt))
                 except InputError as error:
                     raise InputError(f"{pair.lq}: {error}") from None
-                rows.append(EvalRow(data, model, pair.name, 1, values, seconds))
+                of_pair.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
-    means = []
-    for mean in means_of(rows):
-        whole: dict[str, float] = {}
-        for _, one in pooled.get((mean.data, mean.model), ()):
-            whole.update(one.values())
-        means.append(replace(mean, values={**mean.values, **{name: whole[name] for name in names if name in whole}}))
-    return EvalTable(protocol, names, tuple(means), tuple(rows), costs_of(restorers), _note(protocol, names))
+            try:
+                for model, pred in preds.items():
+                    for metric, one in pooled[data, model]:
+                        one.add(measures.seen(metric, pred), measures.seen(metric, gt))
+            except InputError as error:
+                raise InputError(f"{pair.lq}: {error}") from None
+            rows += of_pair  # of all models or of none: what has been measured when it is stopped can be compared
+    return table()
 
 
 def find_sets(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -176,3 +177,30 @@ class EvalTable:
             time_ = "" if seconds is None else f"{seconds:.3f}"
             cells.append([*texts, str(row.images), *values, time_, *(costs if self.costs else [])])
         return cells
+
+
+class EvaluationStopped(KeyboardInterrupt):
+    """An evaluation was interrupted.
+
+    Attributes:
+        table: of the images that every model has seen by then.
+    """
+
+    def __init__(self, table: EvalTable) -> None:
+        super().__init__("interrupted")
+        self.table = table
+
+
+@contextlib.contextmanager
+def stoppable(table: Callable[[], EvalTable], rows: Sequence[EvalRow]) -> Iterator[None]:
+    """Have an interrupt bring the table of what has been measured, where there is any.
+
+    Raises:
+        EvaluationStopped: an interrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        raise EvaluationStopped(table()) from None

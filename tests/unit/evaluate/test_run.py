@@ -21,7 +21,7 @@ from repix.data.pairs import Pair, find_pairs
 from repix.errors import InputError
 from repix.evaluate.figures import contact_sheet, quality_plot
 from repix.evaluate.run import evaluate
-from repix.evaluate.table import EvalTable
+from repix.evaluate.table import EvalTable, EvaluationStopped
 from repix.figures import save_figure
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, write_image
@@ -430,3 +430,27 @@ def test_a_table_that_cannot_be_written_loses_no_values(
     out = capsys.readouterr()
     assert "set/input" in out.out  # the values are not lost
     assert "table.csv: cannot be written" in out.err
+
+
+def test_an_interrupt_costs_no_value_that_every_model_has(data: Path) -> None:
+    pairs = find_pairs(data)
+    seen: list[int] = []
+
+    def stopping(image: Image) -> Image:
+        seen.append(1)
+        if len(seen) > 2:  # the first run of all is a warm one
+            raise KeyboardInterrupt
+        return image
+
+    with pytest.raises(EvaluationStopped) as stop:
+        evaluate({"first": darker, "stopping": stopping}, pairs)
+    table = stop.value.table
+    whole = evaluate({"first": darker}, pairs[:1])
+    assert [(row.model, row.image) for row in table.images] == [
+        (m, pairs[0].name) for m in ("input", "first", "stopping")
+    ]
+    assert table.means[1].values == whole.means[1].values
+    seen.extend([1, 1])
+    with pytest.raises(KeyboardInterrupt) as none:
+        evaluate({"stopping": stopping}, pairs)
+    assert not isinstance(none.value, EvaluationStopped)
