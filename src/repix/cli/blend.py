@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 @click.option("--mask", type=PATH, help="Image of the source's size, white where it is taken.")
 @click.option("--offset", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @renamed_option("--at", "--offset")
-@click.option("--scale", type=Number(), default=1.0, show_default=True, help="Scale the source and its selection.")
-@click.option("--rotate", type=Number(), default=0.0, metavar="DEG", help="Rotate them, counter-clockwise.")
+@click.option(
+    "--scale",
+    type=Number(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Scale the source and its selection.",
+)
+@click.option("--rotate", type=Number(-360, 360), default=0.0, metavar="DEG", help="Rotate them, counter-clockwise.")
 @click.option(
     "--mode",
     type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"]),
@@ -35,10 +41,22 @@ if TYPE_CHECKING:
 )
 @click.option("--gain", default="1.5,0.5,0.5", show_default=True, metavar="R,G,B", help="For colour: factors.")
 @click.option(
-    "--alpha", type=Number(), default=0.2, show_default=True, help="For illumination: gradients above shrink."
+    "--alpha",
+    type=Number(0, 1000, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="For illumination: gradients above shrink.",
 )
-@click.option("--beta", type=Number(), default=0.2, show_default=True, help="For illumination: by how much.")
-@click.option("--threshold", type=Number(), default=8.0, show_default=True, help="For flatten: what counts as an edge.")
+@click.option(
+    "--beta",
+    type=Number(0, 1, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="For illumination: by how much.",
+)
+@click.option(
+    "--threshold", type=Number(0), default=8.0, show_default=True, help="For flatten: what counts as an edge."
+)
 @click.option("--descent", type=click.IntRange(1), metavar="STEPS", help="Gradient descent instead, to compare.")
 @max_pixels_option()
 @click.option("-o", "--output", type=PATH, metavar="OUT", help="[TARGET_blend.EXT]")
@@ -135,7 +153,8 @@ def blend(
     )
     seconds = time.perf_counter() - start
     report, notes = result.report, [*result.notes, *write_image(output, result)]
-    how = f"{report.iterations} multigrid cycles" if report.method == "multigrid" else report.method
+    cycles = f"{report.iterations} multigrid cycle{'' if report.iterations == 1 else 's'}"
+    how = cycles if report.method == "multigrid" else report.method
     say(
         f"{report.pixels} pixels in {seconds:.2f} s ({how}), error at most about {report.error_levels:.2g} "
         f"of 255 grey levels → {output}"

@@ -457,7 +457,7 @@ def _settle(
     kept = _without_collisions(planned, key, overwrite=options.overwrite)
     check_writable(job.dst.parent for job in kept)
     taken = {key(job.src) for job in kept}
-    left_out |= {name: job.src for (name, _), job in jobs.items()}
+    left_out |= {key(job.src): job.src for job in planned}
     results = [path for key, path in left_out.items() if key not in taken]
     return Plan(kept, failed, results, notes=tuple(notes))
 

@@ -280,7 +280,8 @@ def _even_out(
 
 
 def _edges_only(t: Planes, threshold: float) -> Field:
-    edge = scipy.ndimage.gaussian_gradient_magnitude(_brightness(t), 1.0) >= threshold
+    level = min(threshold, float(np.finfo(t.dtype).max))  # else NumPy warns that it does not fit
+    edge = scipy.ndimage.gaussian_gradient_magnitude(_brightness(t), 1.0) >= level
     right, down = _gradient(t)
     return right * (edge[:, 1:] | edge[:, :-1]), down * (edge[1:] | edge[:-1])
 

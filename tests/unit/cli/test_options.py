@@ -77,6 +77,8 @@ def test_every_command_has_a_file_and_every_option_a_sentence() -> None:
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 assert option.help, f"{name} {option.name}"
+        help = CliRunner().invoke(group, [name, "--help"]).output
+        assert "None" not in help, name  # a range without an end
 
 
 NAMED = {"names", "photo", "source", "run", "file", "recipe", "output", "model", "models", "data", "npz", "csv", "mask"}

@@ -154,6 +154,14 @@ def test_planning_leaves_nothing_behind(work: Path) -> None:
     assert os.listdir(work) == ["a.jpg"]
 
 
+def test_what_fails_is_not_a_result_of_an_earlier_run(work: Path) -> None:
+    long = f"{'x' * 250}.jpg"
+    touch(long, "ok.jpg")
+    made = plan([long, "ok.jpg"], None)
+    assert [path.name for path, _ in made.failed] == [long]
+    assert made.left_out == []
+
+
 # ---- results of earlier runs
 
 
