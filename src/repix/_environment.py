@@ -62,6 +62,11 @@ def data_folder(beside: Path = Path()) -> Path | None:
     return usual if usual.is_dir() else None
 
 
+def _can_be_made(folder: Path) -> bool:
+    there = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())
+    return there.is_dir() and os.access(there, os.W_OK)
+
+
 def for_commands() -> None:
     """What holds for the command line alone, and not for programs that import repix beside other things.
 
@@ -70,7 +75,7 @@ def for_commands() -> None:
     if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:
         return
     folder = cache_folder()
-    if folder is not None:
+    if folder is not None and _can_be_made(folder):  # else matplotlib says at length that it cannot
         os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
         return
     temporary = os.path.join(tempfile.gettempdir(), f"repix-matplotlib-{os.getpid()}")

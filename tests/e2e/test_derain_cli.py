@@ -217,6 +217,9 @@ def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> No
         assert f", levels {said}\n" in err
         assert "model scaled (onnx-fp32) on " in err
     assert (load(work / "0.png") == 40).all()
+    _, _, err = derain("a.png", "-o", "zero.png", "--strength", "0", "-v", model=scaled)
+    assert "level" not in err  # nothing was looked for
+    assert "no rain" not in err
     for wrong, said in (("x", "levels must be"), ("", "levels must be"), ("3", "powers of two")):
         code, _, err = derain("a.png", "--levels", wrong, model=scaled)
         assert code == 2

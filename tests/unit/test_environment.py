@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,13 @@ def test_the_cache_folder_is_where_it_is_said_to_be(value: str, folder: str) -> 
     done = subprocess.run([sys.executable, "-c", script], env=given, capture_output=True, text=True, check=True)
     if sys.platform == "linux":
         assert done.stdout.strip() == folder
+
+
+@pytest.mark.parametrize(("place", "kept"), [("new/cache", True), ("file/cache", False)])
+def test_matplotlib_is_sent_nowhere_where_it_cannot_write(tmp_path: Path, place: str, kept: bool) -> None:
+    (tmp_path / "file").touch()
+    script = "import os, repix._environment as e; e.for_commands(); print(os.environ['MPLCONFIGDIR'])"
+    given = {key: value for key, value in os.environ.items() if key != "MPLCONFIGDIR"}
+    given["REPIX_CACHE"] = str(tmp_path / place)
+    done = subprocess.run([sys.executable, "-c", script], env=given, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(tmp_path)) == kept

@@ -191,7 +191,7 @@ def _restore(
     made, _, levels, turned = restorer.restore(image.pixels, strength=strength, out=out, progress=progress)
     task = restorer.card.task if restorer.card is not None else DERAIN
     painted = image.with_pixels(made) if task.keeps_icc else image.repainted(made)
-    return painted, levels if restorer.scales is not None else None, turned
+    return painted, levels if restorer.scales is not None and strength != 0 else None, turned
 
 
 def _write(

@@ -360,7 +360,7 @@ def _counted(unknown: Counter[str]) -> str:
             f"{count:,} {suffix or 'without extension'}" + (f" ({REFUSED[suffix]})" if suffix in REFUSED else "")
         )
     more = sum(unknown.values()) - sum(count for _, count in unknown.most_common(6))
-    return ", ".join(parts) + (f" and {more:,} others" if more else "")
+    return ", ".join(parts) + (f" and {more:,} more" if more else "")
 
 
 def plan_listed(found: Sequence[Found], *, options: BatchOptions) -> Plan:
@@ -676,8 +676,8 @@ class Result:
         notes: what could not be kept as it was, one sentence each.
         lost: the same of images, thing by thing.
         seconds: how long it took, reading and writing included.
-        levels: the levels of the pyramid that an image ran, in their order; None where a model has none, and for
-            videos, whose levels change.
+        levels: the levels of the pyramid that an image ran, in their order; None where a model has none, at strength
+            0, where nothing runs, and for videos, whose levels change.
         turned: whether rain falls sideways in an image, which lies on its side.
     """
 

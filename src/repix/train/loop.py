@@ -166,7 +166,7 @@ def _trainer(asked: dict[str, Any], **own: Any) -> lightning.Trainer:
     """
     try:
         return lightning.Trainer(**own, **asked)
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ImportError, TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"trainer: {one_line(error)}") from error
 
 
@@ -300,6 +300,7 @@ def _quiet() -> Iterator[None]:
         for text in (
             ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
             ".*does not have many workers.*",
+            "This DataLoader will create .* worker processes in total.*",  # torch's, on one core
             ".*You're resuming from a checkpoint that ended before the epoch ended.*",
             ".*Checkpoint directory .* exists and is not empty.*",
             ".*number of training batches .* is smaller than the logging interval.*",

@@ -253,31 +253,56 @@ def parse_recipe(values: Any, *, source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values if folder is None else _in_data_folder(values, folder))
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]) or "recipe"
-            old = ".".join(str(part) for part in item["loc"] if not isinstance(part, int))
-            if item["type"] == "extra_forbidden" and old in _OLD_KEYS:
-                problems.append(f"{where} is now {where.removesuffix(_last(old)) + _last(_OLD_KEYS[old])}")
-            elif item["type"] == "extra_forbidden":
-                known = _fields_at(item["loc"][:-1])
-                problems.append(f"unknown key {where!r}{_nearest(str(item['loc'][-1]), known)}")
-            elif item["type"] == "missing":
-                problems.append(f"{where} is missing")
-            else:
-                problems.append(f"{where}: {_said(item['msg'], item['input'])}")
-        raise RecipeError(f"{source}: {'; '.join(problems)}") from None
+        raise RecipeError(f"{source}: {'; '.join(_problems(values, error))}") from None
 
 
-def _said(message: str, given: Any) -> str:
-    """Pydantic's words with what was got."""
-    message = message.removeprefix("Value error, ").replace("dictionary", "mapping")
-    message = re.sub(r" or instance of \w+$", "", message)
+def _problems(values: Any, error: ValidationError) -> list[str]:
+    """What is wrong, a sentence each; a value that may be of several kinds and is of none has one sentence."""
+    said: dict[str, list[str]] = {}
+    for item in error.errors():
+        place = _place(values, item["loc"], is_missing=item["type"] == "missing")
+        where = ".".join(map(str, place)) or "recipe"
+        old = ".".join(str(part) for part in place if not isinstance(part, int))
+        if item["type"] == "extra_forbidden" and old in _OLD_KEYS:
+            said[f"{where} is now {where.removesuffix(_last(old)) + _last(_OLD_KEYS[old])}"] = []
+        elif item["type"] == "extra_forbidden":
+            said[f"unknown key {where!r}{_nearest(str(place[-1]), _fields_at(place[:-1]))}"] = []
+        elif item["type"] == "missing":
+            said[f"{where} is missing"] = []
+        elif (expected := _expected(item["msg"])) is not None:
+            text = repr(item["input"])
+            got = text if len(text) < _LONGEST else text[:_LONGEST] + "…"
+            said.setdefault(f"{where}: got {got}, expected ", []).append(expected)
+        else:
+            said[f"{where}: {item['msg'].removeprefix('Value error, ')}"] = []
+    return [problem + ", or ".join(expected) for problem, expected in said.items()]
+
+
+def _place(values: Any, location: tuple[Any, ...], *, is_missing: bool) -> tuple[Any, ...]:
+    """Where an error lies, without the parts that name one kind of those that a value may be of."""
+    place = []
+    for part in location[:-1] if is_missing else location:
+        if isinstance(values, dict):
+            if part not in values:
+                continue
+        elif not (isinstance(values, list) and isinstance(part, int)):
+            continue
+        place.append(part)
+        values = values[part]
+    return (*place, location[-1]) if is_missing else tuple(place)
+
+
+def _expected(message: str) -> str | None:
+    """What pydantic expects, by its message; None where a check of our own speaks."""
+    message = re.sub(r" or instance of \w+$|, unable to \w+ .*$", "", message.replace("dictionary", "mapping"))
+    if message.startswith("String should match pattern"):  # of `name` alone
+        return "a letter or digit, then letters, digits, '.', '_' and '-'"
+    if message.startswith("Input is not a valid path"):
+        return "a path"
+    if found := re.match(r"\w+ should have (at least|at most) (\d+) items? after validation", message):
+        return f"{found[1]} {found[2]} items" if found[2] != "1" else f"{found[1]} 1 item"
     expected = message.removeprefix("Input should be ")
-    if expected == message:
-        return message
-    text = repr(given)
-    return f"got {text if len(text) < _LONGEST else text[:_LONGEST] + '…'}, expected {expected}"
+    return expected if expected != message else None
 
 
 class _OnceLoader(yaml.SafeLoader):

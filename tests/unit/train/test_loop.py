@@ -205,7 +205,9 @@ def test_an_argument_of_the_trainer_that_no_recipe_may_set_is_told_on_reading(
         recipe(photos, trainer=trainer)
 
 
-@pytest.mark.parametrize("trainer", [{"accelerator": "gpu"}, {"accelerator": "x"}, {"strategy": "x"}])
+@pytest.mark.parametrize(
+    "trainer", [{"accelerator": "gpu"}, {"accelerator": "tpu"}, {"accelerator": "x"}, {"strategy": "x"}]
+)
 def test_a_trainer_that_cannot_be_had_is_one_line(photos: Path, tmp_path: Path, trainer: dict[str, object]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
