@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ Floats = NDArray[np.float32]
 """Numbers of a computation; an image is (N, 3, H, W) RGB in [0, 1] where nothing else is said."""
 
 _MOST_CHARACTERS = 300
+_LONGEST = 80  # characters of a value that a message shows
 _PARTS = {
     "train": ("torch", "lightning", "yaml"),
     "app": ("fastapi", "uvicorn", "python_multipart"),
@@ -35,6 +38,43 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, RepixError) or len(text) <= _MOST_CHARACTERS:
         return text
     return text[: _MOST_CHARACTERS - 1] + "…"
+
+
+def expected(message: str) -> str | None:
+    """What pydantic expected, by its message; None where a check of our own speaks."""
+    message = re.sub(r" or instance of \w+$|, unable to \w+ .*$", "", message.replace("dictionary", "mapping"))
+    if message.startswith("String should match pattern"):  # of names alone
+        return "a letter or digit, then letters, digits, '.', '_' and '-'"
+    if message.startswith("Input is not a valid path"):
+        return "a path"
+    if found := re.match(r"\w+ should have (at least|at most) (\d+) (item|character)s?", message):
+        return f"{found[1]} {found[2]} {found[3]}{'' if found[2] == '1' else 's'}"
+    wanted = message.removeprefix("Input should be ")
+    return wanted if wanted != message else None
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) < _LONGEST else text[:_LONGEST] + "…"
+
+
+def invalid(item: Any, *, where: str | None = None) -> str:
+    """One of the errors of pydantic's `ValidationError.errors()` in our words.
+
+    Args:
+        item: the error.
+        where: what is wrong, in place of its keys with dots between them.
+    """
+    where = ".".join(map(str, item["loc"])) if where is None else where
+    if item["type"] == "missing":
+        return f"{where} is missing"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where!r}"
+    said = item["msg"].removeprefix("Value error, ")
+    wanted = expected(said)
+    said = said if wanted is None else f"got {shown(item['input'])}, expected {wanted}"
+    return f"{where}: {said}" if where else said
 
 
 def require(extra: str, *modules: str) -> None:

@@ -16,14 +16,14 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from repix._types import one_line
-from repix.errors import WeightsError, did_you_mean
+from repix._types import invalid, one_line
+from repix.errors import InputError, WeightsError, did_you_mean
 from repix.networks import MODELS
 from repix.tasks import TaskField
 
@@ -390,6 +390,19 @@ def save_card(card: ModelCard, folder: Path, *, forms: Mapping[str, str]) -> Mod
     return card
 
 
+@contextlib.contextmanager
+def checking_card() -> Iterator[None]:
+    """Around a card that is made of what the user has said.
+
+    Raises:
+        InputError: a name, licence or other value that no card can have.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"the model's {invalid(error.errors()[0])}") from None
+
+
 def _load_card(path: Path) -> ModelCard:
     try:
         values = json.loads(path.read_bytes())
@@ -409,10 +422,7 @@ def _checked(values: Any, path: Path) -> ModelCard:
     try:
         return ModelCard.model_validate(values if "format" in values else _from_first_format(values))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise WeightsError(f"{path} is not a model card: {where + ': ' if where else ''}{reason}") from error
+        raise WeightsError(f"{path} is not a model card: {invalid(error.errors()[0])}") from error
 
 
 def _from_first_format(values: dict[str, Any]) -> dict[str, Any]:

@@ -102,3 +102,16 @@ def test_unknown_kinds_name_the_known_ones(tmp_path: Path, capsys: pytest.Captur
 def test_spanet_as_published(tmp_path: Path) -> None:
     assert repix("import", "spanet", PEERS / "SPANet" / "latest.pth", "-o", tmp_path / "spanet") == 0
     assert json.loads((tmp_path / "spanet" / "card.json").read_text())["args"] == {"apply_direction_attention": False}
+
+
+def test_a_name_or_licence_that_no_card_can_have_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = published_prenet(tmp_path / "PReNet6.pth", lstm=True, recursive=False)
+    for arguments, said in (
+        (("-o", tmp_path / "mödel 1"), "the model's name: got 'mödel 1', expected a letter or digit"),
+        (("-o", tmp_path / "m", "--licence", ""), "the model's licence: got '', expected at least 1 character"),
+    ):
+        assert repix("import", "prenet", file, *arguments) == 2
+        assert capsys.readouterr().err.startswith(f"repix: {said}")
+    assert [path.name for path in tmp_path.iterdir()] == ["PReNet6.pth"]

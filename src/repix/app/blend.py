@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from repix._types import invalid
 from repix.app.brush import MOST_POINTS, draw_line
 from repix.errors import InputError
 from repix.io.formats import IMAGES_WRITABLE
@@ -132,5 +133,4 @@ def validated(asked: dict[str, Any]) -> Placing:
     try:
         return Placing.model_validate(asked)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise InputError(invalid(error.errors()[0])) from None

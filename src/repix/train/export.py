@@ -32,7 +32,7 @@ from repix.named import check_trusted, own_names
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
 from repix.train.recipe import Recipe, dump_recipe, load_recipe
-from repix.weights import CARD_NAME, Measured, ModelCard, find_card, save_card
+from repix.weights import CARD_NAME, Measured, ModelCard, checking_card, find_card, save_card
 
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
@@ -329,28 +329,29 @@ def export(
     net, step = _load_checkpoint(checkpoint, recipe)
     _check_finite(net, checkpoint)
     known = Adapter(net)
-    card = ModelCard(
-        name=name or recipe.name,
-        task=recipe.task,
-        arch=recipe.model,
-        args=_final_args(recipe),
-        description=description if description is not None else recipe.description,
-        **_translation(recipe),
-        multiple_of=known.multiple_of,
-        tiling=known.tiling,
-        state=list(known.state),
-        scales=(1, COARSEST) if recipe.task.local and known.tiling is not None else None,
-        training={
-            "recipe": dump_recipe(recipe),
-            "checkpoint": checkpoint.name,
-            "steps": step,
-            "parameters": sum(parameter.numel() for parameter in net.parameters()),
-            "torch": torch.__version__,
-        },
-        metrics=list(metrics),
-        limits=list(limits),
-        licence=licence,
-    )
+    with checking_card():
+        card = ModelCard(
+            name=name or recipe.name,
+            task=recipe.task,
+            arch=recipe.model,
+            args=_final_args(recipe),
+            description=description if description is not None else recipe.description,
+            **_translation(recipe),
+            multiple_of=known.multiple_of,
+            tiling=known.tiling,
+            state=list(known.state),
+            scales=(1, COARSEST) if recipe.task.local and known.tiling is not None else None,
+            training={
+                "recipe": dump_recipe(recipe),
+                "checkpoint": checkpoint.name,
+                "steps": step,
+                "parameters": sum(parameter.numel() for parameter in net.parameters()),
+                "torch": torch.__version__,
+            },
+            metrics=list(metrics),
+            limits=list(limits),
+            licence=licence,
+        )
     if not int8:
         return save_model(net, card, Path(out), half=half)
     from repix.train.loop import last_batches  # Lightning takes two seconds to import

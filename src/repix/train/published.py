@@ -17,7 +17,7 @@ from repix.models import create_model, prenet, spanet
 from repix.models.adapter import Adapter
 from repix.tasks import DERAIN
 from repix.train.export import save_model
-from repix.weights import ModelCard, Source
+from repix.weights import ModelCard, Source, checking_card
 
 
 @dataclass(frozen=True)
@@ -97,21 +97,22 @@ def import_published(
     again = create_model(kind, **args)
     again.load_state_dict(net.state_dict())  # the card's arguments make the very network
     known = Adapter(again)
-    card = ModelCard(
-        name=folder.resolve().name,
-        task=DERAIN,
-        arch=kind,
-        args=args,
-        description=f"{type(net).__name__} with the weights that its authors published as {path.name}.",
-        multiple_of=known.multiple_of,
-        tiling=known.tiling,
-        training={"parameters": sum(parameter.numel() for parameter in again.parameters())},
-        source=Source(
-            work=published.what,
-            url=source or published.source,
-            file=path.name,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        ),
-        licence=licence,
-    )
+    with checking_card():
+        card = ModelCard(
+            name=folder.resolve().name,
+            task=DERAIN,
+            arch=kind,
+            args=args,
+            description=f"{type(net).__name__} with the weights that its authors published as {path.name}.",
+            multiple_of=known.multiple_of,
+            tiling=known.tiling,
+            training={"parameters": sum(parameter.numel() for parameter in again.parameters())},
+            source=Source(
+                work=published.what,
+                url=source or published.source,
+                file=path.name,
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            ),
+            licence=licence,
+        )
     return save_model(again.eval(), card, folder)

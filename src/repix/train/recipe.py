@@ -7,7 +7,6 @@ lists, optimizer, learning rate and length. A plain run is one stage.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from repix._environment import data_folder
-from repix._types import one_line
+from repix._types import expected, invalid, one_line, shown
 from repix.data.config import Data, Samples, Strict
 from repix.errors import InputError, RecipeError, WeightsError, did_you_mean
 from repix.io.files import check_regular
@@ -24,7 +23,6 @@ from repix.tasks import DERAIN, TASKS, TaskField
 from repix.weights import find_card
 
 _DATA = "$REPIX_DATA/"
-_LONGEST = 80  # characters of a value that a message shows
 
 # What keys were called in repix 0.1; of a stage, without its number.
 _OLD_KEYS = {
@@ -267,15 +265,11 @@ def _problems(values: Any, error: ValidationError) -> list[str]:
             said[f"{where} is now {where.removesuffix(_last(old)) + _last(_OLD_KEYS[old])}"] = []
         elif item["type"] == "extra_forbidden":
             said[f"unknown key {where!r}{_nearest(str(place[-1]), _fields_at(place[:-1]))}"] = []
-        elif item["type"] == "missing":
-            said[f"{where} is missing"] = []
-        elif (expected := _expected(item["msg"])) is not None:
-            text = repr(item["input"])
-            got = text if len(text) < _LONGEST else text[:_LONGEST] + "…"
-            said.setdefault(f"{where}: got {got}, expected ", []).append(expected)
+        elif (wanted := expected(item["msg"])) is not None:
+            said.setdefault(f"{where}: got {shown(item['input'])}, expected ", []).append(wanted)
         else:
-            said[f"{where}: {item['msg'].removeprefix('Value error, ')}"] = []
-    return [problem + ", or ".join(expected) for problem, expected in said.items()]
+            said[invalid(item, where=where)] = []
+    return [problem + ", or ".join(kinds) for problem, kinds in said.items()]
 
 
 def _place(values: Any, location: tuple[Any, ...], *, is_missing: bool) -> tuple[Any, ...]:
@@ -290,19 +284,6 @@ def _place(values: Any, location: tuple[Any, ...], *, is_missing: bool) -> tuple
         place.append(part)
         values = values[part]
     return (*place, location[-1]) if is_missing else tuple(place)
-
-
-def _expected(message: str) -> str | None:
-    """What pydantic expects, by its message; None where a check of our own speaks."""
-    message = re.sub(r" or instance of \w+$|, unable to \w+ .*$", "", message.replace("dictionary", "mapping"))
-    if message.startswith("String should match pattern"):  # of `name` alone
-        return "a letter or digit, then letters, digits, '.', '_' and '-'"
-    if message.startswith("Input is not a valid path"):
-        return "a path"
-    if found := re.match(r"\w+ should have (at least|at most) (\d+) items? after validation", message):
-        return f"{found[1]} {found[2]} items" if found[2] != "1" else f"{found[1]} 1 item"
-    expected = message.removeprefix("Input should be ")
-    return expected if expected != message else None
 
 
 class _OnceLoader(yaml.SafeLoader):
