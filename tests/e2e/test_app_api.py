@@ -221,6 +221,7 @@ def test_it_says_what_there_is(server: Running) -> None:
         ("format=gif", 400, "cannot write 'gif' images"),
         ("model=../../weights", 404, "no model '../../weights' to derain with"),
         ("model=facades-photo", 404, "no model 'facades-photo' to derain with"),
+        ("strenght=0.5", 400, "unknown option 'strenght'; did you mean 'strength'? (known: codec, compare"),
         ("crf=much", 422, "crf: input should be a valid number"),
         ("start=-1", 422, "start: input should be greater than or equal to 0"),
     ],
@@ -229,6 +230,22 @@ def test_wrong_options_are_a_sentence(server: Running, query: str, status: int, 
     answer = server.form(f"/api/derain?{query}", file=EXAMPLE)
     assert answer.status == status
     assert answer.error.startswith(sentence)
+
+
+def test_what_nobody_reads_is_not_dropped_without_a_word(server: Running) -> None:
+    def field(name: str, value: bytes, file: str = "") -> bytes:
+        name += f'"; filename="{file}' if file else ""
+        return f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value + b"\r\n"
+
+    photo = field("file", EXAMPLE.read_bytes(), "a.jpg")
+    for body, said in (
+        (photo + field("strength", b"0.5"), "strength came in the form; options go into the address: ?strength=0.5"),
+        (photo + field("more", b"1"), "nothing is sent as 'more'"),
+        (photo + photo, "2 files came as 'file', one is taken"),
+    ):
+        answer = server.ask("/api/derain", body + b"--x--\r\n", content_type="multipart/form-data; boundary=x")
+        assert (answer.status, answer.error[: len(said)]) == (400, said)
+    assert server.left() == []
 
 
 def test_wrong_files_are_a_sentence(server: Running, tmp_path: Path) -> None:
@@ -244,7 +261,9 @@ def test_wrong_files_are_a_sentence(server: Running, tmp_path: Path) -> None:
         answer = server.form("/api/derain", file=path)
         assert answer.status == 400
         assert answer.error.startswith(sentence)
-    assert server.form("/api/derain", other=EXAMPLE).error.startswith("no file came; send it as the field 'file'")
+    assert server.form("/api/derain", other=EXAMPLE).error.startswith(
+        "nothing is sent as 'other'; files are sent as -F fi"
+    )
     assert server.ask("/api/derain", b"").error == "the file is empty (0 bytes)"
     assert server.ask("/api/nothing").status == 404
     assert "/docs lists what there is" in server.ask("/api/derain").error

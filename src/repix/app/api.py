@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
@@ -26,7 +26,7 @@ from repix.app.guard import refuse
 from repix.app.queue import Job, JobQueue, StoppedError
 from repix.app.server import MAX_WAITING, Server
 from repix.app.translate import translate_image
-from repix.errors import BackendError, InputError, WeightsError
+from repix.errors import BackendError, InputError, WeightsError, did_you_mean
 from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.infer.merge import merge as merge_frames
 from repix.infer.pyramid import parse_levels
@@ -146,6 +146,26 @@ def named(path: Path, name: str) -> Path:
     return path.rename(path.with_name(safe_name(name, head)))
 
 
+def _refuse_unknown(asked: Iterable[str], known: Sequence[str]) -> None:
+    """Options that nothing reads would be dropped without a word: the misspelt ones."""
+    for name in asked:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
+
+
+def _refuse_unasked(form: FormData, fields: tuple[str, ...], known: Sequence[str], *, most: int) -> None:
+    """What a form holds beside the files that are asked for; options in it would be dropped without a word."""
+    for field, value in form.multi_items():
+        if field in known and not isinstance(value, UploadFile):
+            raise InputError(f"{field} came in the form; options go into the address: ?{field}={value}")
+        if field not in fields:
+            files = " ".join(f"-F {name}=@FILE" for name in fields)
+            raise InputError(f"nothing is sent as {field!r}; files are sent as {files}, options in the address")
+    for field in fields:
+        if not most and len(form.getlist(field)) > 1:
+            raise InputError(f"{len(form.getlist(field))} files came as {field!r}, one is taken; send one in a call")
+
+
 def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many: bool = False) -> dict[str, Any]:
     """What OpenAPI says of a request's body."""
     file: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -181,13 +201,16 @@ def build_router(server: Server) -> APIRouter:
     ) -> AsyncIterator[tuple[Path, list[Path | None]]]:
         """A folder and the files of a request in it: one of each field, or up to `most` of the first. If all goes well,
         the answer deletes the folder."""
+        known = sorted(option.alias for option in request.scope["route"].dependant.query_params)
+        _refuse_unknown(request.query_params, known)
         folder = server.store.new_folder()
         try:
             files: list[Path | None] = []
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
                 length = request.headers.get("content-length", "0")
                 await run_in_threadpool(server.store.check_room, 2 * int(length) if length.isdigit() else 0)
-                async with request.form(max_files=max(most, 8), max_fields=8) as form:
+                async with request.form(max_files=max(most, 8), max_fields=32) as form:
+                    _refuse_unasked(form, fields, known, most=most)
                     parts: list[Any] = [form.get(field) for field in fields]
                     if most:
                         parts = form.getlist(fields[0]) or parts
