@@ -789,3 +789,51 @@ def test_back_goes_to_the_tab_before_and_no_work_is_left_unasked(page: Any, rain
     page.locator("#welcome").wait_for()
     page.remove_listener("dialog", stay)
     assert asked == ["beforeunload"]
+
+
+@pytest.mark.parametrize("tab", ["Blend", "Translate", "paint", "Compare"])
+def test_no_tab_is_left_with_work_that_was_not_downloaded(
+    page: Any, pair: tuple[Path, Path], tmp_path: Path, tab: str
+) -> None:
+    asked: list[str] = []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("tab", name="Translate" if tab == "paint" else tab).click()
+    if tab == "Blend":
+        page.locator("#blend-example").select_option(index=1)
+        solved(page)
+        page.reload()  # an example is not the user's
+        page.locator("body[data-ready]").wait_for()
+        page.get_by_role("tab", name="Blend").click()
+        for part, file in zip(("blend-source", "blend-target"), pair, strict=True):
+            choose(page, part, file)
+        page.get_by_text("Click around a part of the source").wait_for()
+        points(page).fill("5,5 30,5 30,30")
+        points(page).blur()
+        solved(page)
+    elif tab == "Translate":
+        choose(page, "translate-file", pair[0])
+        page.locator("#translate-go").click()
+    elif tab == "paint":
+        page.locator("#paint-labels:enabled").wait_for()
+        page.reload()  # nor is the painting to begin with
+        page.locator("body[data-ready]").wait_for()
+        page.get_by_role("tab", name="Translate").click()
+        drag(page, *on(page, "#paint canvas", (256, 256), (30, 200), (120, 230)))
+    else:
+        choose(page, "compare-file", pair[0])
+        page.locator("#compare-go").click()
+    assert asked == []
+    button = {"paint": "#paint-labels"}.get(tab, f"#{tab.lower()}-download")
+    page.locator(f"{button}:enabled").wait_for()
+    page.evaluate("location.reload()")
+    until(lambda: asked == ["beforeunload"])
+    download(page, button, tmp_path / "made")
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    page.remove_listener("dialog", stay)
+    assert asked == ["beforeunload"]

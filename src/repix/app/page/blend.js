@@ -1,6 +1,6 @@
 // The two canvases of the Blend tab. All coordinates are pixels of the full images; the server does the same geometry
 // (repix/app/blend.py).
-import { $, t, call, upload, save, config, take, onFiles, options } from './page.js';
+import { $, t, call, upload, save, config, take, guard, onFiles, options } from './page.js';
 
 const element = $('#blend');
 const find = (selector) => element.querySelector(selector);
@@ -10,6 +10,7 @@ const target = { canvas: find('.rx-target'), photo: null, turn: 0, aborter: null
 const HEIGHT = 520; // of a canvas at most, CSS pixels
 let tool = 'polygon', polygon = [], closed = false, strokes = [], history = [];
 let placement = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
+let kept = ''; // the state that would not be missed: an example's, or one that is on disk
 let result = null, serial = 0, timer = 0, busy = false; // busy: the pointer is down on the target
 
 const said = (text) => { find('.rx-said').textContent = text; };
@@ -193,6 +194,8 @@ function asked() { // what is on the screen
   return { ...images, ...placement, mode, polygon: closed ? polygon : [], strokes };
 }
 
+const state = () => JSON.stringify([source.photo?.id, target.photo?.id, placement, mode, polygon, closed, strokes]);
+
 async function ask() {
   const mine = serial;
   aborter = new AbortController();
@@ -233,6 +236,7 @@ async function show(value, turns) { // turns: of the canvases when it was asked 
     const { width, height } = target.photo, [x, y] = value.centre || [Math.round(width / 2), Math.round(height / 2)];
     placement = value.centre ? { x, y, scale: 1, rotate: 0 } : { ...placement, x, y };
   }
+  if (value.polygon) kept = state();
   if (fresh.source || fresh.target) changed();
 }
 async function choose(pane, name, file) {
@@ -400,12 +404,14 @@ export function build() {
     } catch (error) { said(error.message); }
   });
   $('#blend-download').addEventListener('click', async () => {
-    const before = find('.rx-said').textContent;
+    const before = find('.rx-said').textContent, shown = state();
     try {
       const made = await call('ui/blend', { ...asked(), download: true });
       if (made.notes?.length) said([before, ...made.notes].join(' · '));
       save(made.url, made.name);
+      kept = shown;
     } catch (error) { said(error.message); }
   });
+  guard(() => (polygon.length > 0 || strokes.length > 0) && state() !== kept);
   changed();
 }

@@ -1,5 +1,5 @@
 // The Compare tab: one image through several models, next to one another.
-import { $, all, make, t, upload, save, begin, forget, cancel, config, take, onFiles, bring } from './page.js';
+import { $, all, make, t, upload, save, begin, forget, cancel, config, take, guard, onFiles, bring } from './page.js';
 import { time, progress } from './parts.js';
 
 let file = null, job = null, result = null, turn = 0, picked = 0;
@@ -87,6 +87,7 @@ export function build() {
   take('compare', choose);
   $('#compare-go').addEventListener('click', go);
   $('#compare-cancel').addEventListener('click', () => { if (job && job !== 'asked') cancel([job]).catch((error) => say(error.message)); });
-  $('#compare-download').addEventListener('click', () => save(result.file, result.name));
+  guard(() => result !== null && !result.saved);
+  $('#compare-download').addEventListener('click', () => { save(result.file, result.name); result.saved = true; });
   draw();
 }

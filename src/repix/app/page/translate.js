@@ -1,6 +1,6 @@
 // The Translate tab: label maps that are painted, and images that are uploaded. Shapes are kept as they were drawn, in
 // pixels of the map; the server draws them again without smoothed edges (repix/app/translate.py).
-import { $, all as everything, make, t, upload, save, begin, forget, cancel, Divider, config, take, onFiles, options, bring } from './page.js';
+import { $, all as everything, make, t, upload, save, begin, forget, cancel, Divider, config, take, guard, onFiles, options, bring } from './page.js';
 
 const element = $('#paint');
 const find = (selector) => element.querySelector(selector);
@@ -50,9 +50,10 @@ function read(text) { // throws a sentence
   });
 }
 
-let job = null, turn = 0, painted = null;
+const painting = () => shapes.map(write).join('\n');
+let job = null, turn = 0, painted = null, kept = ''; // kept: the painting that would not be missed, since it is on disk or ours
 function changed(fromText) { // what is shown belongs to an older painting
-  if (!fromText) find('.rx-shapes').value = shapes.map(write).join('\n');
+  if (!fromText) find('.rx-shapes').value = painting();
   find('.rx-said').textContent = '';
   painted = null;
   draw();
@@ -181,8 +182,10 @@ export function build() {
     buildPalette();
     options($('#paint-model'), painters, painters.includes('facades-photo') ? 'facades-photo' : painters[0]);
     $('#paint-model').addEventListener('change', () => changed());
-    $('#paint-download').addEventListener('click', () => save(painted.file, 'facade.png'));
-    $('#paint-labels').addEventListener('click', () => save(painted.labels, 'labels.png'));
+    kept = painting();
+    guard(() => painting() !== kept);
+    $('#paint-download').addEventListener('click', () => { save(painted.file, 'facade.png'); kept = painting(); });
+    $('#paint-labels').addEventListener('click', () => { save(painted.labels, 'labels.png'); kept = painting(); });
     let opened = false; // the first translation waits until the tab is looked at
     new ResizeObserver(() => {
       draw();
@@ -198,7 +201,8 @@ export function build() {
   take('translate', choose);
   $('#translate-go').addEventListener('click', go);
   $('#translate-cancel').addEventListener('click', () => { if (asking && asking !== 'asked') cancel([asking]).catch((error) => say(error.message)); });
-  $('#translate-download').addEventListener('click', () => save(made.file, made.name));
+  guard(() => made !== null && !made.saved);
+  $('#translate-download').addEventListener('click', () => { save(made.file, made.name); made.saved = true; });
   renew();
 }
 
