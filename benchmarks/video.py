@@ -47,6 +47,7 @@ from common import DATA, read_rows, to_8_bits, write_rows
 from peers import nturain, published_prenet, yard
 from repix.degradations.rain import RainParams, add_rain, falling
 from repix.infer.backends import openvino
+from repix.infer.camera import Camera
 from repix.infer.deflicker import deflicker
 from repix.infer.frames import restore_frames
 from repix.infer.merge import merge
@@ -54,7 +55,7 @@ from repix.infer.restorer import Restorer
 from repix.io.image import read_image, write_image
 from repix.io.video import Frame, VideoReader, write_video
 from repix.metrics import METRICS
-from repix.models.alignment import CELL, find_motion, warped
+from repix.models.alignment import CELL, find_motion, warped_sharp
 
 Image = NDArray[np.uint8]
 PHOTOS = DATA / "Rain100L"
@@ -201,9 +202,15 @@ def oracle(rainy: list[Image], clean: list[Image], alone: list[Image]) -> list[I
         return pad(x, (0, -x.shape[3] % CELL, 0, -x.shape[2] % CELL), mode="replicate")
 
     made = alone[:1]
+    camera = Camera()
     for t in range(1, len(rainy)):
-        motion = find_motion(tensor(rainy[t]), tensor(rainy[t - 1]))
-        laid = warped(tensor(clean[t - 1]), motion, "border")[0].permute(1, 2, 0).numpy()
+        camera.keep(clean[t - 1])
+        now, before = tensor(rainy[t]), tensor(rainy[t - 1])
+        moved = camera.follow(rainy[t])
+        cells = (now.shape[2] // CELL, now.shape[3] // CELL)
+        guess = torch.zeros(1, 2, *cells) if moved is None else torch.from_numpy(moved.cells(CELL, 1, cells))
+        motion = find_motion(now, before, guess)
+        laid = warped_sharp(tensor(clean[t - 1]), motion, 3)[0].permute(1, 2, 0).numpy()
         before = to_8_bits(laid[: rainy[t].shape[0], : rainy[t].shape[1]].clip(0, 1))
         errors = [np.abs(image.astype(np.int16) - clean[t]) for image in (alone[t], before)]
         made.append(np.where(errors[0] <= errors[1], alone[t], before))

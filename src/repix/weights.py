@@ -118,11 +118,21 @@ class State(_Strict):
         name: of the ONNX graph's input; its next value is the output `<name>_next`.
         channels: C; the tensor is (N, C, H / stride, W / stride) for frames of (N, 3, H, W).
         stride: divides `multiple_of`.
+        camera: whether it is motion: for each place the displacement (right, down), in pixels of the frame given to the
+            network, to where it was in the frame before. repix puts the camera's motion there before each frame; where
+            that cannot be told, what the network has left stays.
     """
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     channels: int = Field(ge=1, le=4096)
     stride: int = Field(default=1, ge=1, le=1024)
+    camera: bool = False
+
+    @model_validator(mode="after")
+    def _two_directions(self) -> State:
+        if self.camera and self.channels != 2:
+            raise ValueError(f"the camera's motion has 2 channels (right, down), got {self.channels}")
+        return self
 
     def shape(self, count: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Of the tensor for so many frames of that size."""

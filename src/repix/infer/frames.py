@@ -94,12 +94,13 @@ def _in_order(
     times = _Times()
     was_turned = False
     for frame in frames:
-        levels, turned = scene.look(frame) if strength > 0 else ((), False)
+        memory.begin_frame(frame.pixels)
+        levels, turned = scene.look(frame, follows=memory.follows) if strength > 0 else ((), False)
         if times.has_gap(frame.pts) or scene.is_cut or turned != was_turned:
             memory.forget()
         was_turned = turned
         made = restorer.restore(frame.pixels, strength=strength, levels=levels, turned=turned, memory=memory)
-        memory.end_frame()
+        memory.end_frame(made.image)
         yield replace(frame, pixels=made.image)
 
 
@@ -137,9 +138,15 @@ class _Scene:
         self._before: Floats | None = None
         self.is_cut = False  # whether the last frame shows another scene than the one before
 
-    def look(self, frame: Frame) -> tuple[Levels, bool]:
-        """For the next frame: its levels, and whether it is turned."""
-        self.is_cut = is_cut = self._find_cut(frame)
+    def look(self, frame: Frame, *, follows: bool = False) -> tuple[Levels, bool]:
+        """For the next frame: its levels, and whether it is turned.
+
+        Args:
+            frame: the next one.
+            follows: whether it is known to show the scene of the one before, however much has changed: a pan over fine
+                texture changes as much as a cut.
+        """
+        self.is_cut = is_cut = self._find_cut(frame) and not follows
         if self._restorer.scales is None:
             return (1,), False
         if self._restorer.levels != "auto":
@@ -160,7 +167,10 @@ class _Scene:
 
     def _find_cut(self, frame: Frame) -> bool:
         step = max(min(frame.pixels.shape[:2]) // _THUMBNAIL, 1)
-        thumbnail = frame.pixels[step // 2 :: step, step // 2 :: step].astype(np.float32)
+        # of means: single pixels of a pan over fine texture change as much as at a cut
+        rows, columns = (side // step for side in frame.pixels.shape[:2])
+        bands = frame.pixels[: rows * step, : columns * step].reshape(rows, step, -1).sum(1, dtype=np.uint32)
+        thumbnail = (bands.reshape(rows, columns, step, 3).sum(2) / step**2).astype(np.float32)
         scale = np.iinfo(frame.pixels.dtype).max
         is_cut = self._before is not None and float(np.abs(thumbnail - self._before).mean()) > _CUT * scale
         self._before = thumbnail

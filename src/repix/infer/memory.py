@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from repix._types import Floats
+from repix._types import Floats, Image
+from repix.infer.camera import Camera, CameraMotion
 from repix.weights import State
 
 Step = Callable[[Floats, tuple[Floats, ...]], tuple[Floats, tuple[Floats, ...]]]
@@ -80,19 +81,54 @@ class Memory:
     def __init__(self, step: Step, state: Sequence[State]) -> None:
         self._step = step
         self._state = tuple(state)
+        self._camera = Camera() if any(one.camera for one in self._state) else None
+        self._moved: CameraMotion | None = None
         self._before: dict[int, tuple[Floats, ...]] = {}
         self._now: dict[int, LevelMemory] = {}
 
-    def at(self, level: int) -> LevelMemory:
-        """The memory with which a level of this frame runs."""
-        self._now[level] = LevelMemory(self._step, self._state, self._before.get(level, ()))
+    def begin_frame(self, frame: Image) -> None:
+        """Find how the camera has moved, for a network that is told.
+
+        Args:
+            frame: (H, W, 3), uint8 or uint16, as it came.
+        """
+        if self._camera is not None:
+            self._moved = self._camera.follow(frame)
+
+    @property
+    def follows(self) -> bool:
+        """Whether this frame surely shows the scene of the one before: it is known how the camera has moved."""
+        return self._moved is not None
+
+    def at(self, level: int, *, turned: bool = False) -> LevelMemory:
+        """The memory with which a level of this frame runs.
+
+        Args:
+            level: how many times the frame is reduced.
+            turned: whether the network gets the frame's columns for rows.
+        """
+        before = self._before.get(level, ())
+        if before and self._moved is not None:
+            before = tuple(
+                self._moved.cells(one.stride, level, (old.shape[2], old.shape[3]), turned=turned) if one.camera else old
+                for one, old in zip(self._state, before, strict=True)
+            )
+        self._now[level] = LevelMemory(self._step, self._state, before)
         return self._now[level]
 
-    def end_frame(self) -> None:
-        """What the levels of this frame have left is what the next one begins with; of other levels nothing stays."""
+    def end_frame(self, restored: Image) -> None:
+        """What the levels of this frame have left is what the next one begins with; of other levels nothing stays.
+
+        Args:
+            restored: (H, W, 3), the frame as it goes out.
+        """
+        if self._camera is not None:
+            self._camera.keep(restored)
         self._before = {level: memory.after for level, memory in self._now.items()}
-        self._now = {}
+        self._now, self._moved = {}, None
 
     def forget(self) -> None:
         """Begin anew: the next frame shows something else."""
-        self._before, self._now = {}, {}
+        self._before, self._now, self._moved = {}, {}, None
+        if self._camera is not None:
+            self._camera.forget()

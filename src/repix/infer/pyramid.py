@@ -588,7 +588,7 @@ def restore_levels(
     finds_turn = turned is None and levels == "auto" and scales[1] > 1
     if tile is not None and size[0] * size[1] > _PRECISE:
         tile = min(tile, _LARGE_TILE)
-    passes = _Passes(run, multiple_of, tile, overlap, strength, rounding, memory)
+    passes = _Passes(run, multiple_of, tile, overlap, strength, rounding, memory, bool(turned))
     given, target = (_on_side(image), _on_side(result)) if turned else (image, result)
     if wanted == [1] and on_layer is None:
         if finds_turn and np.may_share_memory(image, result):  # it is needed again if it lies on its side
@@ -620,12 +620,13 @@ class _Passes:
     strength: float
     rounding: Rounding
     memory: Memory | None
+    turned: bool  # as given: a memory's frames are not looked at
 
     def run(self, level: int, read: Read, write: Write, size: tuple[int, ...], progress: Report | None) -> None:
         """One level, in tiles."""
         run_tiles(
             self.network, read, write, size[:2], multiple_of=self.multiple_of, tile=self.tile, overlap=self.overlap,
-            progress=progress, memory=self.memory.at(level) if self.memory is not None else None,
+            progress=progress, memory=self.memory.at(level, turned=self.turned) if self.memory else None,
         )  # fmt: skip
 
     def finish(self, read: Read, image: Image, target: Image, progress: Report | None = None) -> None:

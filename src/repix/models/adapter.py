@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from repix._types import Floats, Image
 from repix.infer.backends.torch import TorchBackend
+from repix.infer.camera import Camera
 from repix.infer.padding import padded, to_floats
 from repix.infer.restorer import Restorer
 from repix.models import Network, Prediction
@@ -53,18 +54,25 @@ class Adapter:
             logits=made.logits.float() if made.logits is not None else None,
         )
 
-    def predict_clips(self, clips: Tensor) -> Prediction:
+    def predict_clips(self, clips: Tensor, clean: Tensor | None = None) -> Prediction:
         """The same of clips, frame after frame; the estimates clip by clip.
 
         Args:
             clips: (N, T, 3, H, W) in [0, 1].
+            clean: of the same shape. In it the camera's motion is found, for a network that is told: so small a frame
+                does not tell it under rain, as those of a video do. None tells nothing.
 
         Returns:
             `pred`: (N·T, 3, H, W).
         """
         state: tuple[Tensor, ...] = self.net.zeros(clips[:, 0])  # type: ignore[operator]
+        told = {one.stride: _told(clean, one.stride) for one in self.state if one.camera and clean is not None}
         made = []
-        for frame in clips.unbind(1):
+        for t, frame in enumerate(clips.unbind(1)):
+            state = tuple(
+                torch.where(told[one.stride][:, t].isnan(), old, told[one.stride][:, t]) if one.camera and told else old
+                for one, old in zip(self.state, state, strict=True)
+            )
             y, *following = self.net(frame, *state)
             state = tuple(following)
             made.append(y.float())
@@ -84,3 +92,18 @@ class Adapter:
         height, width = image.shape[:2]
         cropped: Floats = x[0, :, :height, :width].detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
         return cropped
+
+
+def _told(clips: Tensor, side: int) -> Tensor:
+    """The camera's motion in clips (N, T, 3, H, W), (N, T, 2, H/side, W/side); NaN where that cannot be told."""
+    count, frames, _, height, width = clips.shape
+    images = (clips.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 1, 3, 4, 2).cpu().numpy()
+    made = clips.new_full((count, frames, 2, height // side, width // side), float("nan"))
+    for n, clip in enumerate(images):
+        camera = Camera()
+        for t, image in enumerate(clip):
+            motion = camera.follow(image)
+            camera.keep(image)
+            if motion is not None:
+                made[n, t] = torch.from_numpy(motion.cells(side, 1, (height // side, width // side))[0])
+    return made

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from repix.models import Prediction
-from repix.models.alignment import CELL, find_motion, warped
+from repix.models.alignment import CELL, find_motion, warped, warped_sharp
 from repix.models.repixnet import RepixNet
 from repix.weights import State
 
@@ -18,6 +18,9 @@ _QUICK = 10.0
 
 class RepixNetVideo(RepixNet):
     """RepixNet that sees the frame before, its result and a few features, laid on this frame by `alignment`.
+
+    The camera's motion may be told, for each 8×8 pixels, and is taken where blocks do not explain the frame better.
+    What lies between pixels of the result before is found with little blur.
 
     The result and the input before enter the stem as differences from this frame, so that where they show nothing (the
     first frame, what has come into view) they are 0 and the network is RepixNet. At the end a gate in [0, 1] takes the
@@ -29,7 +32,9 @@ class RepixNetVideo(RepixNet):
         channels, encoder, middle, decoder, unshuffle: see `RepixNet`.
 
     Shapes: (N, 3, H, W) in [0, 1], and the state, what the frame before left: (N, 7, H, W), its result, its input and
-    ones; (N, features, H/unshuffle, W/unshuffle). Zeros before the first frame. Returns the estimate and the state.
+    ones; (N, features, H/unshuffle, W/unshuffle); (N, 2, H/8, W/8), motion in pixels (right, down) from each place to
+    where it was in the frame before, zeros where that is not known. Zeros before the first frame. Returns the estimate
+    and the state; of the motion, which is not carried on, zeros.
     """
 
     additions = ("memory", "gate", "keep")
@@ -50,7 +55,11 @@ class RepixNetVideo(RepixNet):
         self.overlap = 304
         # differences from this frame are small, and what says how far the result before holds is exact or a trace
         self.keep_float = (*self.keep_float, "memory", "gate", "keep")
-        self.state = (State(name="frame", channels=7), State(name="features", channels=features, stride=unshuffle))
+        self.state = (
+            State(name="frame", channels=7),
+            State(name="features", channels=features, stride=unshuffle),
+            State(name="motion", channels=2, stride=CELL, camera=True),
+        )
         self.fold = nn.PixelUnshuffle(unshuffle)
         self.memory = nn.Conv2d(6 * unshuffle**2 + features, channels[0], 3, padding=1, bias=False)
         self.gate = nn.Sequential(nn.Conv2d(channels[0], unshuffle**2, 3, padding=1), nn.PixelShuffle(unshuffle))
@@ -62,21 +71,21 @@ class RepixNetVideo(RepixNet):
             nn.init.zeros_(part)
 
     def forward(  # type: ignore[override]  # the contract of networks that carry a state
-        self, x: Tensor, frame: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, x: Tensor, frame: Tensor, features: Tensor, motion: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(N, 3, H, W) and the state -> the estimate, (N, 3, H, W), and the state for the next frame."""
-        motion = find_motion(x, frame[:, 3:6])
-        frame = warped(frame, motion).to(x.dtype)
+        moved = find_motion(x, frame[:, 3:6], motion)
+        frame = warped_sharp(frame, moved, 3).to(x.dtype)
         before, seen = frame[:, :3], frame[:, 6:]
         # of the result and of the input before; 0 where nothing was seen
         change = (torch.unflatten(frame[:, :6], 1, (2, 3)) - (seen * x).unsqueeze(1)).flatten(1, 2)
-        features = warped(features, motion / (x.shape[3] // features.shape[3]))
+        features = warped(features, moved / (x.shape[3] // features.shape[3]))
         known = torch.cat([self.fold(change), features.to(x.dtype)], dim=1)
         made = self.decoded(self.stem(x) + _QUICK * self.memory(known))
         alone = x - self.tail(made)
         y = alone + (_QUICK * self.gate(made)).clamp(0, 1) * (before - seen * alone)
         frame = torch.cat([y.clamp(0, 1), x, torch.ones_like(x[:, :1])], dim=1)
-        return y, frame, self.keep(made).tanh()
+        return y, frame, self.keep(made).tanh(), torch.zeros_like(motion)  # the next frame's is told, or is not known
 
     def forward_train(self, x: Tensor) -> Prediction:
         """(N, 3, H, W) in [0, 1], each the first frame of a clip -> `Prediction`."""

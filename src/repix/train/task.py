@@ -179,7 +179,7 @@ class RestorationTask(lightning.LightningModule):
             multiple_of = Adapter(self.net).multiple_of
             run = self._output
             lq = left_by_levels(run, lq, stage.levels, np.random.default_rng(place), multiple_of=multiple_of)
-        prediction = self._predict(lq)
+        prediction = self._predict(lq, gt)
         losses, lq, gt = self._loss_of(stage), *(images.flatten(0, -4) for images in (lq, gt))
         total, parts = losses(prediction, gt, lq)
         if self._teacher and stage.teacher_weight:
@@ -208,9 +208,9 @@ class RestorationTask(lightning.LightningModule):
                 self.print(f"step {self.global_step}: {dead} dead units of residual blocks were reinitialised")
         return stage
 
-    def _predict(self, lq: Tensor) -> Prediction:
+    def _predict(self, lq: Tensor, clean: Tensor | None = None) -> Prediction:
         if lq.dim() == 5:
-            return Adapter(self.net).predict_clips(lq)
+            return Adapter(self.net).predict_clips(lq, clean)
         if self.recipe.channels_last:
             lq = lq.contiguous(memory_format=torch.channels_last)
         return Adapter(self.net).predict(lq)

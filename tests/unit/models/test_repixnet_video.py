@@ -13,7 +13,8 @@ from scipy.ndimage import shift as moved
 from torch import Tensor, nn
 
 from repix.models import create_model
-from repix.models.alignment import find_motion, warped
+from repix.models.adapter import Adapter
+from repix.models.alignment import find_motion, warped, warped_sharp
 from repix.models.repixnet_video import RepixNetVideo
 from repix.train.start import start_from
 from repix.weights import ModelCard, save_card
@@ -62,6 +63,79 @@ def test_motion_of_the_camera(shift: tuple[float, float]) -> None:
         assert float(error) < 0.3 * float((tensor(there.astype(np.float32)) - tensor(here)).square().mean())
 
 
+def under_rain(image: np.ndarray, seed: int) -> Tensor:
+    rng = np.random.default_rng(seed)
+    streaks = gaussian_filter((rng.random(image.shape[:2]) > 0.99).astype(float), (6, 0.5))[..., None]
+    return tensor(np.clip(image + 0.5 * (streaks > 0.03), 0, 1).astype(np.float32))
+
+
+def test_the_cameras_motion_is_taken_where_it_explains_the_frame() -> None:
+    wide = scene(224, 288)
+    wide[:, :140] = 0.5 + 0.02 * (wide[:, :140] - 0.5)  # a plain wall, on which blocks go astray
+    here, there = (wide[16 + down : 208 + down, 16 + across : 272 + across] for down, across in ((0, 0), (-3, -7)))
+    now, before = under_rain(here, 1), under_rain(there, 2)
+    true = torch.tensor([7.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 24, 32)
+
+    def astray(field: Tensor) -> float:
+        return float(((field - true).square().sum(1).sqrt() > 0.25).float().mean())
+
+    told = find_motion(now, before, true)
+    assert astray(told) < 0.15 < 0.8 < astray(find_motion(now, before))
+
+
+def test_wrong_motion_loses_to_what_blocks_find() -> None:
+    wide = scene(224, 288)
+    here, there = (
+        tensor(wide[16 + down : 208 + down, 16 + across : 272 + across]) for down, across in ((0, 0), (-3, -7))
+    )
+    wrong = torch.tensor([-6.0, 9.0]).view(1, 2, 1, 1).expand(1, 2, 24, 32)
+    torch.testing.assert_close(find_motion(here, there, wrong), find_motion(here, there))
+
+
+def test_what_moves_by_itself_keeps_its_motion() -> None:
+    ground, thing = scene(224, 288), scene(96, 96, seed=3)
+    frames = []
+    for t in (0, 1):
+        frame = ground[:192, 5 * t : 256 + 5 * t].copy()
+        frame[48:144, 80 + 12 * t : 176 + 12 * t] = thing
+        frames.append(tensor(frame))
+    camera = torch.tensor([5.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 24, 32)
+    field = find_motion(frames[1], frames[0], camera)[0]
+    assert float((field[0, 1:4] - 5).abs().max()) == 0  # above it, the camera's
+    assert float((field[0, 10:14, 15:19].median() + 12).abs()) < 1
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.8])
+def test_between_pixels_little_is_blurred(part: float) -> None:
+    wide = scene(96, 128)
+    there = moved(wide, (0, part, 0), order=5, mode="reflect")
+    field = torch.zeros(1, 2, 12, 16)
+    field[:, 0] = part
+    both = torch.cat([tensor(there.astype(np.float32)), torch.ones(1, 1, 96, 128)], dim=1)
+    exact, inner = tensor(wide), (..., slice(8, -8), slice(8, -8))
+    sharp, linear = warped_sharp(both, field, 3), warped(both, field)
+    torch.testing.assert_close(sharp[:, 3:], linear[:, 3:])
+    errors = [float((laid[:, :3] - exact)[inner].square().mean()) for laid in (sharp, linear)]
+    assert errors[0] <= (errors[1] if part == 0 else 0.5 * errors[1])
+
+
+def test_training_is_told_the_cameras_motion() -> None:
+    video = net(trained=True)
+    ground = scene(200, 240)
+    clean = torch.stack([tensor(ground[:128, 9 * t : 9 * t + 128])[0] for t in range(3)])[None]
+    rainy = torch.stack([under_rain(ground[:128, 9 * t : 9 * t + 128], t)[0] for t in range(3)])[None]
+    given: list[Tensor] = []
+    video.register_forward_pre_hook(lambda _, inputs: given.append(inputs[3]))
+    with torch.inference_mode():
+        Adapter(video).predict_clips(rainy, clean)
+        Adapter(video).predict_clips(rainy)
+    assert not given[0].any()
+    for motion in given[1:3]:
+        torch.testing.assert_close(motion, torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 16, 16))
+    assert not given[3].any()
+    assert not given[4].any()  # nobody told: what it has left, nothing
+
+
 def test_what_nothing_shows_is_zero() -> None:
     field = torch.zeros(1, 2, 4, 4)
     field[:, 0] = 8
@@ -98,7 +172,7 @@ def test_an_open_gate_gives_the_result_before() -> None:
     before, now = tensor(scene()), tensor(scene())
     frame = torch.cat([before * 0.5, now, torch.ones_like(now[:, :1])], dim=1)
     with torch.inference_mode():
-        y, after, _ = video(now, frame, video.zeros(now)[1])
+        y, after, *_ = video(now, frame, *video.zeros(now)[1:])
     torch.testing.assert_close(y, before * 0.5, atol=1e-5, rtol=0)
     torch.testing.assert_close(after[:, 3:6], now)
     assert (after[:, 6] == 1).all()
