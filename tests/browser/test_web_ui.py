@@ -658,7 +658,7 @@ def test_a_photo_becomes_labels(page: Any, rainy: Path, tmp_path: Path) -> None:
     page.click("#translate-go")
     page.locator("#translate-stage .over").wait_for()
     made = download(page, "#translate-download", tmp_path / "page")
-    assert made.suffix == ".png"  # JPEG would mix the labels' colours
+    assert made.name == f"{rainy.stem}_darken-labels.png"  # JPEG would mix the labels' colours
     np.testing.assert_allclose(read_image(made).pixels, 0.4 * read_image(rainy).pixels, atol=1)
     model(page, "#translate-model", "darken-photo")
     assert page.locator("#translate-download").is_disabled()

@@ -15,7 +15,7 @@ from repix.app.queue import Job
 from repix.app.server import Server
 from repix.errors import InputError
 from repix.infer.images import restore
-from repix.infer.jobs import BatchOptions
+from repix.infer.jobs import BatchOptions, Naming
 from repix.io.image import to_8_bits
 from repix.palettes import FACADES
 from repix.tasks import TRANSLATE
@@ -85,7 +85,7 @@ def translate_image(
     """Translate one image file as the command line does.
 
     Returns:
-        The result, in `folder`, and notes.
+        The result, in `folder` and called as the command line calls it, and notes.
 
     Raises:
         InputError, WeightsError, BackendError: as `repix.restore`; also where it only reports them.
@@ -97,7 +97,9 @@ def translate_image(
     job.check()
     for result in summary.failed:
         raise InputError(result.message)
-    return summary.done[0].written[0], summary.done[0].notes
+    made = summary.done[0].written[0]
+    named = made.with_name(f"{made.stem}_{Naming.of(restorer.card).tag}{made.suffix}")
+    return made.replace(named), summary.done[0].notes
 
 
 def looks_like_labels(pixels: Image) -> bool:
