@@ -47,6 +47,16 @@ def test_every_shipped_model_has_its_recipe_and_there_are_few() -> None:
     assert len(recipes) <= 13
 
 
+def test_the_guide_to_training_has_every_key_of_a_recipe_and_every_loss() -> None:
+    from repix.data.config import Data
+    from repix.losses import LOSSES
+    from repix.train.recipe import Recipe, Stage, Trainer
+
+    text = (ROOT / "docs" / "train.md").read_text("utf-8")
+    keys = {key for part in (Recipe, Data, Stage, Trainer) for key in part.model_fields} - {"data"}
+    assert not {name for name in keys | set(LOSSES) if not re.search(rf"`(?:\w+\.)?{name}`", text)}
+
+
 def test_generated_pages_are_up_to_date() -> None:
     check = [sys.executable, str(ROOT / "benchmarks" / "report.py"), "--check"]
     done = subprocess.run(check, capture_output=True, text=True)
