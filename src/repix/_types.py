@@ -40,6 +40,11 @@ def one_line(error: BaseException) -> str:
     return text[: _MOST_CHARACTERS - 1] + "…"
 
 
+def within(value: Any, low: float, high: float) -> bool:
+    """Whether a value is a number from `low` to `high`, which text, None and NaN are not."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, complex) and bool(low <= value <= high)
+
+
 def expected(message: str) -> str | None:
     """What pydantic expected, by its message; None where a check of our own speaks."""
     message = re.sub(r" or instance of \w+$|, unable to \w+ .*$", "", message.replace("dictionary", "mapping"))

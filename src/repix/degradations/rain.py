@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from repix._types import Floats
+from repix._types import Floats, within
 from repix.degradations import Context, Degradation
 from repix.degradations.camera import add_mist, add_noise, blend_rain, compress_jpeg, recompressed
 from repix.degradations.masks import warp_mask
@@ -82,12 +82,12 @@ class RainParams:
         ]  # fmt: skip
         for name, low, high in bounds:
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"RainParams.{name}: got {value}, expected {low} to {high}")
+            if not within(value, low, high):
+                raise InputError(f"RainParams.{name}: got {value!r}, expected {low} to {high}")
         if self.blending not in ("screen", "add"):
             raise InputError(f"RainParams.blending: got {self.blending!r}, expected 'screen' or 'add'")
-        if self.jpeg is not None and not 1 <= self.jpeg <= 100:
-            raise InputError(f"RainParams.jpeg: got {self.jpeg}, expected 1 to 100, or None")
+        if self.jpeg is not None and not within(self.jpeg, 1, 100):
+            raise InputError(f"RainParams.jpeg: got {self.jpeg!r}, expected 1 to 100, or None")
 
     @classmethod
     def from_severity(cls, severity: float, rng: np.random.Generator, *, focal: float = 700.0) -> RainParams:
@@ -101,8 +101,8 @@ class RainParams:
         Raises:
             InputError: severity outside [0, 1].
         """
-        if not 0 <= severity <= 1:
-            raise InputError(f"severity: got {severity}, expected 0 (drizzle) to 1 (storm)")
+        if not within(severity, 0, 1):
+            raise InputError(f"severity: got {severity!r}, expected 0 (drizzle) to 1 (storm)")
         near = float(rng.uniform(0.5, 2.0))
         return cls(
             rate=float(1.0 * 100**severity * np.exp(rng.normal(0, 0.25))),

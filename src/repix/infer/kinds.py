@@ -21,7 +21,7 @@ Restore = Callable[[Image], Image]
 def is_plain(image: object) -> bool:
     """Whether an image is what networks take as it is: (H, W, 3), uint8 or uint16 of this machine's byte order."""
     return (
-        isinstance(image, np.ndarray)
+        type(image) is np.ndarray
         and image.ndim == 3
         and image.shape[2] == 3
         and image.dtype.isnative
@@ -54,7 +54,7 @@ def through(image: Any, restore: Restore) -> Any:
     if any(kind.__module__.startswith("PIL.") and kind.__name__ == "Image" for kind in type(image).__mro__):
         return _pil(image, restore)
     if isinstance(image, np.ndarray):
-        return _array(image, restore)
+        return _array(np.asarray(image), restore)  # a matrix or a masked array reckons otherwise
     raise InputError(
         f"an image must be an array, a PIL image, a Picture or the path of a file, got {type(image).__name__}"
     )

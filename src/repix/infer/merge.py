@@ -67,8 +67,8 @@ def merge(
     if not pictures:
         raise InputError("merge needs at least one frame, got none")
     middle = (len(pictures) - 1) // 2 if reference is None else reference
-    if not 0 <= middle < len(pictures):
-        raise InputError(f"reference must be 0 to {len(pictures) - 1}, the number of a frame, got {reference}")
+    if not (isinstance(middle, int) and 0 <= middle < len(pictures)):
+        raise InputError(f"reference must be 0 to {len(pictures) - 1}, the number of a frame, got {reference!r}")
     chosen = pictures[middle]
     for number, picture in enumerate(pictures):
         if picture.pixels.shape != chosen.pixels.shape or picture.pixels.dtype != chosen.pixels.dtype:

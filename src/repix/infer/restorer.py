@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from repix._types import Floats, Image
+from repix._types import Floats, Image, within
 from repix.errors import InputError
 from repix.infer import kinds
 from repix.infer.backends import Backend, open_backend
@@ -59,7 +59,7 @@ def check_strength(strength: Strength) -> None:
     Raises:
         InputError: such a strength.
     """
-    if strength != "auto" and not (isinstance(strength, int | float | np.number) and 0 <= strength <= 1):
+    if strength != "auto" and not within(strength, 0, 1):
         raise InputError(f"strength must be between 0 and 1, or 'auto', got {strength!r}")
 
 

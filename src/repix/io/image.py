@@ -7,6 +7,7 @@ which. Pixels that come back from NumPy have no metadata, so it travels beside t
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import tempfile
@@ -22,7 +23,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from repix._types import Floats, Image
+from repix._types import Floats, Image, within
 from repix.errors import InputError
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
@@ -111,6 +112,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             pixels that are not 8 or 16 bit grey, RGB or CMYK.
     """
     path = Path(path)
+    if not within(max_pixels, 1, math.inf):
+        raise InputError(f"max_pixels is {max_pixels!r}; expected a number of pixels, at least 1")
     format = _image_format(path, max_pixels)
     try:
         found = inventory.take(path, format.name)

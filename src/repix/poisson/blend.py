@@ -18,6 +18,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
+from repix._types import within
 from repix.errors import InputError
 from repix.poisson.mask import as_mask, as_offset, create_mask_from_points, cut, target_windows, threshold_mask
 from repix.poisson.solver import Solution, checkpoint, solve_poisson
@@ -187,15 +188,15 @@ def edit_selection(
         if mask is not None or polygon is not None:
             raise InputError("tiling works on the whole image; leave out the mask and the polygon")
         return _tile(image, tolerance)
-    if not (0 < alpha <= _LARGEST and 0 <= beta < 1):
+    if not (within(alpha, 0, _LARGEST) and alpha > 0 and within(beta, 0, 1) and beta < 1):
         raise InputError(
-            f"alpha is {alpha:g} and beta {beta:g}; expected alpha above 0, at most {_LARGEST:,}, and beta from 0 to "
+            f"alpha is {alpha!r} and beta {beta!r}; expected alpha above 0, at most {_LARGEST:,}, and beta from 0 to "
             "below 1"
         )
-    if len(gain) != 3 or not all(0 <= g <= _LARGEST for g in gain):
-        raise InputError(f"gain is {gain}; expected three factors from 0 to {_LARGEST:,}")
-    if not threshold >= 0:
-        raise InputError(f"threshold is {threshold:g}; expected grey levels per pixel, at least 0")
+    if not (isinstance(gain, Sequence | np.ndarray) and len(gain) == 3 and all(within(g, 0, _LARGEST) for g in gain)):
+        raise InputError(f"gain is {gain!r}; expected three factors from 0 to {_LARGEST:,}")
+    if not within(threshold, 0, math.inf):
+        raise InputError(f"threshold is {threshold!r}; expected grey levels per pixel, at least 0")
     selection = _selection(image.shape[:2], mask, polygon, opacity)
     result = image.copy()
     out, reports = _split(result)[0], []
@@ -348,7 +349,7 @@ def _write(out: NDArray[Any], f: Planes, inside: NDArray[np.bool_]) -> None:
 
 
 def _check_tolerance(tolerance: float) -> None:
-    if not (isinstance(tolerance, int | float | np.number) and 0 <= tolerance < math.inf):
+    if not (within(tolerance, 0, math.inf) and tolerance < math.inf):
         raise InputError(f"tolerance is {tolerance!r}; expected grey levels of 255, at least 0")
 
 

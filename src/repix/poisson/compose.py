@@ -7,7 +7,8 @@ transparency and metadata, and leaves the equations to `repix.poisson.blend`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -15,6 +16,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
+from repix._types import within
 from repix.errors import InputError
 from repix.io.image import Picture, pixels_like, to_8_bits
 from repix.poisson.blend import BlendReport, EditMode, Mode, blend, edit_selection
@@ -97,6 +99,8 @@ def blend_images(
             raise InputError(f"got {type(image).__name__}; expected an image as repix.read_image gives it")
     if mode not in (*get_args(Mode), *get_args(EditMode)):
         raise InputError(f"the mode is {mode!r}; expected one of {', '.join((*get_args(Mode), *get_args(EditMode)))}")
+    if descent is not None and not (isinstance(descent, int) and descent > 0):
+        raise InputError(f"descent is {descent!r}; expected a number of steps above 0, or None for the exact solve")
     if descent is not None and mode != "import":
         raise InputError(f"gradient descent minimises the loss of mode 'import'; leave out the mode {mode!r}")
     if mode in get_args(EditMode):
@@ -199,17 +203,19 @@ def _placement(
     rotate: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Matrix and shift that take a point (y, x) of the source to the target: matrix @ point + shift."""
-    if not (math.isfinite(scale) and scale > 0 and math.isfinite(rotate)):
-        raise InputError(f"scale is {scale:g} and the angle {rotate:g}; expected a scale above 0 and a finite angle")
+    largest = sys.float_info.max
+    if not (within(scale, 0, largest) and scale > 0 and within(rotate, -largest, largest)):
+        raise InputError(f"scale is {scale!r} and the angle {rotate!r}; expected a scale above 0 and a finite angle")
     moved = scale == 1 and rotate % 360 == 0
     cos, sin = math.cos(math.radians(rotate)), math.sin(math.radians(rotate))
     matrix = np.eye(2) if moved else scale * np.array([[cos, -sin], [sin, cos]])
     if anchor is not None:
-        shift = np.asarray(offset, np.float64) - matrix @ np.asarray(anchor, np.float64)
-        if not (np.abs(shift) <= FARTHEST).all():
+        points = [tuple(point) if isinstance(point, Iterable) else () for point in (offset, anchor)]
+        if not all(len(point) == 2 and all(within(one, -FARTHEST, FARTHEST) for one in point) for point in points):
             raise InputError(
-                f"the offset is {offset} and the anchor {anchor}; expected finite numbers up to {FARTHEST:,}"
+                f"the offset is {offset} and the anchor {anchor}; expected (y, x) each, of finite numbers up to {FARTHEST:,}"
             )
+        shift = np.asarray(offset, np.float64) - matrix @ np.asarray(anchor, np.float64)
         return matrix, np.rint(shift) if moved else shift
     size = np.array(shape)
     frame = np.maximum(1, np.rint(np.abs(matrix) @ size))  # that just holds the source
