@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 @click.option("--mask", type=PATH, help="Image of the source's size, white where it is taken.")
 @click.option("--offset", default="0,0", show_default=True, metavar="X,Y", help="Where the source's corner goes.")
 @renamed_option("--at", "--offset")
-@click.option(
-    "--scale",
-    type=Number(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Scale the source and its selection.",
-)
-@click.option("--rotate", type=Number(-360, 360), default=0.0, metavar="DEG", help="Rotate them, counter-clockwise.")
+@click.option("--scale", type=Number(0, min_open=True), default=1.0, show_default=True, help="Scale what is pasted.")
+@click.option("--rotate", type=Number(-360, 360), default=0.0, metavar="DEG", help="Rotate it, counter-clockwise.")
 @click.option(
     "--mode",
     type=click.Choice(["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"]),

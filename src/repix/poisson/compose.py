@@ -213,7 +213,8 @@ def _placement(
         points = [tuple(point) if isinstance(point, Iterable) else () for point in (offset, anchor)]
         if not all(len(point) == 2 and all(within(one, -FARTHEST, FARTHEST) for one in point) for point in points):
             raise InputError(
-                f"the offset is {offset} and the anchor {anchor}; expected (y, x) each, of finite numbers up to {FARTHEST:,}"
+                f"the offset is {offset} and the anchor {anchor}; expected (y, x) each, of finite numbers up to "
+                f"{FARTHEST:,}"
             )
         shift = np.asarray(offset, np.float64) - matrix @ np.asarray(anchor, np.float64)
         return matrix, np.rint(shift) if moved else shift
