@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from PIL import Image
+
+from repix.palettes import FACADES
 
 SRC = Path(__file__).parents[2] / "src"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX names, pipes and signals")
@@ -154,6 +157,21 @@ def test_an_image_through_both_streams(work: Path, model: Path) -> None:
         done = repix("derain", "-m", model, "-", input=bad)
         assert done.returncode == 2
         assert said in one_line(done)
+    done = repix("derain", "-m", model, "-", "--compare", input=data)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert one_line(done).startswith("repix: --compare writes a second file, and standard output takes one")
+
+
+def test_a_stream_has_the_format_that_a_file_would_have(
+    work: Path, model: Path, make_weight: Callable[..., Path]
+) -> None:
+    photo("a.jpg")
+    labels = make_weight("labels", task="translate", palette=FACADES)
+    done = repix("translate", "-m", labels, "-", input=Path("a.jpg").read_bytes())
+    assert done.stdout.startswith(b"\x89PNG")  # JPEG would mix the labels' colours
+    pillow_heif.from_pillow(Image.new("RGBA", (64, 64), (9, 9, 9, 99))).save("a.heic")
+    done = repix("derain", "-m", model, "-", input=Path("a.heic").read_bytes())
+    assert done.stdout.startswith(b"\x89PNG")
 
 
 def test_messages_say_standard_input(work: Path, model: Path) -> None:

@@ -96,7 +96,7 @@ def _work(
 
 def _through_streams(paths: Sequence[str], output: str | None, options: BatchOptions, task: Task, run: Run) -> None:
     """One image or video from standard input, to standard output, or both."""
-    from repix.io.formats import result_suffix
+    from repix.infer.jobs import Naming, plan
     from repix.io.stream import begin_input, check_output, read_input, temporary_folder, write_output
 
     if len(paths) != 1 or os.path.isdir(paths[0]):
@@ -104,6 +104,8 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
     begun = time.perf_counter()
     to_stream = output in (None, "-")
     if to_stream:
+        if options.compare:
+            raise InputError("--compare writes a second file, and standard output takes one; name the result with -o")
         check_output()
     head = begin_input(len(_Y4M)) if paths[0] == "-" else b""
     if head == _Y4M or options.video.raw is not None:
@@ -113,8 +115,8 @@ def _through_streams(paths: Sequence[str], output: str | None, options: BatchOpt
         source = read_input(folder, head=head) if paths[0] == "-" else Path(paths[0])
         target = Path(output or "")
         if to_stream:
-            suffix = f".{options.format.lstrip('.').lower()}" if options.format else result_suffix(source.suffix)
-            target = folder / f"standard-output{suffix}"
+            jobs = plan([source], folder / "made", options=options, naming=Naming.of(options.card)).jobs
+            target = folder / f"standard-output{(jobs[0].dst if jobs else source).suffix}"
         streams = {source: "standard input", target: "standard output"}
         called = {path: words for path, words in streams.items() if path.parent == folder}
         on_result = functools.partial(say_result, run=run._replace(called=called))

@@ -71,12 +71,14 @@ def read_input(folder: Path, *, head: bytes = b"") -> Path:
 
 
 def check_output() -> None:
-    """Refuse to write an image onto a terminal.
+    """Refuse to write an image onto a terminal, or onto what is closed.
 
     Raises:
-        InputError: standard output is one.
+        InputError: standard output is one of them.
     """
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout is None:
+        raise InputError("standard output is closed; send it to a file or a pipe, or name one with -o")
+    if sys.stdout.isatty():
         raise InputError("standard output is a terminal; send it to a file or a pipe, or name one with -o")
 
 
