@@ -129,7 +129,7 @@ def _make(
         return False
     height, width = image.pixels.shape[:2]
     hard = float(rng.uniform()) if severity is None else severity
-    params = RainParams.from_severity(hard, rng, focal=_FOCAL * max(height, width))
+    params = RainParams.from_severity(hard, rng, focal=max(1.0, _FOCAL * max(height, width)))
     if angle is not None:
         params = dataclasses.replace(params, angle=angle)
     lq, streaks = add_rain(image.pixels, params, rng, masks=masks)

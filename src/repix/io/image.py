@@ -394,6 +394,8 @@ def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:
         raise InputError(f"{path}: not an image that repix reads ({names('image')})")
     name = format.title
     if format.kind == "video":
+        if by_suffix(path) is format:
+            raise InputError(f"{path}: a video ({name}); give an image")
         raise InputError(f"{path}: a video by its contents ({name}), not an image; name it {format.suffixes[0]}")
     if (format.name == "png" and b"acTL" in head.partition(b"IDAT")[0]) or (
         format.name == "avif" and head[8:12] == b"avis"

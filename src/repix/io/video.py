@@ -588,6 +588,8 @@ def _open(path: Path) -> InputContainer:
     format = sniff(read_head(path, HEAD))
     if format is not None and format.kind == "image":
         name = format.title
+        if by_suffix(path) is format:
+            raise InputError(f"{path}: an image ({name}); give a video")
         raise InputError(f"{path}: an image by its contents ({name}), not a video; name it {format.suffixes[0]}")
     try:
         # "file:", because "a:b.mp4" would be taken for an address

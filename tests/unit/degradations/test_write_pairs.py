@@ -38,6 +38,11 @@ def test_pairs_that_find_pairs_finds(photos: Path, tmp_path: Path) -> None:
     assert not np.array_equal(rains[0], rains[1])
 
 
+def test_an_image_of_one_pixel_has_rain_too(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.full((1, 1, 3), 90, np.uint8))
+    assert make_pairs([tmp_path / "a.png"], tmp_path / "out")[:2] == (1, [])
+
+
 def test_results_of_derain_are_no_clean_photos(photos: Path, tmp_path: Path) -> None:
     for name in ("a_derained.png", "a_compare.png"):
         write_image(photos / name, read_image(photos / "a.png"))

@@ -155,6 +155,9 @@ def test_a_video_in_an_images_place_and_the_reverse_are_told(tmp_path: Path, pho
         read_image(tmp_path / "a.jpg")
     write_image(tmp_path / "b.png", photo)
     (tmp_path / "b.png").rename(tmp_path / "b.mp4")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match=r"a\.mp4: a video \(MP4\); give an image"):
+        read_image(tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"b\.mp4: an image by its contents \(PNG\), not a video; name it \.png"):
         VideoReader(tmp_path / "b.mp4")
 
