@@ -23,7 +23,7 @@ _PIXELS = 700_000  # motion is found on images of at most so many
 _SMALLEST = 24  # pixels on the shorter side of the coarsest level
 _COARSE = 20_000  # pixels of the level on which the search begins
 _POINTS = 1600  # on each level
-_TURNS = 4  # on each level, at most
+_TURNS = 3  # on each level, at most
 _ENOUGH = 0.01  # pixels; a smaller step is the last
 _FLAT = 1.0  # grey levels a pixel; less is no gradient
 _FEWEST = 60  # points, without which nothing is known
@@ -101,7 +101,8 @@ class Camera:
         guesses = [np.zeros(8), np.array([shift[0], 0, 0, shift[1], 0, 0, 0, 0])]
         if self._last is not None:
             guesses.append(self._last)
-        found = min((level.refined(images[start], guess) for guess in guesses), key=lambda pair: pair[1])[0]
+        guess = min(guesses, key=lambda numbers: level.judged(images[start], numbers)[0])
+        found, _ = level.refined(images[start], guess)
         for image, level in zip(images[start - 1 :: -1] if start else (), self._before[start - 1 :: -1], strict=False):
             found, _ = level.refined(image, found)
         # the fewer numbers tell as much, the surer they are: none, six, or all eight
