@@ -76,6 +76,8 @@ def vary_exposure(image: Floats, rng: np.random.Generator) -> Floats:
     """
     if rng.random() < 0.3:  # darker and lighter scenes: rain at dusk, at noon
         image = np.asarray(image ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.0), np.float32)
+    elif rng.random() < 0.15:  # nearly white: snow, planks, a window pane
+        image = np.asarray(1 - (1 - image) * rng.uniform(0.08, 0.6), np.float32)
     if rng.random() < 0.15:
         image = add_mist(image, float(rng.uniform(0, 0.5)), rng)
     if rng.random() < 0.2:
