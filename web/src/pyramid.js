@@ -387,6 +387,7 @@ function energies(pieces) { // mean square, and that of what is left when what h
 function direction(layers) { // which way strokes run: the structure tensor's angle, doubled; (1, 0) is upright, (-1, 0) level
   let upright = 0, slanted = 0, total = 0;
   for (const { data, height, width } of layers) {
+    if (height < 2 || width < 2) continue; // the last rows of an image
     const luma = new Float32Array(height * width).map((_, at) => (data[at * 3] + data[at * 3 + 1] + data[at * 3 + 2]) / 3);
     for (let y = 0; y < height; y += 1) for (let x = 0; x < width; x += 1) {
       const [top, bottom, left, right] = [Math.max(y - 1, 0), Math.min(y + 1, height - 1), Math.max(x - 1, 0), Math.min(x + 1, width - 1)];

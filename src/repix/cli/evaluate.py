@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 @click.option("--lq", type=PATH, help="Folder of degraded images; --gt has their ground truth.")
 @click.option("--gt", type=PATH, help="Folder of the ground truth of --lq.")
 @click.option("--real", multiple=True, type=PATH, help="Folder of rainy photos without ground truth; repeatable.")
-@click.option(
-    "--referee",
-    "referees",
-    multiple=True,
-    type=NAME,
-    metavar="NAME",
-    help="A model that looks for rain in the results.",
-)
+@click.option("--referee", "referees", multiple=True, type=NAME, metavar="NAME", help="Looks for rain in the results.")
 @click.option("--pairwise", type=PATH, help="New folder for blind comparisons of results of --real, two by two.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="psnr_y, ssim_y, …, lpips; repeatable.")
 @click.option("--palette", type=click.Choice(["facades", "cityscapes"]), help="Label maps' colours. [the model's]")

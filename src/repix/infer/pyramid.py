@@ -452,6 +452,8 @@ def _direction(layers: Iterable[Floats]) -> tuple[float, float]:
     """
     upright = slanted = total = 0.0
     for layer in layers:
+        if min(layer.shape[:2]) < 2:  # an image, or the last rows of one, without a direction
+            continue
         down, across = np.gradient(layer.mean(axis=2))
         upright += float(np.square(across).sum() - np.square(down).sum())
         slanted += 2 * float((across * down).sum())

@@ -255,6 +255,15 @@ def test_rain_that_falls_sideways_is_turned_for_the_network(shape: tuple[int, in
     assert pyramid.find_first(trained_upright, lying, multiple_of=8) == (levels[0], True)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (129, 40), (385, 40)])
+def test_images_whose_last_rows_have_no_direction(shape: tuple[int, int]) -> None:
+    """A structure tensor needs two pixels each way, and images are looked at in bands of 128 rows."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    made, levels, turned = restore_levels(lambda x: x * np.float32(0.5), image, multiple_of=8)
+    assert (levels, turned) == ((1,), False)
+    np.testing.assert_allclose(made, image / 2, atol=1)
+
+
 def test_what_grows_when_it_is_turned_is_no_rain_that_falls_sideways() -> None:
     """Such as slats and water: a network that takes little of what is level, and much of what is upright."""
 
