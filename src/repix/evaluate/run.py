@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -108,20 +109,25 @@ def evaluate(
                     start = time.perf_counter()
                     pred = preds[model] = estimate(restorer, lq, rules)
                     seconds = (time.perf_counter() - start) / megapixels
-                try:
+                with _naming(pair):
                     values = measures.of_image(pred, gt)
-                except InputError as error:
-                    raise InputError(f"{pair.lq}: {error}") from None
                 of_pair.append(EvalRow(data, model, pair.name, 1, values, seconds))
                 bar.update()
-            try:
+            with _naming(pair):
                 for model, pred in preds.items():
                     for metric, one in pooled[data, model]:
                         one.add(measures.seen(metric, pred), measures.seen(metric, gt))
-            except InputError as error:
-                raise InputError(f"{pair.lq}: {error}") from None
             rows += of_pair  # of all models or of none: what has been measured when it is stopped can be compared
     return table()
+
+
+@contextlib.contextmanager
+def _naming(pair: Pair) -> Iterator[None]:
+    """Say of which image a metric speaks."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{pair.lq}: {error}") from None
 
 
 def find_sets(
