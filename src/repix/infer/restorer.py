@@ -19,7 +19,8 @@ from repix.infer import kinds
 from repix.infer.backends import Backend, open_backend
 from repix.infer.ensemble import self_ensemble
 from repix.infer.memory import Memory, zeros
-from repix.infer.pyramid import Levels, check_levels, find_first, reduce, restore_levels
+from repix.infer.pyramid import Levels, check_levels, find_first, restore_levels
+from repix.infer.resampling import reduce
 from repix.infer.tiling import Rounding
 from repix.infer.uncertainty import find_strength
 from repix.io.image import check_pixels, resize

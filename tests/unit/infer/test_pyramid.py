@@ -11,7 +11,9 @@ from scipy.ndimage import gaussian_filter, grey_opening
 
 from repix.errors import InputError
 from repix.infer import pyramid
-from repix.infer.pyramid import check_levels, enlarge, list_levels, over_levels, reduce, restore_levels
+from repix.infer.looking import direction_of
+from repix.infer.pyramid import check_levels, list_levels, over_levels, restore_levels
+from repix.infer.resampling import enlarge, reduce
 
 Floats = NDArray[np.float32]
 
@@ -210,10 +212,10 @@ def test_strokes_across_the_rain_are_left_alone() -> None:
 
 def test_a_direction_is_told_by_all_pixels() -> None:
     layer = np.repeat(streaks(200, 300, 3), 3, axis=2)
-    upright, level = (pyramid._direction([one]) for one in (layer, layer.transpose(1, 0, 2)))
+    upright, level = (direction_of([one]) for one in (layer, layer.transpose(1, 0, 2)))
     assert upright[0] > 0.7
     assert level == pytest.approx((-upright[0], upright[1]), abs=1e-4)
-    assert pyramid._direction([np.zeros((8, 8, 3), np.float32)]) == (0.0, 0.0)
+    assert direction_of([np.zeros((8, 8, 3), np.float32)]) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("shape", [(240, 320), (960, 1000)])
