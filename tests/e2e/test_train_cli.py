@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +108,15 @@ def test_what_is_said_when_it_is_stopped_holds(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train", stopped)
-    words = ["train", RECIPES / "own-pairs.yaml", "-o", tmp_path / "run", "--set", f"data.pairs={photos}"]
+    stages = "stages=[{steps: 9, losses: {l1: 1}}]"
+    folder = tmp_path / "my run"
+    words = ["train", RECIPES / "own-pairs.yaml", "-o", folder, "--set", f"data.pairs={photos}", "--set", stages]
     assert run(*words) == 130
     assert "stopped; nothing is saved yet (save_every: 3 minutes)" in capsys.readouterr().err
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "last.ckpt").touch()
-    assert run(*words) == 130
-    assert f"-o {tmp_path / 'run'} --resume" in capsys.readouterr().err
+    folder.mkdir()
+    (folder / "last.ckpt").touch()
+    assert run(*words, "--no-export") == 130
+    said = capsys.readouterr().err.strip().removeprefix("stopped; continue with: ")
+    if sys.platform != "win32":  # as a shell would read it
+        given = [str(word) for word in words]
+        assert shlex.split(said) == ["repix", *given[:4], "--resume", "--no-export", *given[4:]]

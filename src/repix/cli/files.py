@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repix.cli.output import say
+from repix.cli.output import command, say
 from repix.cli.summary import say_plan, say_result, say_summary, saying_log, saying_results
 from repix.errors import InputError, WeightsError
 
@@ -37,7 +37,7 @@ def check_model(task: Task, model: str) -> None:
     if card.task is not task:
         raise WeightsError(
             f"model {model!r} is made to {card.task.verb}, not to {task.verb}; "
-            f"type: repix {card.task.verb} PATH --model {model}"
+            f"type: {command(card.task.verb, 'PATH', '--model', model)}"
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import subprocess
 import sys
 from typing import TextIO
 
@@ -26,6 +28,12 @@ def _escaped(character: str) -> str:
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(
         character, f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
     )
+
+
+def command(*words: object) -> str:
+    """A command as the user can type it: words that the shell would part or read otherwise are quoted."""
+    parts = ["repix", *map(str, words)]
+    return subprocess.list2cmdline(parts) if sys.platform == "win32" else shlex.join(parts)
 
 
 def say(text: str = "", *, err: bool = False) -> None:

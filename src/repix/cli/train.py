@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from repix.cli.output import say
+from repix.cli.output import command, say
 from repix.cli.values import PATH
 
 
@@ -41,7 +41,9 @@ def train(
         checkpoint = run(settings, folder, resume=resume, trust=trust)
     except KeyboardInterrupt:
         if (folder / "last.ckpt").is_file():
-            said = f"continue with: repix train {recipe} -o {folder} --resume"
+            changes = [word for change in overrides for word in ("--set", change)]
+            flags = [*(["--trust"] if trust else []), *([] if exports else ["--no-export"])]
+            said = f"continue with: {command('train', recipe, '-o', folder, '--resume', *flags, *changes)}"
         else:
             said = f"nothing is saved yet (save_every: {settings.save_every:g} minutes); start again without --resume"
         say(f"stopped; {said}", err=True)
@@ -51,6 +53,6 @@ def train(
     if exports:
         card = make_model(checkpoint, folder / "model")
         say(f"trained {card.name}, {card.training['steps']} steps → {folder / 'model'}")
-        say(f"try it: repix {card.task.verb} PHOTO --model {folder / 'model'}")
+        say(f"try it: {command(card.task.verb, 'PHOTO', '--model', folder / 'model')}")
     else:
         say(f"trained {settings.name} → {checkpoint}")
