@@ -47,13 +47,15 @@ def within(value: Any, low: float, high: float) -> bool:
 
 def expected(message: str) -> str | None:
     """What pydantic expected, by its message; None where a check of our own speaks."""
-    message = re.sub(r" or instance of \w+$|, unable to \w+ .*$", "", message.replace("dictionary", "mapping"))
+    message = re.sub(r" or instance of \w+$|, (unable to \w+|got a) .*$", "", message.replace("dictionary", "mapping"))
     if message.startswith("String should match pattern"):  # of names alone
         return "a letter or digit, then letters, digits, '.', '_' and '-'"
     if message.startswith("Input is not a valid path"):
         return "a path"
     if found := re.match(r"\w+ should have (at least|at most) (\d+) (item|character)s?", message):
         return f"{found[1]} {found[2]} {found[3]}{'' if found[2] == '1' else 's'}"
+    if re.search(r"should be (an instance of Sequence|a valid (list|tuple))$|not allowed as a Sequence", message):
+        return "a list"
     wanted = message.removeprefix("Input should be ")
     return wanted if wanted != message else None
 

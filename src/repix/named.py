@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from repix._environment import cache_folder
+from repix._types import invalid
 from repix.errors import RecipeError, UntrustedCodeError, did_you_mean
 
 
@@ -143,17 +144,31 @@ def checked_arguments(what: str, cls: type, args: Mapping[str, Any]) -> dict[str
     """
     from pydantic import TypeAdapter, ValidationError
 
-    known = inspect.signature(cls).parameters.keys() - {"args", "kwargs"}
+    check_names(what, cls, args)
     kinds = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
     checked = {}
     for key, value in args.items():
-        if key not in known:
-            hint = did_you_mean(key, known)
-            names = ", ".join(sorted(known)) or "none"
-            raise RecipeError(f"{what} has no argument {key!r}{hint} (it has: {names})")
         try:
             checked[key] = TypeAdapter(kinds[key], config={"allow_inf_nan": False}).validate_python(value)
         except ValidationError as error:
-            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise RecipeError(f"{what}: got {key}: {value!r}, expected {expected}") from None
+            found = error.errors()[0]
+            raise RecipeError(f"{what}: {invalid(found, where='.'.join(map(str, (key, *found['loc']))))}") from None
     return checked
+
+
+def check_names(what: str, cls: type, names: Iterable[str]) -> None:
+    """Refuse arguments that a class does not have.
+
+    Args:
+        what: what takes them, for messages.
+        cls: the class.
+        names: of the arguments.
+
+    Raises:
+        RecipeError: there is such a one; the message names the nearest of those it has.
+    """
+    known = inspect.signature(cls).parameters.keys() - {"args", "kwargs"}
+    for name in names:
+        if name not in known:
+            has = ", ".join(sorted(known)) or "none"
+            raise RecipeError(f"{what} has no argument {name!r}{did_you_mean(name, known)} (it has: {has})")

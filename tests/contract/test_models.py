@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from repix.errors import RecipeError
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.restorer import Restorer
-from repix.models import MODELS, Prediction, create_model
+from repix.models import MODELS, Prediction, create_model, model_class
 from repix.models.adapter import Adapter
 from repix.train.export import save_model
 from repix.weights import ModelCard, find_card
@@ -189,6 +190,14 @@ def test_unknown_arguments_and_names_are_refused(name: str) -> None:
         create_model(name, chanels=3)
     with pytest.raises(RecipeError, match=f"did you mean '{name}'"):
         create_model(name[:-1])
+
+
+def test_an_argument_of_a_wrong_type_is_told_by_its_name(name: str) -> None:
+    for key in inspect.signature(model_class(name)).parameters:
+        for value in ({"no": "value"}, [8, "x"], "x", math.nan):
+            with pytest.raises(RecipeError, match=rf"^model '{name}'.*{key}.*(expected|known)") as error:
+                create_model(name, **({"predict": "image"} if name == "repixnet" else {}) | {key: value})
+            assert len(str(error.value)) < 200
 
 
 def test_residual_or_direct_is_one_argument(name: str) -> None:

@@ -15,14 +15,13 @@ Outputs are not clamped: losses need the gradient outside [0, 1], and `Restorer`
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import RecipeError, did_you_mean
-from repix.named import find_named, is_own
+from repix.errors import RecipeError
+from repix.named import check_names, checked_arguments, find_named, is_own
 from repix.networks import MODELS as MODELS
 from repix.weights import State
 
@@ -91,17 +90,11 @@ def create_model(name: str, **args: Any) -> nn.Module:
         RecipeError: unknown name or argument, or arguments of which no network can be made.
     """
     cls = model_class(name)
-    known = inspect.signature(cls).parameters
-    for key in args:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise RecipeError(f"model {name!r} has no argument {key!r}{hint} (it has: {', '.join(known) or 'none'})")
-    if is_own(name):  # whose errors say where in that file
+    if is_own(name):  # whose errors say where in that file, and whose arguments may be of any type
+        check_names(f"model {name!r}", cls, args)
         return cls(**args)
+    args = checked_arguments(f"model {name!r}", cls, args)
     try:
-        net = cls(**args)
-        if any(weights.numel() == 0 for weights in net.parameters()):
-            raise RecipeError("a layer without weights")
+        return cls(**args)
     except Exception as error:
         raise RecipeError(f"model {name!r} cannot be made with args {args}: {one_line(error)}") from error
-    return net

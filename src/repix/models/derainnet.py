@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from repix.models import Network
@@ -31,8 +32,8 @@ class DerainNet(Network):
     def __init__(
         self,
         *,
-        channels: int = 32,
-        blocks: int = 8,
+        channels: PositiveInt = 32,
+        blocks: NonNegativeInt = 8,
         upsample: Literal["learned", "bilinear"] = "learned",
         predict: Literal["rain", "image"] = "rain",
     ) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveInt, SkipValidation
 from torch import Tensor, nn
 
+from repix._types import shown, within
 from repix.errors import RecipeError, did_you_mean
 from repix.models import Prediction
 from repix.palettes import PALETTES
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""Of what is left out by dropout."""
+
+Widths = Annotated[Sequence[PositiveInt], Field(min_length=2)]
+"""Of features at each level of a network with several, finest first."""
+
+Palette = SkipValidation[str | Sequence[Sequence[int]] | None]
+"""A palette by its name, or its colours, or none; `PaletteHead` checks it."""
 
 # How far from one half a cumulated probability must be to count as one or none; see `PaletteHead`.
 _SOFTNESS = 0.05
@@ -70,19 +82,23 @@ class PaletteHead(nn.Module):
                     f"unknown palette {palette!r}{hint} (known: {', '.join(PALETTES)}, or a list of colours)"
                 )
             palette = [colour.rgb for colour in PALETTES[palette]]
-        if len(palette) < 2 or any(
-            len(colour) != 3 or not 0 <= min(colour) <= max(colour) <= 255 for colour in palette
-        ):
-            raise RecipeError(f"palette: got {palette!r}, expected two or more colours [R, G, B] in 0…255")
-        colours = torch.tensor([list(colour) for colour in palette], dtype=torch.float32) / 255
+        rows = palette if isinstance(palette, list | tuple) else []
+        fitting = [
+            list(colour)
+            for colour in rows
+            if isinstance(colour, list | tuple) and len(colour) == 3 and all(within(value, 0, 255) for value in colour)
+        ]
+        if len(fitting) < max(2, len(rows)):
+            raise RecipeError(f"palette: got {shown(palette)}, expected two or more colours [R, G, B] in 0…255")
+        colours = torch.tensor(fitting, dtype=torch.float32) / 255
         values = colours.T.sort(dim=1).values  # (3, K)
         # rows: for each channel and each value but the last, the colours that are not above it
         below = (colours.T[:, None, :] <= values[:, :-1, None]).float()
-        steps = torch.zeros(3, 3, len(palette) - 1)
+        steps = torch.zeros(3, 3, len(fitting) - 1)
         steps[range(3), range(3)] = values.diff(dim=1)
         made = {
             "palette": colours,
-            "below": below.reshape(-1, len(palette), 1, 1),
+            "below": below.reshape(-1, len(fitting), 1, 1),
             "steps": steps.reshape(3, -1, 1, 1),
             "lowest": values[:, 0],
         }

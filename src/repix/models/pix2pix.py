@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
 from repix.models import Network, Prediction
-from repix.models.layers import PaletteHead
+from repix.models.layers import Palette, PaletteHead, Share
 
 Norm = Literal["batch", "instance"]
 
@@ -34,7 +33,7 @@ class FCN(Network):
 
     overlap = 160  # three eighths of it are more than half the receptive field at the default depth
 
-    def __init__(self, *, channels: Sequence[int] = (8, 16, 32, 64)) -> None:
+    def __init__(self, *, channels: Annotated[Sequence[PositiveInt], Field(min_length=1)] = (8, 16, 32, 64)) -> None:
         super().__init__()
         self.multiple_of = 2 ** len(channels)
         layers: list[nn.Module] = []
@@ -75,22 +74,16 @@ class Pix2Pix(Network):
     def __init__(
         self,
         *,
-        channels: int = 64,
-        widest: int = 512,
-        depth: int = 8,
+        channels: PositiveInt = 64,
+        widest: PositiveInt = 512,
+        depth: Annotated[int, Field(ge=2, le=12)] = 8,
         skips: bool = True,
-        dropout: float = 0.5,
+        dropout: Share = 0.5,
         norm: Norm = "batch",
         upsample: Literal["transposed", "resize"] = "transposed",
-        palette: str | Sequence[Sequence[int]] | None = None,
+        palette: Palette = None,
     ) -> None:
         super().__init__()
-        if depth < 2:
-            raise RecipeError(f"pix2pix: got a depth of {depth}, expected 2 or more")
-        if not 0 <= dropout < 1:
-            raise RecipeError(f"pix2pix: got dropout {dropout}, expected 0 or more and less than 1")
-        if upsample not in ("transposed", "resize"):
-            raise RecipeError(f"pix2pix: got upsample {upsample!r}, expected 'transposed' or 'resize'")
         self.multiple_of = 2**depth
         self.skips = skips
         widths = [min(channels * 2**level, widest) for level in range(depth)]
@@ -173,8 +166,6 @@ class PatchGAN(nn.Module):
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:
-    if kind not in ("batch", "instance"):
-        raise RecipeError(f"norm: got {kind!r}, expected 'batch' or 'instance'")
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
 
 

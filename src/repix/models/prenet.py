@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import RecipeError, WeightsError
+from repix.errors import WeightsError
 from repix.models import Network, Prediction
 
 
@@ -37,20 +38,16 @@ class PReNet(Network):
     def __init__(
         self,
         *,
-        stages: int = 6,
+        stages: PositiveInt = 6,
         recurrence: Literal["none", "lstm", "gru"] = "lstm",
         recursive: bool = False,
-        channels: int = 32,
-        blocks: int = 5,
+        channels: PositiveInt = 32,
+        blocks: PositiveInt = 5,
         predict: Literal["rain", "image"] = "rain",
         join_input: bool = True,
         head_relu: bool = True,
     ) -> None:
         super().__init__()
-        if stages < 1 or blocks < 1:
-            raise RecipeError(f"prenet: got {stages} stages of {blocks} blocks, expected at least one of each")
-        if recurrence not in _GATES:
-            raise RecipeError(f"prenet: got recurrence {recurrence!r}, expected one of {', '.join(_GATES)}")
         self.stages = stages
         self.recurrence = recurrence
         self.predict = predict
@@ -125,7 +122,7 @@ def _block(channels: int) -> nn.Sequential:
     )
 
 
-def load_published(path: str | Path, *, stages: int = 6) -> PReNet:
+def load_published(path: str | Path, *, stages: PositiveInt = 6) -> PReNet:
     """PRN, PReNet, PReNet_r or PRN_r with the weights that its authors published (`PReNet6.pth` and so on).
 
     Args:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
 from repix.models import Network, Prediction
 from repix.models.spanet import Bottleneck, SpatialAttention
 
@@ -25,10 +25,8 @@ class ProgressiveSPANet(Network):
     stage_attributes = ("stages",)
     tileable = False  # the recurrence crosses the whole image
 
-    def __init__(self, *, stages: int = 3, channels: int = 32) -> None:
+    def __init__(self, *, stages: PositiveInt = 3, channels: PositiveInt = 32) -> None:
         super().__init__()
-        if stages < 1:
-            raise RecipeError(f"progressive_spanet: got {stages} stages, expected at least one")
         self.stages = stages
         self.head = nn.Conv2d(6, channels, 3, padding=1, bias=False)
         layers: list[nn.Module] = []

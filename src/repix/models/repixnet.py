@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Sequence
 from typing import Literal, cast
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
 from repix.models import Network, Prediction
-from repix.models.layers import PaletteHead, ResidualBlock
+from repix.models.layers import Palette, PaletteHead, ResidualBlock, Share, Widths
 
 
 class RepixNet(Network):
@@ -40,15 +41,15 @@ class RepixNet(Network):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = (32, 64, 128),
-        encoder: Sequence[int] = (1, 1),
-        middle: int = 3,
-        decoder: Sequence[int] = (1, 2),
-        unshuffle: int = 2,
+        channels: Widths = (32, 64, 128),
+        encoder: Sequence[NonNegativeInt] = (1, 1),
+        middle: NonNegativeInt = 3,
+        decoder: Sequence[NonNegativeInt] = (1, 2),
+        unshuffle: PositiveInt = 2,
         predict: Literal["rain", "image"] = "rain",
         batch_norm: bool = False,
-        dropout: float = 0.0,
-        palette: str | Sequence[Sequence[int]] | None = None,
+        dropout: Share = 0.0,
+        palette: Palette = None,
     ) -> None:
         super().__init__()
         if not len(channels) == len(encoder) + 1 == len(decoder) + 1:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from repix.models import Prediction
 from repix.models.alignment import CELL, find_motion, warped, warped_sharp
+from repix.models.layers import Widths
 from repix.models.repixnet import RepixNet
 from repix.weights import State
 
@@ -42,12 +44,12 @@ class RepixNetVideo(RepixNet):
     def __init__(
         self,
         *,
-        features: int = 8,
-        channels: Sequence[int] = (32, 64, 128),
-        encoder: Sequence[int] = (1, 1),
-        middle: int = 3,
-        decoder: Sequence[int] = (1, 2),
-        unshuffle: int = 2,
+        features: PositiveInt = 8,
+        channels: Widths = (32, 64, 128),
+        encoder: Sequence[NonNegativeInt] = (1, 1),
+        middle: NonNegativeInt = 3,
+        decoder: Sequence[NonNegativeInt] = (1, 2),
+        unshuffle: PositiveInt = 2,
     ) -> None:
         super().__init__(channels=channels, encoder=encoder, middle=middle, decoder=decoder, unshuffle=unshuffle)
         self.multiple_of = max(self.multiple_of, CELL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
 from repix.models import Network
 from repix.models.layers import ResidualBlock
 
@@ -29,14 +29,12 @@ class ResNet(Network):
     def __init__(
         self,
         *,
-        channels: int = 64,
-        blocks: int = 4,
+        channels: PositiveInt = 64,
+        blocks: NonNegativeInt = 4,
         block: Literal["plain", "dilated", "pyramid"] = "plain",
         predict: Literal["rain", "image"] = "rain",
     ) -> None:
         super().__init__()
-        if block not in ("plain", "dilated", "pyramid"):
-            raise RecipeError(f"resnet: got block {block!r}, expected plain, dilated or pyramid")
         self.predict = predict
         self.head = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.ReLU(inplace=True))
         dilations = (1, 2, 4) if block == "dilated" else (1,)

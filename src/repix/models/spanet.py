@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import RecipeError, WeightsError
+from repix.errors import WeightsError
 from repix.models import Network, Prediction
 from repix.models.irnn import DIRECTIONS, IRNN
 
@@ -101,16 +102,14 @@ class SPANet(Network):
     def __init__(
         self,
         *,
-        channels: int = 32,
-        units: int = 4,
-        blocks: int = 3,
-        last: int = 2,
+        channels: PositiveInt = 32,
+        units: PositiveInt = 4,
+        blocks: NonNegativeInt = 3,
+        last: NonNegativeInt = 2,
         apply_direction_attention: bool = True,
         predict: Literal["rain", "image"] = "image",
     ) -> None:
         super().__init__()
-        if units < 1:
-            raise RecipeError(f"spanet: got {units} units, expected at least one")
         self.predict = predict
         self.head = nn.Conv2d(3, channels, 3, padding=1, bias=False)
         self.attention = SpatialAttention(channels, apply_direction_attention=apply_direction_attention)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
 from repix.models import Network
+from repix.models.layers import Widths
 
 
 class UNet(Network):
@@ -26,10 +25,13 @@ class UNet(Network):
 
     tileable = False  # instance norm averages over the image
 
-    def __init__(self, *, channels: Sequence[int] = (64, 128, 256), predict: Literal["rain", "image"] = "rain") -> None:
+    def __init__(
+        self,
+        *,
+        channels: Widths = (64, 128, 256),
+        predict: Literal["rain", "image"] = "rain",
+    ) -> None:
         super().__init__()
-        if len(channels) < 2:
-            raise RecipeError(f"unet: got {len(channels)} level, expected two or more")
         self.predict = predict
         # Twice what the levels need: instance norm has nothing to average over a single pixel.
         self.multiple_of = 2 ** len(channels)

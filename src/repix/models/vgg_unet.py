@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
 from repix.features import IMAGENET_MEAN, IMAGENET_STD, conv_stack, fill_stack
 from repix.models import Network, Prediction
-from repix.models.layers import PaletteHead, ResidualBlock
+from repix.models.layers import Palette, PaletteHead, ResidualBlock, Share
 
 # Where each of VGG16's five blocks ends, before its pooling, in torchvision's numbering; and how wide it is there.
 _ENDS = (4, 9, 16, 23, 30)
@@ -43,10 +44,10 @@ class VggUNet(Network):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = (32, 64, 96, 128, 128),
-        dropout: float = 0.1,
-        frozen: int = 5,
-        palette: str | Sequence[Sequence[int]] | None = None,
+        channels: Sequence[PositiveInt] = (32, 64, 96, 128, 128),
+        dropout: Share = 0.1,
+        frozen: Annotated[int, Field(ge=0, le=5)] = 5,
+        palette: Palette = None,
     ) -> None:
         super().__init__()
         if len(channels) != len(_ENDS):

@@ -23,7 +23,7 @@ from repix.losses import WeightedLoss
 from repix.metrics import METRICS
 from repix.models import Prediction, create_model
 from repix.models.adapter import Adapter
-from repix.named import is_own
+from repix.named import checked_arguments, is_own
 from repix.train.experimental.dead_units import keep_alive, reinitialise
 from repix.train.hard_clean import choose_hardest
 from repix.train.levels import left_by_levels
@@ -95,6 +95,8 @@ class RestorationTask(lightning.LightningModule):
                         f"stages.{number}.network: a stage cannot change {name!r} of {recipe.model}"
                         f"{did_you_mean(name, changeable)} (its stage_attributes: {', '.join(changeable) or 'none'})"
                     )
+            if not is_own(recipe.model):  # whose attributes are arguments too
+                checked_arguments(f"stages.{number}.network", type(self.net), stage.network)
         self._optimizer_settings = recipe.optimizer_of(recipe.stages[0])
         self.validate_on(sets)
         self._images = images

@@ -72,5 +72,5 @@ def test_cross_entropy_takes_the_nearest_colour() -> None:
     )
     with pytest.raises(RecipeError, match=r"args\.palette"):
         create_loss("cross_entropy")(Prediction(gt), gt, gt)
-    with pytest.raises(RecipeError, match=r"got smoothing: 1\.0, expected less than 1"):
+    with pytest.raises(RecipeError, match=r"smoothing: got 1\.0, expected less than 1"):
         create_loss("cross_entropy", smoothing=1.0)

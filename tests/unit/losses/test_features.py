@@ -190,7 +190,7 @@ def test_cosine_forms(form: str) -> None:
     at_clean, at_rainy = (float(loss(Prediction(pred), GT, LQ)) for pred in (GT, LQ))
     assert 0 < at_clean < 1 < at_rainy < 2
     assert at_clean + at_rainy == pytest.approx(2, abs=1e-5)
-    with pytest.raises(RecipeError, match="got form: 'cos', expected 'cosine', 'cosine-layers' or 'ratio'"):
+    with pytest.raises(RecipeError, match="form: got 'cos', expected 'cosine', 'cosine-layers' or 'ratio'"):
         create_loss("contrastive", form="cos", weights=str(VGG16))
 
 

@@ -125,10 +125,10 @@ def test_deep_networks_take_small_and_odd_images() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"depth": 1}, "depth of 1"),
-        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"depth": 1}, "depth: got 1, expected"),
+        ({"dropout": 1.0}, "dropout: got 1.0, expected"),
         ({"norm": "layer"}, "norm: got 'layer'"),
-        ({"upsample": "bilinear"}, "upsample 'bilinear'"),
+        ({"upsample": "bilinear"}, "upsample: got 'bilinear'"),
         ({"palette": "facade"}, "unknown palette 'facade'; did you mean 'facades'"),
         ({"palette": [[0, 0, 256], [0, 0, 0]]}, r"two or more colours \[R, G, B\]"),
         ({"palette": [[0, 0, 0]]}, "two or more colours"),

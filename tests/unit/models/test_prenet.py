@@ -78,7 +78,7 @@ def test_head_without_relu() -> None:
 @pytest.mark.parametrize("arguments", [{"stages": 0}, {"blocks": 0}, {"recurrence": "rnn"}])
 def test_bad_arguments(arguments: dict[str, object]) -> None:
     with pytest.raises(RecipeError, match="expected"):
-        PReNet(**arguments)
+        create_model("prenet", **arguments)
 
 
 def authors_weights(recurrence: str, recursive: bool) -> dict[str, Tensor]:

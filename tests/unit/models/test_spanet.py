@@ -132,5 +132,5 @@ def test_progressive_stages() -> None:
 
 @pytest.mark.parametrize(("name", "argument"), [("spanet", {"units": 0}), ("progressive_spanet", {"stages": 0})])
 def test_bad_arguments(name: str, argument: dict[str, int]) -> None:
-    with pytest.raises(RecipeError, match="at least one"):
+    with pytest.raises(RecipeError, match="got 0, expected greater than 0"):
         create_model(name, **argument)

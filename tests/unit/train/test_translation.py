@@ -215,9 +215,9 @@ def test_gradients_of_both_networks_are_clipped(pairs: Path, tmp_path: Path, mos
         ({"stages": [{"steps": 1, "losses": {"l1": 1, "adversarial": {"mode": "hinge"}}}]}, "expected a number or"),
         (
             {"stages": [{"steps": 1, "losses": {"l1": 1, "adversarial": {"weight": 1, "mode": "x"}}}]},
-            "got mode: 'x', expected",
+            "mode: got 'x', expected",
         ),
-        ({"discriminator": {"layers": "x"}}, "discriminator: got layers: 'x', expected a valid integer"),
+        ({"discriminator": {"layers": "x"}}, "discriminator: layers: got 'x', expected a valid integer"),
     ],
 )
 def test_mistakes_fail_before_the_first_step(pairs: Path, change: dict[str, object], message: str) -> None:
