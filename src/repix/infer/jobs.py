@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import os
@@ -284,8 +285,9 @@ def plan(
     """Decide every output name before any work is done.
 
     Results of earlier runs are no inputs: a file `NAME_derained.*`, `NAME_dry.*`, `NAME_compare.*` or `NAME_<tag>.*`
-    whose source `NAME.*` lies beside it, and a folder `DIR_derained` beside or inside `DIR`, are left out. A file that
-    is named itself is taken, unless its source is named too, as by a pattern.
+    whose source `NAME.*` lies beside it (by its name, or by its contents where the name does not say what it is), and a
+    folder `DIR_derained` beside or inside `DIR`, are left out. A file that is named itself is taken, unless its source
+    is named too, as by a pattern.
 
     Args:
         inputs: files, folders (searched recursively; names that start with a dot are left out) and patterns that the
@@ -501,8 +503,8 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
         return None
 
     @functools.cache
-    def whole(folder: str) -> str:
-        path = os.path.abspath(folder)
+    def whole(path: str | Path) -> str:
+        path = os.path.abspath(path)
         return path.casefold() if _CASE_BLIND else path
 
     def spelled(path: Path) -> _Spelled:
@@ -520,8 +522,27 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
             return True
         return holds_results(above, root)
 
+    @functools.cache
+    def nameless(folder: str) -> dict[str, list[str]]:
+        """By stem, files of a folder whose names do not say what they are."""
+        found: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if by_suffix(name) is None:
+                    found.setdefault(spelled(Path(name)).stem, []).append(os.path.join(folder, name))
+        return found
+
+    def has_nameless(path: _Spelled, made_of: str) -> bool:
+        for file in nameless(path.folder).get(made_of, ()):
+            with contextlib.suppress(InputError):
+                format = _format(Found(Path(file), Path(file), made_of, None))
+                if format is not None and format.kind == path.kind and (path not in by_name or whole(file) in named):
+                    return True
+        return False
+
     files = [spelled(file.src) for file in found]
     by_name = {path for path, file in zip(files, found, strict=True) if file.root is None}
+    named = {whole(file.src) for file in found if file.root is None}
     everything = set(files)
     roots = {whole(str(file.root)) for file in found if file.root is not None}
     folders = set(roots)
@@ -533,7 +554,9 @@ def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
     def is_result(path: _Spelled, root: Path | None) -> bool:
         made_of = source(path.stem, _COMPARE)
         # of what was named itself, the source must have been named too
-        if made_of is not None and path._replace(stem=made_of) in (by_name if path in by_name else everything):
+        if made_of is not None and (
+            path._replace(stem=made_of) in (by_name if path in by_name else everything) or has_nameless(path, made_of)
+        ):
             return True
         return path not in by_name and root is not None and holds_results(path.folder, whole(str(root)))
 

@@ -186,6 +186,16 @@ def test_a_result_without_its_source_is_an_input(work: Path) -> None:
     assert taken("d") == (sorted([*(f"d/{name}" for name in names), "d/e.mp4", "d/f/b.png"]), [])
 
 
+def test_the_source_of_a_result_may_have_no_extension_or_another(work: Path) -> None:
+    for name in ("a", "b.data"):
+        Path(name).write_bytes(b"\xff\xd8\xff\xe0")
+    touch("c", "a_derained.jpg", "a_compare.jpg", "b_derained.jpg", "c_derained.jpg")  # c is no image
+    results = ["a_compare.jpg", "a_derained.jpg", "b_derained.jpg"]
+    assert taken(".", out="o") == (["c_derained.jpg"], results)
+    assert taken("a", "b.data", *results, out="o") == (["a", "b.data"], results)
+    assert taken("a", "b_derained.jpg", out="o") == (["a", "b_derained.jpg"], [])
+
+
 def test_a_named_file_is_taken_unless_its_source_is_named_too(work: Path) -> None:
     touch("a.jpg", "a_derained.jpg", "a_compare.jpg", "b.jpg")
     assert taken("a_derained.jpg") == (["a_derained.jpg"], [])
