@@ -210,11 +210,15 @@ def test_strength_auto(derain: Run, work: Path, photo: NDArray[np.uint8]) -> Non
 def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> None:
     save(work / "a.png", np.full((1000, 1000, 3), 100, np.uint8))
     scaled = make_weight("scaled", scales=[1, 16], multiple_of=8, tiling={"tile": 512, "overlap": 64})
-    for number, (asked, said) in enumerate({"1": "1", "2,1": "2,1", "4": "4", "8,2": "2"}.items()):
+    for number, (asked, said) in enumerate({"1": "1", "2,1": "2,1", "4": "4", "8,2": "2", "16": "4"}.items()):
         arguments = ("a.png", "-o", f"{number}.png", "--levels", asked, "-v")
-        code, _, err = derain(*arguments, model=scaled)
+        code, out, err = derain(*arguments, model=scaled)
         assert code == 0
         assert f", levels {said}\n" in err
+        missing = set(asked.split(",")) - set(said.split(","))
+        assert [f"note: too small for level {one} of the pyramid; level {said} ran" for one in missing] == [
+            line for line in out.splitlines() if line.startswith("note")
+        ]
         assert "model scaled (onnx-fp32) on " in err
     assert (load(work / "0.png") == 40).all()
     _, _, err = derain("a.png", "-o", "zero.png", "--strength", "0", "-v", model=scaled)
@@ -227,6 +231,9 @@ def test_levels(derain: Run, work: Path, make_weight: Callable[..., Path]) -> No
     assert derain("a.png", "--levels", "2")[0] == 2  # a card without scales
     assert derain("a.png", "--quality", "draft")[0] == 2
     assert derain("a.png", "-o", "draft.png", "--quality", "draft", model=scaled)[0] == 0
+    code, _, err = derain("a.png", "--quality", "draft", "--levels", "2,1", model=scaled)
+    assert code == 2
+    assert "quality draft leaves out level 1" in err
 
 
 def test_quality(derain: Run, work: Path, photo: NDArray[np.uint8]) -> None:

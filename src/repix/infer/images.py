@@ -189,6 +189,8 @@ def _restore(
             note = f"strength {found:.1f}: what the network found may not be rain"
             image = replace(image, notes=(*image.notes, note))
     made, _, levels, turned = restorer.restore(image.pixels, strength=strength, out=out, progress=progress)
+    if strength:
+        image = replace(image, notes=(*image.notes, *restorer.note_levels(*image.pixels.shape[:2])))
     task = restorer.card.task if restorer.card is not None else DERAIN
     painted = image.with_pixels(made) if task.keeps_icc else image.repainted(made)
     return painted, levels if restorer.scales is not None and strength != 0 else None, turned

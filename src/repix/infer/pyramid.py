@@ -132,7 +132,7 @@ def restore_levels(
     """
     result = np.empty_like(image) if out is None else out
     size = image.shape[:2]
-    there, wanted = _wanted(size, levels, scales)
+    there, wanted = levels_to_run(size, levels, scales)
     finds_turn = turned is None and levels == "auto" and scales[1] > 1
     if tile is not None and size[0] * size[1] > _PRECISE:
         tile = min(tile, _LARGE_TILE)
@@ -282,7 +282,7 @@ def find_first(
     run: Run, image: Image, *, scales: tuple[int, int] = (1, COARSEST), multiple_of: int = 1
 ) -> tuple[int | None, bool]:
     """The level with which `restore_levels` would begin, None where none finds rain; and whether it would turn."""
-    there, wanted = _wanted(image.shape[:2], "auto", scales)
+    there, wanted = levels_to_run(image.shape[:2], "auto", scales)
     if wanted == [1]:
         return 1, restore_levels(run, image, scales=scales, multiple_of=multiple_of)[2]
     plan = _find_plan(run, image, there, wanted, multiple_of, finds_turn=True)
@@ -318,7 +318,7 @@ def over_levels(run: Run, levels: Sequence[int], *, multiple_of: int = 1) -> Run
     return run if tuple(levels) == (1,) else over
 
 
-def _wanted(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> tuple[list[int], list[int]]:
+def levels_to_run(size: tuple[int, ...], levels: Levels, scales: tuple[int, int]) -> tuple[list[int], list[int]]:
     """The levels that an image has, and those of them that are asked for."""
     there = [level for level in list_levels(*size) if level <= scales[1]]
     wanted = [level for level in (there if levels == "auto" else levels) if scales[0] <= level <= there[-1]]

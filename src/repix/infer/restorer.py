@@ -19,7 +19,7 @@ from repix.infer import kinds
 from repix.infer.backends import Backend, open_backend
 from repix.infer.ensemble import self_ensemble
 from repix.infer.memory import Memory, zeros
-from repix.infer.pyramid import Levels, check_levels, find_first, restore_levels
+from repix.infer.pyramid import Levels, check_levels, find_first, levels_to_run, restore_levels
 from repix.infer.resampling import reduce
 from repix.infer.tiling import Rounding
 from repix.infer.uncertainty import find_strength
@@ -119,6 +119,8 @@ class Restorer:
         check_levels(levels)
         if size is not None and not (type(size) is int and size > 0):
             raise InputError(f"size must be a whole number of pixels above 0, or None, got {size!r}")
+        if quality == "draft" and levels != "auto" and 1 in levels:
+            raise InputError(f"quality draft leaves out level 1, which levels {levels} have; give one of the two")
         if scales is None and (quality == "draft" or (levels != "auto" and tuple(levels) != (1,))):
             what = "quality draft" if quality == "draft" else f"levels {levels}"
             name = card.name if card is not None else "this network"
@@ -348,6 +350,17 @@ class Restorer:
             reduced = np.rint(reduce(image, level))
             image = reduced.astype(np.uint8) if image.dtype == np.uint8 else reduced.astype(np.uint16)
         return find_strength(self.run, image, multiple_of=self.multiple_of)
+
+    def note_levels(self, height: int, width: int) -> tuple[str, ...]:
+        """One sentence where levels were asked for that an image of this size is too small for, else none."""
+        if self.scales is None or self.levels == "auto":
+            return ()
+        there, ran = levels_to_run((height, width), self.levels, self._scales)
+        missing = [str(level) for level in self.levels if level not in there]
+        if not missing:
+            return ()
+        asked = f"{'level' if len(missing) == 1 else 'levels'} {', '.join(missing)}"
+        return (f"too small for {asked} of the pyramid; level {', '.join(map(str, ran))} ran",)
 
     @property
     def _scales(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from repix.infer.frames import restore_frames
 from repix.infer.jobs import BatchOptions
 from repix.infer.restorer import Restorer
 from repix.io.formats import VIDEOS_WRITABLE
-from repix.io.video import Frame, VideoReader, write_stream, write_video
+from repix.io.video import Frame, FrameSource, VideoReader, write_stream, write_video
 from repix.io.y4m import PipeReader, Y4mWriter
 
 _AHEAD = 3  # frames decoded, and frames not encoded yet, before the network waits or is waited for
@@ -75,6 +75,7 @@ def restore_video(
             )
             video.close()  # the result may take its place
         notes = [*video.notes, *(note for writer in [*writers, beside] if writer is not None for note in writer.notes)]
+        notes += _note_levels(restorer, video, options)
     made = dst or compare
     if made is not None and src.suffix.lower() not in VIDEOS_WRITABLE:
         notes.append(f"{src.suffix[1:].upper()} written as {made.suffix[1:].upper()}")
@@ -123,7 +124,11 @@ def restore_pipe(
         notes = writer.notes
     else:
         raise InputError(f"standard output takes y4m or mkv from a pipe of frames, not {format}; name a file with -o")
-    return count, tuple(dict.fromkeys([*source.notes, *notes]))
+    return count, tuple(dict.fromkeys([*source.notes, *notes, *_note_levels(restorer, source, options)]))
+
+
+def _note_levels(restorer: Restorer, source: FrameSource, options: BatchOptions) -> tuple[str, ...]:
+    return restorer.note_levels(source.first.height, source.first.width) if options.strength else ()
 
 
 def check_video_strength(options: BatchOptions, name: object) -> None:
