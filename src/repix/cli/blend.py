@@ -100,6 +100,8 @@ def blend(
     for chosen, names in (("colour", ("gain",)), ("illumination", ("alpha", "beta")), ("flatten", ("threshold",))):
         if mode != chosen:
             refuse_given(names, f"is for --mode {chosen}")
+    if not overwrite:
+        refuse_given(("force",), "does nothing without --overwrite")
     x, y = parse_numbers("--offset", offset, 2)
     red, green, blue = parse_numbers("--gain", gain, 3)
     base = target if target is not None else source

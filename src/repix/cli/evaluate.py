@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repix.cli.options import device_option, renamed_option
+from repix.cli.options import device_option, refuse_given, renamed_option
 from repix.cli.output import say
 from repix.cli.values import NAME, PATH, PNG, Choice
 
@@ -110,19 +110,20 @@ def evaluate(
         raise click.UsageError("--lq and --gt belong together")
     if not real and lq is None and not data and not sets:
         raise click.UsageError("give pairs: --data DIR, --set NAME, or --lq DIR and --gt DIR; or photos: --real DIR")
-    if real and (sets or lq or data or metrics or sheet or plot or palette or backbone or protocol != "default"):
-        raise click.UsageError(
-            "--real has readings of its own: give it without pairs, metrics, protocol, --sheet, --plot"
-        )
-    if not real and (referees or pairwise):
-        raise click.UsageError("--referee and --pairwise belong to --real DIR")
+    if real:
+        of_pairs = ("sets", "data", "lq", "metrics", "palette", "backbone", "protocol", "sheet", "plot")
+        refuse_given(of_pairs, "is for pairs, and --real has readings of its own; leave one of them out")
+    else:
+        refuse_given(("referees", "pairwise"), "belongs to --real DIR")
+    if not data:
+        refuse_given(("layout",), "is for --data DIR")
     photos = find_photos(real)
     pairs = {}
     if not real:
         folders = (lq, gt) if lq is not None and gt is not None else None
         pairs = find_sets(data, layout=layout, folders=folders, names=sets)
-    of_pairs = (path for pair in itertools.chain(*pairs.values()) for path in (pair.lq, pair.gt))
-    check_outputs([*files.values(), sheet, plot], itertools.chain(*photos.values(), of_pairs))
+    inputs = (path for pair in itertools.chain(*pairs.values()) for path in (pair.lq, pair.gt))
+    check_outputs([*files.values(), sheet, plot], itertools.chain(*photos.values(), inputs))
     restorers = {
         name if quality == "fast" else f"{name} ({quality})": Restorer.from_pretrained(name, device, quality=quality)
         for name in models or (DEFAULT_MODEL,)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import renamed_option
+from repix.cli.options import refuse_given, renamed_option
 from repix.cli.output import say
 from repix.cli.values import NAME, PATH
 
@@ -54,8 +54,8 @@ def export(
     from repix._types import require
 
     if format_ == "darktable":
-        if name or description or metrics or limits or half or int8:
-            raise click.UsageError("--format darktable takes everything from the model's card")
+        own = ("name", "description", "licence", "metrics", "limits", "half", "int8", "trust")
+        refuse_given(own, "does nothing with --format darktable, which takes everything from the model's card")
         require("train", "onnx")
         from repix.train.darktable import write_package
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import refuse_given
 from repix.cli.output import say
 from repix.cli.values import PATH
 
@@ -35,6 +36,8 @@ def import_(kind: str, file: Path, output: Path, recurrences: int | None, source
     require("train", "torch")
     from repix.train.published import import_published
 
+    if kind != "prenet":
+        refuse_given(("recurrences",), "is for prenet")
     card = import_published(kind, file, out=output, recurrences=recurrences, source=source, licence=licence)
     arguments = ", ".join(f"{key}={value}" for key, value in card.args.items())
     say(f"{card.arch}({arguments}) → {output}{os.sep} (ONNX within {max(card.onnx_parity.values()):.1e} of torch)")

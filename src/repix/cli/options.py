@@ -106,6 +106,10 @@ def file_options(*, names: str, model: str | None, models: str, formats: str) ->
         @functools.wraps(command)
         def wrapped(*, dry_run: bool, verbose: bool, quiet: bool, **given: object) -> None:
             settings = {name: given.pop(name) for name in _SETTINGS}
+            if not settings["overwrite"]:
+                refuse_given(("force",), "does nothing without --overwrite")
+            if quiet:
+                refuse_given(("verbose",), "and --quiet contradict each other; leave one out")
             command(settings=settings, run=Run(dry_run, verbose, quiet), **given)
 
         return functools.reduce(lambda made, option: option(made), reversed(options), cast("Command", wrapped))

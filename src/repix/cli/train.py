@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import refuse_given
 from repix.cli.output import command, say
 from repix.cli.values import PATH
 
@@ -35,6 +36,8 @@ def train(
     from repix.train.loop import train as run
     from repix.train.recipe import load_recipe
 
+    if not resume:
+        refuse_given(("trust",), "does nothing without --resume")
     settings = load_recipe(recipe, overrides=overrides)
     folder = output if output is not None else Path("runs") / settings.name
     try:

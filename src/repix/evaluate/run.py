@@ -64,9 +64,15 @@ def evaluate(
     rules = find_protocol(protocol)
     cards = cards_of(restorers)
     sets = directed(restorers, pairs if isinstance(pairs, Mapping) else {"data": pairs})
+    asked = {"palette": (palette, ("classes", "void")), "backbone": (backbone, ("weights",))}
     palette = palette or next((_palette(card) for card in cards if card.palette), None)
     names = tuple(metrics or rules.metrics or _default_metrics(cards, palette=bool(palette), backbone=bool(backbone)))
-    measures = _Measures([find_metric(name) for name in names], palette, backbone)
+    measured = [find_metric(name) for name in names]
+    for what, (given, needed) in asked.items():
+        if given and not any(need in metric.needs for metric in measured for need in needed):
+            users = ", ".join(name for name, metric in METRICS.items() if set(needed) & set(metric.needs))
+            raise InputError(f"the {what} does nothing for {', '.join(names)}; it is for {users}")
+    measures = _Measures(measured, palette, backbone)
     if "input" in restorers:
         raise InputError("a model cannot be called 'input': that row is the degraded image itself")
     for name, found in sets.items():

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from repix.cli import group, options, values
 from repix.cli.values import ray_address, seconds
+from repix.errors import InputError
 from repix.metrics import PROTOCOLS
 
 HERE = click.Context(group), click.Option(["--option"])
@@ -35,6 +36,29 @@ def test_an_option_of_version_0_1_names_the_new_one(old: str, message: str) -> N
     command, *_ = old.split()
     offered = CliRunner().invoke(group, [command, "--help"]).output
     assert message.split()[0] not in offered.replace("training stages", "").split()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("derain a.jpg --force", "--force does nothing without --overwrite"),
+        ("translate a.jpg -m facades-labels --force", "--force does nothing without --overwrite"),
+        ("blend a.jpg b.jpg --force", "--force does nothing without --overwrite"),
+        ("derain a.jpg -v -q", "--verbose and --quiet contradict each other"),
+        ("train a.yaml --trust", "--trust does nothing without --resume"),
+        ("export repixnet -o a --format darktable --licence MIT", "--licence does nothing with --format darktable"),
+        ("export repixnet -o a --format darktable --trust", "--trust does nothing with --format darktable"),
+        ("import spanet a.pt -o b --recurrences 3", "--recurrences is for prenet"),
+        ("evaluate --set Rain100L --layout flat", "--layout is for --data DIR"),
+        ("evaluate --real a --protocol paper", "--protocol is for pairs, and --real has readings of its own"),
+        ("evaluate --real a --lq b --gt c", "--lq is for pairs, and --real has readings of its own"),
+        ("evaluate --data a --pairwise b", "--pairwise belongs to --real"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words: str, message: str) -> None:
+    done = CliRunner().invoke(group, words.split())
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).startswith(message)
 
 
 def test_every_protocol_is_offered() -> None:

@@ -114,8 +114,8 @@ def test_wrong_arguments_are_told(tmp_path: Path, photos: Path, capsys: pytest.C
     with pytest.raises(InputError, match="cannot be called 'input'"):
         evaluate_real({"input": without_streaks}, find_photos([photos]))
     for arguments, message in (
-        (["--real", str(photos), "--data", str(photos)], "without pairs"),
-        (["--referee", "repixnet", "--data", str(photos)], "belong to --real"),
+        (["--real", str(photos), "--data", str(photos)], "--data is for pairs"),
+        (["--referee", "repixnet", "--data", str(photos)], "belongs to --real"),
     ):
         with pytest.raises(SystemExit) as stop:
             main(["evaluate", *arguments])

@@ -26,6 +26,7 @@ from repix.figures import save_figure
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, write_image
 from repix.metrics import METRICS, psnr_y
+from repix.palettes import PALETTES
 from repix.weights import ModelCard, Tiling, save_card
 
 Image = np.ndarray
@@ -314,6 +315,10 @@ def test_wrong_arguments_are_told(data: Path) -> None:
         evaluate({}, [])
     with pytest.raises(InputError, match="cannot be called 'input'"):
         evaluate({"input": darker}, pairs)
+    with pytest.raises(InputError, match=r"the palette does nothing for psnr_y; it is for .*label_accuracy"):
+        evaluate({}, pairs, metrics=["psnr_y"], palette=PALETTES["facades"])
+    with pytest.raises(InputError, match="the backbone does nothing for psnr_y; it is for lpips, kid_vgg16"):
+        evaluate({}, pairs, metrics=["psnr_y"], backbone="x.pth")
     with pytest.raises(InputError, match=r"0\.png: got images of 20x16, expected at least 31x31"):
         evaluate({}, pairs, metrics=["lpips"])
     (data / "input" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
