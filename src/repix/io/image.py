@@ -332,26 +332,27 @@ def _set_for_tiff(raster: Any, metadata: Mapping[str, bytes]) -> None:
 def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]:
     """An image's pixels as they fit into another: in its colour space and depth, and without colours where it has none.
 
+    A grey image may have a profile of tones or of colours, and without one is sRGB.
+
     Returns:
         (H, W, 3) of the other's type, and what was left out, one sentence each.
     """
     pixels, notes = image.pixels, []
-    profiles = [picture.metadata.get("icc-profile-data") for picture in (image, other)]
-    if profiles[0] != profiles[1] and not other.grey:
+    source, target = (picture.metadata.get("icc-profile-data") for picture in (image, other))
+    if source != target:
         try:
-            usable = (
-                _space(profiles[0]) in (b"RGB ", b"GRAY" if image.grey else None) and _space(profiles[1]) == b"RGB "
-            )
-            if not usable:  # libvips would take one of its own instead
-                raise pyvips.Error("no profile for these colours")
-            pixels = _converted(pixels, *profiles)  # 16 bits
+            for picture, profile in ((image, source), (other, target)):
+                if _space(profile) not in (b"RGB ", b"GRAY" if picture.grey else None):
+                    raise pyvips.Error("no profile for these colours")  # libvips would take one of its own instead
+            pixels = _converted(pixels, source, target)  # 16 bits
             pixels = pixels if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
             notes.append("the source's colours were converted to the target's colour space")
         except pyvips.Error:
             notes.append("a colour profile is damaged or of other colours, so the source's colours may be off")
-    if other.grey and not image.grey:
+    if other.grey and np.ptp(pixels, axis=2).any():
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
+    if other.grey and not image.grey:
         notes.append("the target is grey, so the source's colours were left out")
     if pixels.dtype != other.pixels.dtype:
         pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
@@ -380,8 +381,8 @@ def _converted(pixels: Image, profile: bytes | None, wanted: bytes | None) -> Im
             names.append(str(file))
         # at 16 bits, because libvips cuts to 8 where it should round
         turned = raster.icc_transform(names[1], input_profile=names[0], intent="relative", depth=16)
-        made: Image = np.ascontiguousarray(turned.numpy()[..., :3])
-    return made
+        made = turned.numpy().reshape(*pixels.shape[:2], -1)
+    return np.repeat(made[..., :1], 3, axis=2) if made.shape[2] < 3 else np.ascontiguousarray(made[..., :3])
 
 
 def _image_format(path: Path, max_pixels: int = MAX_PIXELS) -> Format:

@@ -170,20 +170,61 @@ def test_colours_become_luma_in_a_grey_image(dtype: type) -> None:
     np.testing.assert_array_equal(pixels_like(Picture(colours.astype(dtype)), colour)[0], colours)
 
 
-def test_grey_tones_are_converted_from_their_profile() -> None:
-    """A profile of linear light: half of it is 188 of 255 in sRGB."""
+def linear_grey() -> bytes:
+    """A profile of grey tones in linear light: half of it is 188 of 255 in sRGB."""
     linear = b"curv" + bytes(8)
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     table = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
     head = struct.pack(
         ">I4sI4s4s4s12x4s28x3i", 188, b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp", 63190, 65536, 54061
     )
-    profile = head.ljust(128, b"\0") + table + white + linear
+    return head.ljust(128, b"\0") + table + white + linear
+
+
+CONVERTED = "the source's colours were converted to the target's colour space"
+
+
+def test_grey_tones_are_converted_from_their_profile() -> None:
     pixels = np.full((8, 8, 3), 128, np.uint8)
-    source = Picture(pixels, grey=True, metadata={"icc-profile-data": profile})
-    made, notes = pixels_like(source, Picture(pixels))
-    assert notes == ("the source's colours were converted to the target's colour space",)
+    source = Picture(pixels, grey=True, metadata={"icc-profile-data": linear_grey()})
+    for grey in (False, True):
+        made, notes = pixels_like(source, Picture(pixels, grey=grey))
+        assert notes == (CONVERTED,)
+        np.testing.assert_allclose(made, 188, atol=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_fits_into_grey_tones_has_their_profile(dtype: type) -> None:
+    """From colours without a profile, from grey ones, and from a profile of other colours."""
+    full = np.iinfo(dtype).max
+    target = Picture(np.zeros((8, 8, 3), dtype), grey=True, metadata={"icc-profile-data": linear_grey()})
+    half = np.full((8, 8, 3), round(188 / 255 * full), dtype)
+    red = np.zeros((8, 8, 3), dtype)
+    red[..., 0] = full
+    rgb = {"icc-profile-data": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    left_out = "the target is grey, so the source's colours were left out"
+    for source, share, said in (
+        (Picture(half), 0.5, (CONVERTED, left_out)),
+        (Picture(half, grey=True), 0.5, (CONVERTED,)),
+        (Picture(half, metadata=rgb), 0.5, (CONVERTED, left_out)),
+        (Picture(red), 0.2126 + 0.01, (CONVERTED, left_out)),  # luminance in linear light; of D50, 0.22
+    ):
+        made, notes = pixels_like(source, target)
+        assert notes == said
+        assert made.shape == (8, 8, 3)
+        assert made.dtype == dtype
+        np.testing.assert_allclose(made / full, share, atol=0.005)
+
+
+def test_a_grey_target_with_a_profile_of_colours_has_tones_of_that() -> None:
+    """Grey JPEG files often have sRGB's."""
+    rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    target = Picture(np.zeros((8, 8, 3), np.uint8), grey=True, metadata={"icc-profile-data": rgb})
+    source = Picture(np.full((8, 8, 3), 128, np.uint8), grey=True, metadata={"icc-profile-data": linear_grey()})
+    made, notes = pixels_like(source, target)
+    assert notes == (CONVERTED,)
     np.testing.assert_allclose(made, 188, atol=1)
+    assert (np.ptp(made, axis=2) == 0).all()
 
 
 def test_a_profile_that_cannot_be_used_is_not_said_to_be() -> None:
