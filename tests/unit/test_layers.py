@@ -14,7 +14,8 @@ from import_graph import PATHS, imports, loaded, part
 # a part imports from groups left of its own; the training stack also from the whole runtime
 RUNTIME = (
     {"errors", "_environment"},
-    {"_types", "named", "networks"},
+    {"_types"},
+    {"named", "networks"},
     {"io"},
     {"tasks", "figures"},
     {"weights"},

@@ -198,8 +198,8 @@ def test_what_fits_into_grey_tones_has_their_profile(dtype: type) -> None:
     """From colours without a profile, from grey ones, and from a profile of other colours."""
     full = np.iinfo(dtype).max
     target = Picture(np.zeros((8, 8, 3), dtype), grey=True, metadata={"icc-profile-data": linear_grey()})
-    half = np.full((8, 8, 3), round(188 / 255 * full), dtype)
-    red = np.zeros((8, 8, 3), dtype)
+    half: NDArray[Any] = np.full((8, 8, 3), round(188 / 255 * full), dtype)
+    red: NDArray[Any] = np.zeros((8, 8, 3), dtype)
     red[..., 0] = full
     rgb = {"icc-profile-data": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
     left_out = "the target is grey, so the source's colours were left out"
