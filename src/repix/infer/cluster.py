@@ -230,15 +230,17 @@ def _join(address: str | None) -> None:
     if address is None:
         where = {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         where["_node_ip_address"] = "127.0.0.1"  # nobody else is to come
+    advice = ""
     try:
         if ":" in where["address"]:  # Ray itself would wait for minutes
             host, port = where["address"].rsplit(":", 1)
             socket.create_connection((host, int(port)), timeout=10).close()
+            advice = "; if the cluster asks for a token, set RAY_AUTH_MODE=token and bring its ~/.ray/auth_token here"
         with _without_stderr():
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-        raise BackendError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error).partition(". ")[0]
+        raise BackendError(f"no Ray cluster at {address or 'this machine'}: {reason}{advice}") from error
 
 
 @contextlib.contextmanager

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from repix.cli import group
-from repix.errors import InputError, MissingExtraError, WeightsError
-from repix.infer.cluster import _find_remote, _Manifest, restore_on_ray
+from repix.errors import BackendError, InputError, MissingExtraError, WeightsError
+from repix.infer.cluster import _find_remote, _join, _Manifest, restore_on_ray
 from repix.infer.jobs import BatchOptions, Result
 from repix.infer.restorer import Restorer
 
@@ -40,6 +42,21 @@ def test_a_missing_model_is_told_before_there_are_workers(photos: Path, tmp_path
     with pytest.raises(WeightsError):
         restore_on_ray(photos, options=BatchOptions(model="nonesuch"))
     assert not list(tmp_path.rglob("manifest.jsonl"))
+
+
+@pytest.mark.parametrize("failure", ["ConnectionError", "AuthenticationError"])
+def test_a_cluster_that_wants_a_token_is_told_how(monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """Ray 2.59 and newer make one where --ray has run on one machine, and `ray start` then asks others for it."""
+    ray = pytest.importorskip("ray")
+
+    def refused(**asked: object) -> None:
+        kinds = {"ConnectionError": ConnectionError, "AuthenticationError": ray.exceptions.AuthenticationError}
+        raise kinds[failure]("Failed to connect. More about it.\nAnd more.")
+
+    monkeypatch.setattr(ray, "init", refused)
+    monkeypatch.setattr(socket, "create_connection", lambda *given, **options: io.BytesIO())  # somebody listens
+    with pytest.raises(BackendError, match=r"no Ray cluster at head:6379: .*Failed to connect.*; if .* RAY_AUTH_MODE"):
+        _join("head:6379")
 
 
 @pytest.mark.parametrize("output", [None, "clean.png"])
