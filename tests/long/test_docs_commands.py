@@ -55,7 +55,7 @@ def commands(block: str) -> list[str]:
 BLOCKS = [pytest.param(page, id=page.stem) for page in PAGES if page.name != STUDENT and fenced(page, "bash")]
 SCRIPTS = {
     name: "\n".join(fenced(ROOT / "docs" / f"{name}.md", "python"))
-    for name in ("blend", "python", "translate", "video")
+    for name in ("blend", "metadata", "python", "translate", "video")
 }
 pytestmark = pytest.mark.timeout(7200)
 
