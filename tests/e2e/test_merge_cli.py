@@ -101,6 +101,8 @@ def test_patterns_that_the_shell_left(merge: Run, work: Path, photo: NDArray[np.
         (["burst1.png", "burst2.png", "-o", "a.mp4"], "merge writes one image"),
         (["burst1.png", "gone.png", "-o", "a.png"], "gone.png: cannot be read"),
         (["burst1.png", "small.png", "-o", "a.png"], "frame 2 is 4×3 uint8, the reference 83×61 uint8"),
+        (["gone.png"], "gone.png: cannot be read"),
+        (["gone*.png"], "gone*.png: cannot be read"),
         (["."], "is a folder; name its photos"),
         (["long.mp4"], "lasts 12 s from there; say which moment with --start and --end"),
         (["long.mp4", "--start", "1", "--end", "1.04"], "only 1 frame in that time"),

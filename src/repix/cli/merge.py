@@ -63,7 +63,7 @@ def merge(
     from repix.infer.jobs import Bar, expand
     from repix.infer.merge import merge as merged
     from repix.infer.restorer import Restorer
-    from repix.io.files import check_outputs
+    from repix.io.files import check_outputs, check_regular
     from repix.io.formats import IMAGES_WRITABLE, VIDEOS, listed
     from repix.io.image import read_image, write_image
     from repix.tasks import DERAIN
@@ -75,6 +75,7 @@ def merge(
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name its photos, such as {path / '*.jpg'}")
+        check_regular(path)
     is_video = len(paths) == 1 and paths[0].suffix.lower() in VIDEOS
     if not is_video:
         refuse_given(("start", "end", "frames"), "is for one video; a burst of photos is taken whole")

@@ -66,7 +66,8 @@ def evaluate(
     sets = directed(restorers, pairs if isinstance(pairs, Mapping) else {"data": pairs})
     asked = {"palette": (palette, ("classes", "void")), "backbone": (backbone, ("weights",))}
     palette = palette or next((_palette(card) for card in cards if card.palette), None)
-    names = tuple(metrics or rules.metrics or _default_metrics(cards, palette=bool(palette), backbone=bool(backbone)))
+    own = metrics or rules.metrics or _default_metrics(cards, palette=bool(palette), backbone=bool(backbone))
+    names = tuple(dict.fromkeys(own))
     measured = [find_metric(name) for name in names]
     for what, (given, needed) in asked.items():
         if given and not any(need in metric.needs for metric in measured for need in needed):

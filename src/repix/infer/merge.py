@@ -17,7 +17,7 @@ from repix._types import Floats, Image
 from repix.errors import InputError
 from repix.infer.align import Motion, find_motion
 from repix.infer.restorer import Restorer
-from repix.io.image import Picture, sample
+from repix.io.image import Picture, pixels_like, sample
 
 _BAND = 96  # rows that are combined at once, of all frames
 _SUPPORT = 9  # pixels a side over which frames are compared, on images of 500 on the shorter side
@@ -90,7 +90,9 @@ def merge(
     for number, picture in enumerate(pictures):
         if number == middle:
             continue
-        found = _lay(clean, picture.pixels, restorer(picture.pixels))
+        pixels, converted = pixels_like(picture, chosen, called=(f"frame {number + 1}", "the reference"))
+        notes += converted
+        found = _lay(clean, pixels, restorer(pixels))
         if found is None:
             notes.append(f"frame {number + 1} left out: it shows something else than the reference")
         else:

@@ -329,10 +329,17 @@ def _set_for_tiff(raster: Any, metadata: Mapping[str, bytes]) -> None:
             raster.set_type(pyvips.GValue.blob_type, theirs, value)
 
 
-def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]:
+def pixels_like(
+    image: Picture, other: Picture, *, called: tuple[str, str] = ("the source", "the target")
+) -> tuple[Image, tuple[str, ...]]:
     """An image's pixels as they fit into another: in its colour space and depth, and without colours where it has none.
 
     A grey image may have a profile of tones or of colours, and without one is sRGB.
+
+    Args:
+        image: what is to fit.
+        other: into what.
+        called: what sentences call the two.
 
     Returns:
         (H, W, 3) of the other's type, and what was left out, one sentence each.
@@ -346,14 +353,14 @@ def pixels_like(image: Picture, other: Picture) -> tuple[Image, tuple[str, ...]]
                     raise pyvips.Error("no profile for these colours")  # libvips would take one of its own instead
             pixels = _converted(pixels, source, target)  # 16 bits
             pixels = pixels if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
-            notes.append("the source's colours were converted to the target's colour space")
+            notes.append(f"{called[0]}'s colours were converted to {called[1]}'s colour space")
         except pyvips.Error:
-            notes.append("a colour profile is damaged or of other colours, so the source's colours may be off")
+            notes.append(f"a colour profile is damaged or of other colours, so {called[0]}'s colours may be off")
     if other.grey and np.ptp(pixels, axis=2).any():
         luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
         pixels = luma[..., None].repeat(3, axis=2)
     if other.grey and not image.grey:
-        notes.append("the target is grey, so the source's colours were left out")
+        notes.append(f"{called[1]} is grey, so {called[0]}'s colours were left out")
     if pixels.dtype != other.pixels.dtype:
         pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
     return pixels, tuple(notes)

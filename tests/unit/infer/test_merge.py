@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import ImageCms
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fake_backend import FakeBackend
@@ -207,6 +208,19 @@ def test_the_reference_gives_everything_else() -> None:
     fractions: list[float] = []
     merge(frames, restorer=unchanged(), progress=fractions.append)
     assert sum(fractions) == pytest.approx(1)
+
+
+def test_a_frame_of_other_colours_is_converted() -> None:
+    """Red and blue in the other's places: what is left of that frame's numbers would show."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red, blue = srgb.index(b"rXYZ"), srgb.index(b"bXYZ")
+    swapped = srgb[:red] + b"bXYZ" + srgb[red + 4 : blue] + b"rXYZ" + srgb[blue + 4 :]
+    frames = [Picture(rained(view(), number), metadata={"icc-profile-data": srgb}) for number in range(2)]
+    other = np.ascontiguousarray(rained(view(), 2)[..., ::-1])
+    made = merge([*frames, Picture(other, metadata={"icc-profile-data": swapped})], reference=0, restorer=unchanged())
+    assert made.notes == ("frame 3's colours were converted to the reference's colour space",)
+    alike = merge([rained(view(), number) for number in range(3)], reference=0, restorer=unchanged())
+    assert psnr(made.pixels, alike.pixels) > 45
 
 
 def test_the_network_has_the_last_word() -> None:
