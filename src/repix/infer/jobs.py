@@ -455,6 +455,9 @@ def _settle(
     planned = list(jobs.values())
     planned, renamed = _told_apart(planned, key)
     notes = [*_without_effect(planned, options, suffix), *renamed]
+    formats = [by_suffix(job.dst) for job in planned] if naming.exact else []
+    if lossy := {format.title for format in formats if format is not None and not format.exact}:
+        notes.append(f"{' and '.join(sorted(lossy))} changes the colours of labels; PNG keeps them")
     planned, failed = _fitting(planned, failed)
     kept = _without_collisions(planned, key, overwrite=options.overwrite)
     check_writable(job.dst.parent for job in kept)

@@ -235,6 +235,13 @@ def test_an_empty_name_is_not_the_current_folder(work: Path) -> None:
             plan(inputs, output)
 
 
+def test_label_maps_in_a_format_that_changes_them_are_noted(work: Path) -> None:
+    touch("a.jpg")
+    labels = Naming("labels", takes_video=False, exact=True)
+    assert plan(["a.jpg"], "o.jpg", naming=labels).notes == ("JPEG changes the colours of labels; PNG keeps them",)
+    assert plan(["a.jpg"], "o.jpg").notes == plan(["a.jpg"], "o", naming=labels).notes == ()
+
+
 def test_results_of_a_translation_carry_its_models_name(work: Path) -> None:
     touch("d/a.jpg", "d/a_labels.png", "d/a_other.png")
     assert taken("d", naming=Naming("labels")) == (["d/a.jpg", "d/a_other.png"], ["d/a_labels.png"])
