@@ -24,7 +24,7 @@ from repix.errors import InputError
 from repix.evaluate.figures import busiest
 from repix.evaluate.run import Image, costs_of, eight_bit, means_of
 from repix.evaluate.table import EvalRow, EvalTable, stoppable
-from repix.io.files import atomic
+from repix.io.files import atomic, check_writable
 from repix.io.formats import IMAGES, listed
 from repix.io.image import Picture, read_image, write_image
 
@@ -96,6 +96,7 @@ def evaluate_real(
         raise InputError("a model cannot be called 'input': that row is the photo itself")
     if pairwise is not None and pairwise.exists() and (not pairwise.is_dir() or any(pairwise.iterdir())):
         raise InputError(f"{pairwise}: not an empty folder; blind comparisons must not mix")
+    check_writable([pairwise] if pairwise is not None else [])
     every = {**restorers, **referees}
     names = ("changed", *(("changed_elsewhere", "sharpness_elsewhere") if len(every) > 1 else ()))
     names += tuple(f"left_{referee}" for referee in referees)

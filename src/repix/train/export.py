@@ -331,7 +331,7 @@ def export(
     known = Adapter(net)
     with checking_card():
         card = ModelCard(
-            name=name or recipe.name,
+            name=recipe.name if name is None else name,
             task=recipe.task,
             arch=recipe.model,
             args=_final_args(recipe),

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from repix._types import one_line
 from repix.data.datamodule import RestorationData
 from repix.errors import RecipeError
+from repix.io.files import check_writable
 from repix.train.checkpoints import (
     SafeCheckpoints,
     StopAtNonFinite,
@@ -64,7 +65,7 @@ def train(
     Raises:
         RecipeError: the folder holds another run, or there is nothing to resume, or files of the data or code that it
             was started with have changed, or the loss is not finite.
-        InputError: data that is missing or does not fit.
+        InputError: data that is missing or does not fit, or a folder that cannot be written.
         WeightsError: a checkpoint to resume from that is damaged.
     """
     folder = Path(out) if out is not None else Path("runs") / recipe.name
@@ -77,6 +78,7 @@ def train(
         check_checkpoint(last)
     elif last.exists():
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
+    check_writable([folder])
 
     lightning.seed_everything(recipe.seed, verbose=False)
     task = create_task(recipe, images=folder / "images")

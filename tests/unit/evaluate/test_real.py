@@ -101,6 +101,9 @@ def test_pairwise_images_hide_which_is_which(tmp_path: Path, photos: Path) -> No
         evaluate_real(models, find_photos([photos]), pairwise=tmp_path / str(seed), seed=seed)
         orders |= {row["left"] for row in csv.DictReader((tmp_path / str(seed) / "key.csv").read_text().splitlines())}
     assert orders == {"a", "b"}
+    (tmp_path / "a.png").touch()
+    with pytest.raises(InputError, match=r"a\.png is a file, not a folder"):
+        evaluate_real(models, find_photos([photos]), pairwise=tmp_path / "a.png" / "look")
     with pytest.raises(InputError, match="not an empty folder"):
         evaluate_real(models, find_photos([photos]), pairwise=tmp_path / "look")
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from repix.data.datamodule import ValidationSet
-from repix.errors import RecipeError
+from repix.errors import InputError, RecipeError
 from repix.models import create_model
 from repix.train.export import save_model
 from repix.train.loop import _average, train
@@ -171,6 +171,9 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, 
     settings = recipe(photos, stages=[{"steps": 1, "batch": 1, "patch": 32}])
     with pytest.raises(RecipeError, match="nothing to resume"):
         train(settings, tmp_path / "run", resume=True, progress=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        train(settings, tmp_path / "file", progress=False)
     train(settings, tmp_path / "run", progress=False)
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
     with pytest.raises(RecipeError, match="--resume"):
