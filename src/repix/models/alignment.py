@@ -23,13 +23,14 @@ _FAR = 0.06  # difference of two values, of the full range, beyond which it coun
 _STAYS = 1.15  # a block that has moved must match so much better than one that has stayed
 _WINDOWS = ((5, 0.5), (21, 2.0))  # cells along the side over which blocks are compared, and how much each counts
 _SMOOTH = 13  # cells over which matches are smoothed
-# pixels of a step's image, window in cells; another of the last is worth nothing where the camera's motion is told
-_STEPS = ((8, 9), (4, 5), (2, 3))
+# pixels of a frame for one of the finest image; finer ones are worth nothing where the camera's motion is told
+_FINE = 4
+# pixels for one of a step's image, window in cells
+_STEPS = ((CELL, 9), (_FINE, 5))
 _FLOOR = 2e-5  # squared gradient below which nothing is known
 _NOISE = 0.01  # residual that has no meaning, of the full range
 _STILL = 0.12  # pixels from a whole number that are none: interpolation blurs
 _CLEARLY = 0.85  # of what the guess leaves unexplained: found motion that leaves more is not taken
-_JUDGED = 2  # pixels of a frame for one of the image that tells which is better
 
 
 @torch.no_grad()
@@ -45,10 +46,8 @@ def find_motion(now: Tensor, before: Tensor, guess: Tensor | None = None) -> Ten
     Returns:
         (N, 2, H/8, W/8) displacements (right, down) in pixels.
     """
-    a, b = _grey(now.float()), _grey(before.float())
-    images = {1: (a, b)}
-    for size in (2, 4, 8):
-        images[size] = (avg_pool2d(images[size // 2][0], 2), avg_pool2d(images[size // 2][1], 2))
+    a, b = (avg_pool2d(_grey(image.float()), _FINE) for image in (now, before))
+    images = {_FINE: (a, b), CELL: (avg_pool2d(a, CELL // _FINE), avg_pool2d(b, CELL // _FINE))}
     field = _matched(*images[CELL]) * CELL
     for size, window in _STEPS:
         fixed, moving = images[size]
@@ -58,18 +57,18 @@ def find_motion(now: Tensor, before: Tensor, guess: Tensor | None = None) -> Ten
     whole = field.round()
     rest = field - whole
     field = whole + rest.sign() * (rest.abs() - _STILL).clamp(min=0) * (0.5 / (0.5 - _STILL))
-    return field if guess is None else _better(*images[_JUDGED], field, guess)
+    return field if guess is None else _better(a, b, field, guess)
 
 
 def _better(now: Tensor, before: Tensor, found: Tensor, guess: Tensor) -> Tensor:
     """For each cell what was found, if it explains the frame clearly better than the guess, else the guess.
 
     Args:
-        now, before: (N, 1, H/2, W/2): rain is less sharp there, and it costs a quarter.
+        now, before: (N, 1, H/4, W/4): rain is less sharp there, and it costs a sixteenth.
         found, guess: (N, 2, H/8, W/8) displacements in pixels of the frame.
     """
     left = [
-        _mean(_pooled((warped(before, field / _JUDGED, "border") - now).abs().clamp(max=_FAR), CELL // _JUDGED), 9)
+        _mean(_pooled((warped(before, field / _FINE, "border") - now).abs().clamp(max=_FAR), CELL // _FINE), 9)
         for field in (found, guess)
     ]
     return torch.where(left[0] < _CLEARLY * left[1], found, guess)

@@ -16,6 +16,7 @@ import onnx
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from onnxscript.optimizer import optimize
 from torch import nn
 
 from repix._types import one_line
@@ -37,6 +38,7 @@ from repix.weights import CARD_NAME, Measured, ModelCard, checking_card, find_ca
 # ONNX Runtime and torch sum in different orders; more than this is another network.
 MOST_DIFFERENCE = 1e-4
 _OPSET = 18
+_LARGEST = 2**20  # numbers in a weight that is computed of others here
 
 
 def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
@@ -98,6 +100,8 @@ def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
     finally:
         logger.setLevel(level)
     assert program is not None
+    # what is made of weights alone is made once; torch leaves larger ones to each engine
+    optimize(program.model, input_size_limit=_LARGEST, output_size_limit=_LARGEST)
     proto = program.model_proto
     proto.ClearField("metadata_props")
     for graph in (proto.graph, *proto.functions):

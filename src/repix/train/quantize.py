@@ -97,7 +97,13 @@ def to_int8(
     kept = _keeps_float(net) if keep_float is None else tuple(keep_float)
     calls = list(_calls(net, batches))
     graph = onnx.load_from_string(model).graph
-    excluded = [node.name for node in graph.node if node.op_type == "Conv" and _is_below(node.input[1], kept)]
+    names = net.state_dict()
+    # weights that are made of several have another name, which does not tell of what
+    excluded = [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv" and (_is_below(node.input[1], kept) or node.input[1] not in names)
+    ]
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it advises to optimise the graph first, which ONNX Runtime does anyway
     try:

@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as moved
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 from repix.models import create_model
 from repix.models.adapter import Adapter
@@ -161,6 +162,20 @@ def test_a_first_frame_is_what_the_image_network_makes(tmp_path: Path) -> None:
             nn.init.normal_(part.weight, std=0.1)  # type: ignore[arg-type]
         torch.testing.assert_close(video(a, *video.zeros(a))[0], image(a), atol=1e-6, rtol=0)
         assert float((video(b, *state)[0] - image(b)).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2, 4])
+def test_what_is_done_in_one_convolution(unshuffle: int) -> None:
+    torch.manual_seed(0)
+    video = RepixNetVideo(channels=(8, 16), encoder=(1,), middle=1, decoder=(1,), features=4, unshuffle=unshuffle)
+    for part in (video.memory.weight, *video.gate.parameters(), *video.tail.parameters()):
+        nn.init.normal_(part)
+    change, features = torch.rand(2, 6, 32, 48), torch.rand(2, 4, 32 // unshuffle, 48 // unshuffle)
+    with torch.inference_mode():
+        apart = video.memory(torch.cat([pixel_unshuffle(change, unshuffle), features], dim=1))
+        torch.testing.assert_close(video._remembered(change, features), apart, atol=1e-4, rtol=1e-4)
+        made = torch.rand(2, 8, 16, 24)
+        torch.testing.assert_close(video._ends(made), (video.tail(made), video.gate(made)), atol=1e-4, rtol=1e-4)
 
 
 def test_an_open_gate_gives_the_result_before() -> None:

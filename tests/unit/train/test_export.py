@@ -1,4 +1,4 @@
-"""The card's arguments rebuild the network as training left it."""
+"""The card's arguments rebuild the network as training left it; what an ONNX file holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import conv2d
 
 from repix.evaluate.inspect import load_network
 from repix.infer.backends.onnxruntime import OnnxBackend
@@ -91,3 +93,22 @@ def test_half_precision_is_storage_alone(tmp_path: Path) -> None:
     assert set(written.forms) == {"onnx-fp16", "safetensors-fp16"}
     image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
     assert Restorer.from_pretrained(tmp_path / "h", "cpu")(image).shape == image.shape
+
+
+class Joined(nn.Module):
+    """Two convolutions done as one, of weights larger than what torch's exporter computes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.rand(400, 3, 3, 3)) for _ in range(2))
+        self.last = nn.Conv2d(800, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.last(conv2d(x, torch.cat([self.first, self.second]), padding=1))
+        return made
+
+
+def test_what_is_made_of_weights_alone_is_made_at_the_export() -> None:
+    graph = onnx.load_from_string(to_onnx(Joined())).graph
+    assert [node.op_type for node in graph.node] == ["Conv", "Conv"]
+    assert {node.input[1] for node in graph.node} <= {one.name for one in graph.initializer}
