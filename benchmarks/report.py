@@ -356,13 +356,17 @@ SCENES = {
 def memory() -> Rows:
     """What repixnet-video gains over repixnet, as docs/video.md has it."""
     found = records(RESULTS / "memory.csv")
-    head = ["video", "rainy", "frame by frame", "with memory", "flicker, frame by frame", "with memory", "an oracle"]
+    head = ["video", "rainy", "frame by frame", "with memory", "on the screen: frame by frame", "with memory"]
+    head += ["an oracle", "along the motion: frame by frame", "with memory", "CPU time"]
     names = ("psnr_rainy", "psnr_alone", "psnr_memory", "flicker_alone", "flicker_memory", "flicker_oracle")
-    rows = [[*head, "CPU time"]]
+    rows = [head]
     for one in found:
         cost = float(one["cpu_s_memory"]) / float(one["cpu_s_alone"])
-        values = [f"{float(one[name]):.2f}" for name in names]
-        rows.append([SCENES.get(one["scene"], one["scene"]), *values, f"× {cost:.1f}"])
+        values = [
+            f"{float(one[name]):.2f}" if one[name] else "–"
+            for name in (*names, "along_motion_alone", "along_motion_memory")
+        ]
+        rows.append([SCENES.get(one["scene"], one["scene"]), *values, f"× {cost:.2f}"])
     return rows if found else []
 
 
