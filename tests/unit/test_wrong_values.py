@@ -38,6 +38,11 @@ def pasted(**options: Any) -> Any:
         ),
         (lambda r: repix.Restorer.from_pretrained(levels=3), "levels must be 'auto' or distinct powers of two"),
         (lambda r: repix.BatchOptions(levels=None), "levels must be 'auto' or distinct powers of two"),
+        (lambda r: repix.BatchOptions(video={"start": 1}), "video must be a repix.VideoOptions, got {'start': 1}"),
+        (lambda r: repix.BatchOptions(format=3), "format must be an extension such as 'png', or None, got 3"),
+        (lambda r: repix.BatchOptions(max_pixels="x"), "max_pixels must be a number of pixels, at least 1, got 'x'"),
+        (lambda r: repix.restore("a.png", options={"overwrite": True}), "options must be a repix.BatchOptions, got"),
+        (lambda r: r(RGB, out=[1]), r"out must be an array, \(40, 50, 3\) uint8, got list"),
         (lambda r: repix.add_rain(RGB.tolist(), PARAMS, np.random.default_rng(0)), "add_rain: got list"),
         (lambda r: repix.add_rain(RGB[:0], PARAMS, np.random.default_rng(0)), r"add_rain: got uint8 \(0, 50, 3\)"),
         (

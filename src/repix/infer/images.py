@@ -60,7 +60,9 @@ def restore(
         WeightsError: no such model, or a damaged one.
         BackendError: the device is not there.
     """
-    options = options or BatchOptions()
+    options = BatchOptions() if options is None else options
+    if not isinstance(options, BatchOptions):
+        raise InputError(f"options must be a repix.BatchOptions, got {options!r}")
     summary = Summary()
 
     def note(result: Result) -> None:

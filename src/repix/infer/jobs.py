@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from repix._types import within
 from repix.errors import InputError
 from repix.infer.pyramid import Levels, check_levels
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
@@ -98,7 +100,8 @@ class BatchOptions:
         video: what is asked for videos.
 
     Raises:
-        InputError: a strength that is neither within [0, 1] nor `auto`, or levels that are no powers of two.
+        InputError: a strength that is neither within [0, 1] nor `auto`, levels that are no powers of two, or a value of
+            another type.
     """
 
     model: str | os.PathLike[str] | Restorer | None = None
@@ -119,6 +122,12 @@ class BatchOptions:
     def __post_init__(self) -> None:
         check_strength(self.strength)
         check_levels(self.levels)
+        if not isinstance(self.video, VideoOptions):
+            raise InputError(f"video must be a repix.VideoOptions, got {self.video!r}")
+        if not isinstance(self.format, str | None):
+            raise InputError(f"format must be an extension such as 'png', or None, got {self.format!r}")
+        if not within(self.max_pixels, 1, math.inf):
+            raise InputError(f"max_pixels must be a number of pixels, at least 1, got {self.max_pixels!r}")
 
     @property
     def image_model(self) -> str | os.PathLike[str] | Restorer:

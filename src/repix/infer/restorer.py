@@ -286,6 +286,8 @@ class Restorer:
         check_strength(strength)
         if rounding not in get_args(Rounding):
             raise InputError(f"rounding must be {' or '.join(get_args(Rounding))}, got {rounding!r}")
+        if out is not None and not isinstance(out, np.ndarray):
+            raise InputError(f"out must be an array, {image.shape} {image.dtype}, got {type(out).__name__}")
         if out is not None and (out.shape != image.shape or out.dtype != image.dtype):
             raise InputError(f"out must be {image.shape} {image.dtype}, got {out.shape} {out.dtype}")
         if out is not None and not out.flags.writeable:

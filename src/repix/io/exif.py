@@ -251,15 +251,6 @@ def adapt(block: bytes, width: int, height: int, *, turned: bool = False) -> byt
     return bytes(changed)
 
 
-def without_tag(block: bytes, directory_name: str, tag: int) -> bytes:
-    """An EXIF block, written anew, without one tag of one directory."""
-    directories = read_directories(strip_header(block))
-    for directory in directories:
-        if directory.name == directory_name:
-            directory.tags.pop(tag, None)
-    return to_block(directories)
-
-
 def to_block(directories: Iterable[Directory]) -> bytes:
     """A little-endian EXIF block of IFD0, Exif, GPS and Interop; other directories are left out."""
     named = {directory.name: directory.tags for directory in directories if directory.parent == 0}

@@ -13,9 +13,6 @@ from repix.errors import InputError
 from repix.io.files import MAX_BYTES, register_temporary
 from repix.io.formats import HEAD, names, sniff
 
-STREAM = "-"
-"""What a command line calls standard input, and standard output."""
-
 _STEP = 2**20
 
 
