@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import glob
 import math
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +14,11 @@ from typing import Literal, NamedTuple
 
 from repix._types import within
 from repix.errors import InputError
+from repix.infer.earlier import CASE_BLIND, COMPARE, are_results, by_contents
 from repix.infer.pyramid import Levels, check_levels
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
-from repix.io.files import EMPTY_NAME, check_regular, check_writable, read_head
+from repix.io.files import EMPTY_NAME, check_regular, check_writable
 from repix.io.formats import (
-    HEAD,
     IMAGES,
     IMAGES_WRITABLE,
     REFUSED,
@@ -32,18 +29,13 @@ from repix.io.formats import (
     listed,
     names,
     result_suffix,
-    sniff,
 )
 from repix.io.image import MAX_PIXELS
 from repix.io.inventory import Difference, has_alpha
 from repix.tasks import DERAIN, Task
 from repix.weights import DEFAULT_MODEL, VIDEO_MODEL, ModelCard, find_card, is_shipped
 
-_CASE_BLIND = sys.platform in ("win32", "darwin")
 _LONGEST_NAME = 255
-_COMPARE = "compare"
-_PART = re.compile(r"_(from[\d.]+s|to[\d.]+s|[\d.]+s-[\d.]+s)$")  # `VideoOptions.part`
-_MARKS = ("derained", "dry")  # what names of results end with; `dry` in version 0.1
 
 
 # ---- what is asked for
@@ -450,7 +442,7 @@ def _settle(
     jobs: dict[tuple[str, str], Job] = {}
     key = _Keys()
     left_out: dict[str, Path] = {}
-    for file, is_result in zip(found, _are_results(found, naming.tag), strict=True):
+    for file, is_result in zip(found, are_results([(file.src, file.root) for file in found], naming.tag), strict=True):
         if is_result:
             left_out[key(file.src)] = file.src
             continue
@@ -494,98 +486,14 @@ def _without_effect(jobs: Sequence[Job], options: BatchOptions, suffix: str | No
     return [f"{' and '.join(asked)} {does} nothing here: for {kinds[0]} only, and there are {kinds[1]} only"]
 
 
-class _Spelled(NamedTuple):
-    """A path in parts that can be compared: `folder`/`stem`, and image or video."""
-
-    folder: str
-    stem: str
-    kind: str | None
-
-
-def _are_results(found: Sequence[Found], tag: str) -> list[bool]:
-    """Whether each of the files was made by an earlier run of others of them, as its name tells; see `plan`."""
-
-    def source(name: str, *others: str) -> str | None:
-        """What a result of this name was made of."""
-        bare, suffix = os.path.splitext(name)
-        name = _PART.sub("", bare if suffix.lower() in IMAGES else name)  # a_derained.gif.png: see `_told_apart`
-        for mark in (*_MARKS, tag, *others):
-            if name.endswith(f"_{mark}") and len(name) > len(mark) + 1:
-                return name[: -len(mark) - 1]
-        return None
-
-    @functools.cache
-    def whole(path: str | Path) -> str:
-        path = os.path.abspath(path)
-        return path.casefold() if _CASE_BLIND else path
-
-    def spelled(path: Path) -> _Spelled:
-        stem, suffix = os.path.splitext(path.name.casefold() if _CASE_BLIND else path.name)
-        format = by_suffix(f"_{suffix}")
-        return _Spelled(whole(os.path.dirname(path)), stem, format.kind if format is not None else None)
-
-    @functools.cache
-    def holds_results(folder: str, root: str) -> bool:
-        above, name = os.path.split(folder)
-        made_of = source(name)
-        if folder == root or above == folder:  # named itself
-            return made_of is not None and os.path.join(above, made_of) in roots
-        if made_of is not None and (os.path.join(above, made_of) in folders or os.path.basename(above) == made_of):
-            return True
-        return holds_results(above, root)
-
-    @functools.cache
-    def nameless(folder: str) -> dict[str, list[str]]:
-        """By stem, files of a folder whose names do not say what they are."""
-        found: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                if by_suffix(name) is None:
-                    found.setdefault(spelled(Path(name)).stem, []).append(os.path.join(folder, name))
-        return found
-
-    def has_nameless(path: _Spelled, made_of: str) -> bool:
-        for file in nameless(path.folder).get(made_of, ()):
-            with contextlib.suppress(InputError):
-                format = _format(Found(Path(file), Path(file), made_of, None))
-                if format is not None and format.kind == path.kind and (path not in by_name or whole(file) in named):
-                    return True
-        return False
-
-    files = [spelled(file.src) for file in found]
-    by_name = {path for path, file in zip(files, found, strict=True) if file.root is None}
-    named = {whole(file.src) for file in found if file.root is None}
-    everything = set(files)
-    roots = {whole(str(file.root)) for file in found if file.root is not None}
-    folders = set(roots)
-    for folder in {path.folder for path in files}:
-        while folder not in folders:
-            folders.add(folder)
-            folder = os.path.dirname(folder)
-
-    def is_result(path: _Spelled, root: Path | None) -> bool:
-        made_of = source(path.stem, _COMPARE)
-        # of what was named itself, the source must have been named too
-        if made_of is not None and (
-            path._replace(stem=made_of) in (by_name if path in by_name else everything) or has_nameless(path, made_of)
-        ):
-            return True
-        return path not in by_name and root is not None and holds_results(path.folder, whole(str(root)))
-
-    return [is_result(path, file.root) for path, file in zip(files, found, strict=True)]
-
-
 def _format(file: Found) -> Format | None:
     """What a file is taken for by its name; one that was named itself by its contents, where its name says nothing.
 
     Raises:
         InputError: of such a file, if it cannot be read.
     """
-    src = file.src
-    format = by_suffix(src)
-    if format is None and file.root is None and src.suffix.lower() not in REFUSED and src.is_file():
-        format = sniff(read_head(src, HEAD))
-    return format
+    format = by_suffix(file.src)
+    return by_contents(file.src) if format is None and file.root is None else format
 
 
 def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions, naming: Naming) -> Job | str:
@@ -614,7 +522,7 @@ def _job(file: Found, suffix: str | None, *, named: bool, options: BatchOptions,
         dst = dst.with_suffix(result_suffix(own, exact=exact))
     part = options.video.part if is_video and not named else ""
     dst = dst.with_name(f"{dst.stem}{part}{dst.suffix}") if part else dst
-    return Job(src, dst, dst.with_name(f"{file.stem}_{_COMPARE}{part}{dst.suffix}") if options.compare else None)
+    return Job(src, dst, dst.with_name(f"{file.stem}_{COMPARE}{part}{dst.suffix}") if options.compare else None)
 
 
 def _told_apart(jobs: list[Job], key: _Keys) -> tuple[list[Job], list[str]]:
@@ -684,7 +592,7 @@ class _Keys:
         spelled = os.fspath(path)
         if spelled not in self._files:
             whole = self._whole(spelled)
-            self._files[spelled] = whole.casefold() if _CASE_BLIND else whole
+            self._files[spelled] = whole.casefold() if CASE_BLIND else whole
         return self._files[spelled]
 
     def _whole(self, spelled: str) -> str:
