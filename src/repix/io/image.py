@@ -345,8 +345,10 @@ def pixels_like(
         (H, W, 3) of the other's type, and what was left out, one sentence each.
     """
     pixels, notes = image.pixels, []
-    source, target = (picture.metadata.get("icc-profile-data") for picture in (image, other))
-    if source != target:
+    source, target = colour_profile(image), colour_profile(other)
+    if _other_colours(image) != _other_colours(other):
+        notes.append(f"{called[0]}'s colours are tagged otherwise than {called[1]}'s (HDR, BT.2020) and may be off")
+    elif source != target:
         try:
             for picture, profile in ((image, source), (other, target)):
                 if _space(profile) not in (b"RGB ", b"GRAY" if picture.grey else None):
@@ -364,6 +366,25 @@ def pixels_like(
     if pixels.dtype != other.pixels.dtype:
         pixels = pixels.astype(np.uint16) * 257 if other.pixels.dtype == np.uint16 else to_8_bits(pixels)
     return pixels, tuple(notes)
+
+
+def colour_profile(image: Picture) -> bytes | None:
+    """The profile of an image's colours, also where tags alone say Display P3; None for sRGB, and for no profile."""
+    if _tags(image) == _DISPLAY_P3:
+        return bytes(pyvips.Image.profile_load("p3"))
+    return image.metadata.get("icc-profile-data")
+
+
+def _other_colours(image: Picture) -> tuple[int, ...]:
+    """Primaries and transfer of colours that no profile here stands for; empty for others."""
+    tags = _tags(image)
+    return () if tags == _DISPLAY_P3 else tags
+
+
+def _tags(image: Picture) -> tuple[int, ...]:
+    """Primaries and transfer (H.273) that an image without a profile is tagged with; empty for sRGB and without any."""
+    tags = tuple(image.metadata.get("nclx", image.metadata.get("png-cICP", b""))[:2])
+    return () if tags in _SRGB or "icc-profile-data" in image.metadata else tags
 
 
 def _space(profile: bytes | None) -> bytes:

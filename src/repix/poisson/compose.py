@@ -18,15 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from repix._types import within
 from repix.errors import InputError
-from repix.io.image import Picture, pixels_like, to_8_bits
+from repix.io.image import Picture, colour_profile, pixels_like, to_8_bits
 from repix.poisson.blend import BlendReport, EditMode, Mode, blend, edit_selection
 from repix.poisson.mask import FARTHEST, as_mask, as_offset, bounding_box, create_mask_from_points, threshold_mask
 from repix.poisson.solver import checkpoint
 
 _MOST_PIXELS = 400_000_000
-
-
-_PROFILE = "icc-profile-data"
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def blend_images(
         raise InputError(f"mode {mode!r} needs a target to paste into")
     notes = []
     base = target
-    if source.metadata.get(_PROFILE) != target.metadata.get(_PROFILE) and target.pixels.dtype == np.uint8:
+    if colour_profile(source) != colour_profile(target) and target.pixels.dtype == np.uint8:
         # what 8 bits of one colour space lose in another, the solution would add up
         target = target.with_pixels(target.pixels.astype(np.uint16) * 257)
     selection = _selection(source, mask, polygon, notes)

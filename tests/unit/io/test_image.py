@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_what_fits_into_grey_tones_has_their_profile(dtype: type) -> None:
         assert made.shape == (8, 8, 3)
         assert made.dtype == dtype
         np.testing.assert_allclose(made / full, share, atol=0.005)
+
+
+@pytest.mark.parametrize("where", ["nclx", "png-cICP"])
+def test_display_p3_is_converted_and_hdr_is_said(where: str) -> None:
+    """Tags without a profile, as phones write them; full red of sRGB is (234, 51, 35) in Display P3."""
+    red = Picture(np.full((8, 8, 3), (255, 0, 0), np.uint8))
+    p3 = replace(red, metadata={where: bytes([12, 13, 6, 1])})
+    made, notes = pixels_like(red, p3)
+    assert notes == (CONVERTED,)
+    np.testing.assert_allclose(made[0, 0], (234, 51, 35), atol=2)
+    assert pixels_like(p3, p3)[1] == ()
+    hdr = replace(red, metadata={where: bytes([9, 16, 9, 1])})
+    for source, target in ((red, hdr), (hdr, red), (hdr, p3)):
+        made, notes = pixels_like(source, target)
+        assert notes == ("the source's colours are tagged otherwise than the target's (HDR, BT.2020) and may be off",)
+        np.testing.assert_array_equal(made, source.pixels)
+    srgb = replace(red, metadata={where: bytes([1, 13, 6, 1])})
+    assert pixels_like(srgb, red)[1] == ()
 
 
 def test_a_grey_target_with_a_profile_of_colours_has_tones_of_that() -> None:
