@@ -32,7 +32,7 @@ def test_unet_levels(channels: tuple[int, ...]) -> None:
 
 
 def test_unet_of_one_level() -> None:
-    with pytest.raises(RecipeError, match="two or more"):
+    with pytest.raises(RecipeError, match="expected at least 2 items"):
         create_model("unet", channels=(64,))
 
 

@@ -40,5 +40,5 @@ def test_pyramid_in_onnx() -> None:
 
 
 def test_unknown_block() -> None:
-    with pytest.raises(RecipeError, match="expected plain, dilated or pyramid"):
+    with pytest.raises(RecipeError, match="got 'wide', expected 'plain', 'dilated' or 'pyramid'"):
         create_model("resnet", block="wide")
