@@ -122,7 +122,7 @@ def as_cameras_do(
         sigma = float(np.exp(rng.uniform(np.log(2), np.log(17)))) / 255
         noise = np.float32(sigma) * rng.standard_normal(lq.shape, np.float32)
         lq, gt = np.clip(lq + noise, 0, 1), np.clip(gt + noise, 0, 1) if untouched else gt
-    if rng.random() < 0.26:
+    if rng.random() < 0.4:
         quality = int(rng.integers(42, 97))
         lq, gt = compress_jpeg(lq, quality), compress_jpeg(gt, quality) if untouched else gt
     if rng.random() < 0.28 and lq.shape[0] == lq.shape[1]:

@@ -352,8 +352,8 @@ HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = 
     "paving": _paving,
 }
 """What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
-# Drawn so many times as often as the rest: wide stripes on cloth, strands of hair and wires are taken for rain most.
-_OFTEN = {"cloth": 4, "hair": 2, "wires": 1.5}
+# Drawn so many times as often as the rest: wide stripes on cloth, pen strokes, hair and wires are taken for rain most.
+_OFTEN = {"cloth": 3, "hatching": 3, "hair": 2, "wires": 1.5}
 
 
 def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False) -> Floats:
