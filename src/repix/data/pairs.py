@@ -349,7 +349,7 @@ def _strict(scan: PairScan, where: str) -> list[Pair]:
         shown = "; ".join(scan.problems[:_SHOWN])
         more = len(scan.problems) - _SHOWN
         raise InputError(
-            f"images in {where} ({scan.layout}) do not pair up: {shown}"
+            f"{len(scan.problems)} images in {where} ({scan.layout}) do not pair up: {shown}"
             + (f"; and {more} more" if more > 0 else "")
             + ". Remove or repair them"
         )
