@@ -67,8 +67,8 @@ class Running(NamedTuple):
         return self.ask(path, body, Content_Type=f"multipart/form-data; boundary={edge}")
 
     def left(self) -> list[Path]:
-        """Its files, but for the lock."""
-        return [path for path in self.files.rglob("*") if path.is_file() and path.name != "lock"]
+        """Its files, but for the lock. It may delete folders meanwhile, which `os.walk` passes over."""
+        return [Path(folder, name) for folder, _, names in os.walk(self.files) for name in names if name != "lock"]
 
 
 @contextlib.contextmanager

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
 from repix import __version__
 from repix.app.derain import derain_once, rain_on_image
-from repix.app.files import DiskFullError, GoneError, is_full, safe_name
+from repix.app.files import DiskFullError, GoneError, is_full
 from repix.app.guard import refuse
-from repix.app.queue import Job, JobQueue, StoppedError
-from repix.app.server import MAX_WAITING, Server
+from repix.app.queue import Job, StoppedError
+from repix.app.requests import BusyError, Served, answer, taken
+from repix.app.server import Server
 from repix.app.translate import translate_image
-from repix.errors import BackendError, InputError, WeightsError, did_you_mean
+from repix.errors import BackendError, InputError, WeightsError
 from repix.infer.jobs import BatchOptions, VideoOptions
 from repix.infer.merge import merge as merge_frames
 from repix.infer.pyramid import parse_levels
 from repix.infer.restorer import parse_strength
-from repix.io.formats import HEAD, IMAGES_WRITABLE, VIDEOS_WRITABLE
+from repix.io.formats import IMAGES_WRITABLE, VIDEOS_WRITABLE
 from repix.io.image import write_image
 from repix.poisson.compose import blend_images
 from repix.poisson.mask import parse_numbers, parse_polygon
 from repix.poisson.solver import interruptible
 from repix.tasks import DERAIN, TRANSLATE
-from repix.weights import DEFAULT_MODEL
 
 _MOST_FRAMES = 32  # of a burst
 _BURST_IMAGES = 3  # times the largest image: what a burst may have in pixels, since all of it is held
-_WATCH_SECONDS = 0.5  # how often a waiting call looks whether its client is still there
-
-
-class BusyError(BackendError):
-    """Too many calls wait already."""
 
 
 class Health(BaseModel):
@@ -115,57 +102,6 @@ def add_errors(app: FastAPI, server: Server) -> None:
     app.add_exception_handler(RequestValidationError, on_options)
 
 
-async def finished(request: Request, queue: JobQueue, job: Job) -> Any:
-    """The result of a job; one whose client has left is cancelled."""
-    future = asyncio.wrap_future(job.future)
-    while not (await asyncio.wait({future}, timeout=_WATCH_SECONDS))[0]:
-        if await request.is_disconnected():
-            queue.cancel(job)
-    return future.result()
-
-
-async def save_body(request: Request, path: Path, server: Server) -> None:
-    """Write a raw body to a file; nothing is left where it does not arrive whole."""
-    length = request.headers.get("content-length", "0")
-    await run_in_threadpool(server.store.check_room, int(length) if length.isdigit() else 0)
-    try:
-        with path.open("wb") as file:
-            async for chunk in request.stream():
-                file.write(chunk)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def named(path: Path, name: str) -> Path:
-    """An uploaded file, under a name that suits what it holds."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    if not head:
-        raise InputError(f"{name}: the file is empty (0 bytes)" if name else "the file is empty (0 bytes)")
-    return path.rename(path.with_name(safe_name(name, head)))
-
-
-def _refuse_unknown(asked: Iterable[str], known: Sequence[str]) -> None:
-    """Options that nothing reads would be dropped without a word: the misspelt ones."""
-    for name in asked:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
-
-
-def _refuse_unasked(form: FormData, fields: tuple[str, ...], known: Sequence[str], *, most: int) -> None:
-    """What a form holds beside the files that are asked for; options in it would be dropped without a word."""
-    for field, value in form.multi_items():
-        if field in known and not isinstance(value, UploadFile):
-            raise InputError(f"{field} came in the form; options go into the address: ?{field}={value}")
-        if field not in fields:
-            files = " ".join(f"-F {name}=@FILE" for name in fields)
-            raise InputError(f"nothing is sent as {field!r}; files are sent as {files}, options in the address")
-    for field in fields:
-        if not most and len(form.getlist(field)) > 1:
-            raise InputError(f"{len(form.getlist(field))} files came as {field!r}, one is taken; send one in a call")
-
-
 def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many: bool = False) -> dict[str, Any]:
     """What OpenAPI says of a request's body."""
     file: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -189,290 +125,9 @@ Name = Annotated[str, Query(description="What a raw body is called; its extensio
 ImageFormat = Annotated[str | None, Query(description=f"Extension to write: {_IMAGE_FORMATS}. Default: as it came.")]
 
 
-def build_router(server: Server) -> APIRouter:
-    """`/api/…` and `/health`."""
-    router = APIRouter()
-    derainers, translators = server.models(DERAIN), server.models(TRANSLATE)
-    default = DEFAULT_MODEL if DEFAULT_MODEL in derainers else derainers[0]
-
-    @asynccontextmanager
-    async def taken(
-        request: Request, fields: tuple[str, ...], name: str, *, most: int = 0
-    ) -> AsyncIterator[tuple[Path, list[Path | None]]]:
-        """A folder and the files of a request in it: one of each field, or up to `most` of the first. If all goes well,
-        the answer deletes the folder."""
-        known = sorted(option.alias for option in request.scope["route"].dependant.query_params)
-        _refuse_unknown(request.query_params, known)
-        folder = server.store.new_folder()
-        try:
-            files: list[Path | None] = []
-            if request.headers.get("content-type", "").startswith("multipart/form-data"):
-                length = request.headers.get("content-length", "0")
-                await run_in_threadpool(server.store.check_room, 2 * int(length) if length.isdigit() else 0)
-                async with request.form(max_files=max(most, 8), max_fields=32) as form:
-                    _refuse_unasked(form, fields, known, most=most)
-                    parts: list[Any] = [form.get(field) for field in fields]
-                    if most:
-                        parts = form.getlist(fields[0]) or parts
-                    for number, sent in enumerate(parts):
-                        if not isinstance(sent, UploadFile):
-                            files.append(None)
-                            continue
-                        path = folder / str(number) / "upload"
-                        path.parent.mkdir()
-                        await run_in_threadpool(_copy, sent, path)
-                        files.append(await run_in_threadpool(named, path, name or sent.filename or ""))
-            else:
-                path = folder / "upload"
-                await save_body(request, path, server)
-                files = [await run_in_threadpool(named, path, name), *(None for _ in fields[1:])]
-            if files[0] is None:
-                raise InputError(f"no file came; send it as the field {fields[0]!r} of a form: -F {fields[0]}=@FILE")
-            yield folder, files
-        except BaseException:
-            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
-            raise
-
-    async def answer(
-        request: Request, queue: JobQueue, folder: Path, work: Callable[[Job], tuple[Path, tuple[str, ...]]]
-    ) -> FileResponse:
-        if len(queue) >= MAX_WAITING:
-            raise BusyError(f"{len(queue)} calls wait already; try again later")
-        path, notes = await finished(request, queue, queue.submit(work))
-        headers = {"Repix-Notes": json.dumps(notes)} if notes else {}
-        clean = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-        return FileResponse(path, filename=path.name, headers=headers, background=clean)
-
-    @router.get("/health", tags=["about"])
-    def health() -> Health:
-        """Whether the server answers, and how many jobs wait or run."""
-        return Health(version=__version__, jobs=len(server.network))
-
-    @router.get("/api/models", tags=["about"])
-    def models() -> list[Model]:
-        """The models that can be asked for."""
-        return [
-            Model(
-                name=name,
-                task=card.task.name,
-                description=card.description,
-                default=name == default,
-                licence=card.licence,
-            )
-            for name, card in server.cards.items()
-        ]
-
-    @router.post(
-        "/api/derain",
-        tags=["files"],
-        response_class=FileResponse,
-        responses=_ANSWERS,
-        openapi_extra=_body("file", raw=True),
-    )
-    async def derain(
-        request: Request,
-        model: Annotated[str | None, Query(description=f"A name of /api/models. Default: {_default_models()}.")] = None,
-        strength: Annotated[str, Query(description="0 (leaves the rain) to 1, or auto (images only).")] = "1",
-        quality: Annotated[str, Query(description="draft, fast, or best in four times the time.")] = "fast",
-        levels: Annotated[
-            str, Query(description="auto, or levels of the pyramid in their order, such as 1,2,4.")
-        ] = "auto",
-        format: Annotated[
-            str | None, Query(description=f"Images: {_IMAGE_FORMATS}; videos: {_VIDEO_FORMATS}. Default: as it came.")
-        ] = None,
-        compare: Annotated[bool, Query(description="Images: answer with before | after in one image.")] = False,
-        start: Annotated[float | None, Query(ge=0, description="Videos: start there, in seconds.")] = None,
-        end: Annotated[float | None, Query(gt=0, description="Videos: stop there.")] = None,
-        codec: Annotated[Literal["h264", "h265", "vp9", "av1"] | None, Query(description="Videos.")] = None,
-        crf: Annotated[float | None, Query(ge=0, description="Videos: constant rate factor, 0 is best.")] = None,
-        deflicker: Annotated[bool, Query(description="Videos: reduce flicker.")] = False,
-        name: Name = "",
-    ) -> FileResponse:
-        """Take the rain out of an image or a video.
-
-        Depth, transparency, EXIF and colour profile of images are kept; sound, frame times and tags of videos too. What
-        cannot be kept is said in the header `Repix-Notes`, a JSON list of sentences.
-        """
-        options = BatchOptions(
-            model=model,
-            max_pixels=server.options.max_pixels,
-            quality=quality,  # type: ignore[arg-type]  # checked by Restorer
-            levels=parse_levels(levels),
-            strength=parse_strength(strength),
-            format=format,
-            compare=compare,
-            video=VideoOptions(start, end, codec, crf, deflicker),
-        )
-        async with taken(request, ("file",), name) as (folder, files):
-            path = files[0]
-            assert path is not None
-            return await answer(request, server.network, folder, lambda job: derain_once(server, job, path, options))
-
-    @router.post(
-        "/api/merge",
-        tags=["files"],
-        response_class=FileResponse,
-        responses=_ANSWERS,
-        openapi_extra=_body("file", many=True),
-    )
-    async def merge(
-        request: Request,
-        reference: Annotated[
-            int | None, Query(ge=1, description="Which frame the photo is, counted from 1. Default: the middle one.")
-        ] = None,
-        model: Annotated[str, Query(description="A name of /api/models.")] = default,
-        format: ImageFormat = None,
-    ) -> FileResponse:
-        """Make one photo without rain of several photos of a scene: what rain hides in one, the others show."""
-        async with taken(request, ("file",), "", most=_MOST_FRAMES) as (folder, files):
-            paths = [path for path in files if path is not None]
-            if len(paths) < 2:
-                raise InputError(
-                    f"{paths[0].name} is one photo, and merge takes several: -F file=@1.jpg -F file=@2.jpg"
-                )
-            number = reference if reference is not None else (len(paths) + 1) // 2
-            if number > len(paths):
-                raise InputError(f"reference {number}: there are {len(paths)} frames")
-            base = paths[number - 1]
-            suffix = _suffix(base, format)
-
-            def work(job: Job) -> tuple[Path, tuple[str, ...]]:
-                restorer = server.restorer(model, DERAIN, check=job.check)
-                burst, room = [], _BURST_IMAGES * server.options.max_pixels
-                for path in paths:
-                    burst.append(server.read(path))
-                    room -= burst[-1].pixels.size // 3
-                    if room < 0:
-                        raise InputError(
-                            f"{len(paths)} photos of this size are too many; together they may have "
-                            f"{_BURST_IMAGES * server.options.max_pixels / 1e6:g} megapixels"
-                        )
-                result = merge_frames(burst, reference=number - 1, restorer=restorer, progress=job.advance)
-                path = folder / f"{base.stem}_merged{suffix}"
-                return path, (*result.notes, *write_image(path, result))
-
-            return await answer(request, server.network, folder, work)
-
-    @router.post(
-        "/api/rain",
-        tags=["files"],
-        response_class=FileResponse,
-        responses=_ANSWERS,
-        openapi_extra=_body("file", raw=True),
-    )
-    async def rain(
-        request: Request,
-        severity: Annotated[float, Query(ge=0, le=1, description="0 (drizzle) to 1 (storm).")] = 0.6,
-        seed: Annotated[int, Query(ge=0, description="The same seed gives the same rain.")] = 0,
-        name: Name = "",
-    ) -> FileResponse:
-        """Put synthetic rain over an image, for trying."""
-        async with taken(request, ("file",), name) as (folder, files):
-            path = files[0]
-            assert path is not None
-            made = folder / "made"
-            return await answer(
-                request, server.solves, folder, lambda job: (rain_on_image(server, path, severity, seed, made), ())
-            )
-
-    @router.post(
-        "/api/blend",
-        tags=["files"],
-        response_class=FileResponse,
-        responses=_ANSWERS,
-        openapi_extra=_body("source", optional=("target", "mask")),
-    )
-    async def blend(
-        request: Request,
-        polygon: Annotated[
-            str | None, Query(description='"x,y x,y x,y …" in source pixels. Without it and a mask: what is opaque.')
-        ] = None,
-        offset: Annotated[str, Query(description="x,y: where the source's corner goes in the target.")] = "0,0",
-        scale: Annotated[float, Query(gt=0, le=100)] = 1,
-        rotate: Annotated[float, Query(description="Degrees, counter-clockwise.")] = 0,
-        mode: Annotated[
-            Literal["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"],
-            Query(description="The last four change the source alone: send no target."),
-        ] = "import",
-        gain: Annotated[str, Query(description="For colour: factors of red, green and blue.")] = "1.5,0.5,0.5",
-        alpha: Annotated[float, Query(description="For illumination: gradients above shrink.")] = 0.2,
-        beta: Annotated[float, Query(description="For illumination: by how much.")] = 0.2,
-        threshold: Annotated[float, Query(description="For flatten: what counts as an edge.")] = 8,
-        format: ImageFormat = None,
-    ) -> FileResponse:
-        """Paste a region of an image into another without a seam, or change a region of one image."""
-        x, y = parse_numbers("offset", offset, 2)
-        red, green, blue = parse_numbers("gain", gain, 3)
-        points = parse_polygon(polygon) if polygon is not None else None
-        async with taken(request, ("source", "target", "mask"), "") as (folder, files):
-            if points is not None and files[2] is not None:
-                raise InputError("give a polygon or a mask, not both")
-            base = files[1] or files[0]
-            assert base is not None
-            suffix = _suffix(base, format)
-
-            def work(job: Job) -> tuple[Path, tuple[str, ...]]:
-                source, target, mask = (None if path is None else server.read(path) for path in files)
-                assert source is not None
-                with interruptible(job.check):
-                    result = blend_images(
-                        source,
-                        target,
-                        polygon=points,
-                        mask=mask,
-                        offset=(y, x),
-                        scale=scale,
-                        rotate=rotate,
-                        mode=mode,
-                        gain=(red, green, blue),
-                        alpha=alpha,
-                        beta=beta,
-                        threshold=threshold,
-                    )
-                job.check()
-                path = folder / f"{base.stem}_blend{suffix}"
-                return path, (*result.notes, *write_image(path, result))
-
-            return await answer(request, server.solves, folder, work)
-
-    if translators:
-
-        @router.post(
-            "/api/translate",
-            tags=["files"],
-            response_class=FileResponse,
-            responses=_ANSWERS,
-            openapi_extra=_body("file", raw=True),
-        )
-        async def translate(
-            request: Request,
-            model: Annotated[str, Query(description="A name of /api/models.")] = translators[0],
-            format: ImageFormat = None,
-            name: Name = "",
-        ) -> FileResponse:
-            """Turn one kind of image into another: what kinds, the model's description says."""
-            async with taken(request, ("file",), name) as (folder, files):
-                path = files[0]
-                assert path is not None
-                made = folder / "made"
-                return await answer(
-                    request,
-                    server.network,
-                    folder,
-                    lambda job: translate_image(server, job, path, model, made, format=format),
-                )
-
-    return router
-
-
 def _default_models() -> str:
     options = BatchOptions()
     return f"{options.image_model}; for videos {options.video_model}"
-
-
-def _copy(sent: UploadFile, path: Path) -> None:
-    with path.open("wb") as file:
-        shutil.copyfileobj(sent.file, file, 2**20)
 
 
 def _suffix(base: Path, format: str | None) -> str:
@@ -483,3 +138,236 @@ def _suffix(base: Path, format: str | None) -> str:
             raise InputError(f"cannot write {format!r} images; choose one of {_IMAGE_FORMATS}")
         suffix = ".png"
     return suffix
+
+
+router = APIRouter()
+"""`/api/…` and `/health`."""
+translating = APIRouter()
+"""What needs a model that translates: left out where there is none."""
+
+
+@router.get("/health", tags=["about"])
+def health(server: Served) -> Health:
+    """Whether the server answers, and how many jobs wait or run."""
+    return Health(version=__version__, jobs=len(server.network))
+
+
+@router.get("/api/models", tags=["about"])
+def models(server: Served) -> list[Model]:
+    """The models that can be asked for."""
+    return [
+        Model(
+            name=name,
+            task=card.task.name,
+            description=card.description,
+            default=name == server.default(DERAIN),
+            licence=card.licence,
+        )
+        for name, card in server.cards.items()
+    ]
+
+
+@router.post(
+    "/api/derain",
+    tags=["files"],
+    response_class=FileResponse,
+    responses=_ANSWERS,
+    openapi_extra=_body("file", raw=True),
+)
+async def derain(
+    request: Request,
+    server: Served,
+    model: Annotated[str | None, Query(description=f"A name of /api/models. Default: {_default_models()}.")] = None,
+    strength: Annotated[str, Query(description="0 (leaves the rain) to 1, or auto (images only).")] = "1",
+    quality: Annotated[str, Query(description="draft, fast, or best in four times the time.")] = "fast",
+    levels: Annotated[str, Query(description="auto, or levels of the pyramid in their order, such as 1,2,4.")] = "auto",
+    format: Annotated[
+        str | None, Query(description=f"Images: {_IMAGE_FORMATS}; videos: {_VIDEO_FORMATS}. Default: as it came.")
+    ] = None,
+    compare: Annotated[bool, Query(description="Images: answer with before | after in one image.")] = False,
+    start: Annotated[float | None, Query(ge=0, description="Videos: start there, in seconds.")] = None,
+    end: Annotated[float | None, Query(gt=0, description="Videos: stop there.")] = None,
+    codec: Annotated[Literal["h264", "h265", "vp9", "av1"] | None, Query(description="Videos.")] = None,
+    crf: Annotated[float | None, Query(ge=0, description="Videos: constant rate factor, 0 is best.")] = None,
+    deflicker: Annotated[bool, Query(description="Videos: reduce flicker.")] = False,
+    name: Name = "",
+) -> FileResponse:
+    """Take the rain out of an image or a video.
+
+    Depth, transparency, EXIF and colour profile of images are kept; sound, frame times and tags of videos too. What
+    cannot be kept is said in the header `Repix-Notes`, a JSON list of sentences.
+    """
+    options = BatchOptions(
+        model=model,
+        max_pixels=server.options.max_pixels,
+        quality=quality,  # type: ignore[arg-type]  # checked by Restorer
+        levels=parse_levels(levels),
+        strength=parse_strength(strength),
+        format=format,
+        compare=compare,
+        video=VideoOptions(start, end, codec, crf, deflicker),
+    )
+    async with taken(request, ("file",), name) as (folder, files):
+        path = files[0]
+        assert path is not None
+        return await answer(request, server.network, folder, lambda job: derain_once(server, job, path, options))
+
+
+@router.post(
+    "/api/merge",
+    tags=["files"],
+    response_class=FileResponse,
+    responses=_ANSWERS,
+    openapi_extra=_body("file", many=True),
+)
+async def merge(
+    request: Request,
+    server: Served,
+    reference: Annotated[
+        int | None, Query(ge=1, description="Which frame the photo is, counted from 1. Default: the middle one.")
+    ] = None,
+    model: Annotated[str | None, Query(description="A name of /api/models. Default: the one marked there.")] = None,
+    format: ImageFormat = None,
+) -> FileResponse:
+    """Make one photo without rain of several photos of a scene: what rain hides in one, the others show."""
+    async with taken(request, ("file",), "", most=_MOST_FRAMES) as (folder, files):
+        paths = [path for path in files if path is not None]
+        if len(paths) < 2:
+            raise InputError(f"{paths[0].name} is one photo, and merge takes several: -F file=@1.jpg -F file=@2.jpg")
+        number = reference if reference is not None else (len(paths) + 1) // 2
+        if number > len(paths):
+            raise InputError(f"reference {number}: there are {len(paths)} frames")
+        base = paths[number - 1]
+        suffix = _suffix(base, format)
+
+        def work(job: Job) -> tuple[Path, tuple[str, ...]]:
+            restorer = server.restorer(model or server.default(DERAIN), DERAIN, check=job.check)
+            burst, room = [], _BURST_IMAGES * server.options.max_pixels
+            for path in paths:
+                burst.append(server.read(path))
+                room -= burst[-1].pixels.size // 3
+                if room < 0:
+                    raise InputError(
+                        f"{len(paths)} photos of this size are too many; together they may have "
+                        f"{_BURST_IMAGES * server.options.max_pixels / 1e6:g} megapixels"
+                    )
+            result = merge_frames(burst, reference=number - 1, restorer=restorer, progress=job.advance)
+            path = folder / f"{base.stem}_merged{suffix}"
+            return path, (*result.notes, *write_image(path, result))
+
+        return await answer(request, server.network, folder, work)
+
+
+@router.post(
+    "/api/rain",
+    tags=["files"],
+    response_class=FileResponse,
+    responses=_ANSWERS,
+    openapi_extra=_body("file", raw=True),
+)
+async def rain(
+    request: Request,
+    server: Served,
+    severity: Annotated[float, Query(ge=0, le=1, description="0 (drizzle) to 1 (storm).")] = 0.6,
+    seed: Annotated[int, Query(ge=0, description="The same seed gives the same rain.")] = 0,
+    name: Name = "",
+) -> FileResponse:
+    """Put synthetic rain over an image, for trying."""
+    async with taken(request, ("file",), name) as (folder, files):
+        path = files[0]
+        assert path is not None
+        made = folder / "made"
+        return await answer(
+            request, server.solves, folder, lambda job: (rain_on_image(server, path, severity, seed, made), ())
+        )
+
+
+@router.post(
+    "/api/blend",
+    tags=["files"],
+    response_class=FileResponse,
+    responses=_ANSWERS,
+    openapi_extra=_body("source", optional=("target", "mask")),
+)
+async def blend(
+    request: Request,
+    server: Served,
+    polygon: Annotated[
+        str | None, Query(description='"x,y x,y x,y …" in source pixels. Without it and a mask: what is opaque.')
+    ] = None,
+    offset: Annotated[str, Query(description="x,y: where the source's corner goes in the target.")] = "0,0",
+    scale: Annotated[float, Query(gt=0, le=100)] = 1,
+    rotate: Annotated[float, Query(description="Degrees, counter-clockwise.")] = 0,
+    mode: Annotated[
+        Literal["import", "mixed", "monochrome", "average", "colour", "illumination", "flatten", "tile"],
+        Query(description="The last four change the source alone: send no target."),
+    ] = "import",
+    gain: Annotated[str, Query(description="For colour: factors of red, green and blue.")] = "1.5,0.5,0.5",
+    alpha: Annotated[float, Query(description="For illumination: gradients above shrink.")] = 0.2,
+    beta: Annotated[float, Query(description="For illumination: by how much.")] = 0.2,
+    threshold: Annotated[float, Query(description="For flatten: what counts as an edge.")] = 8,
+    format: ImageFormat = None,
+) -> FileResponse:
+    """Paste a region of an image into another without a seam, or change a region of one image."""
+    x, y = parse_numbers("offset", offset, 2)
+    red, green, blue = parse_numbers("gain", gain, 3)
+    points = parse_polygon(polygon) if polygon is not None else None
+    async with taken(request, ("source", "target", "mask"), "") as (folder, files):
+        if points is not None and files[2] is not None:
+            raise InputError("give a polygon or a mask, not both")
+        base = files[1] or files[0]
+        assert base is not None
+        suffix = _suffix(base, format)
+
+        def work(job: Job) -> tuple[Path, tuple[str, ...]]:
+            source, target, mask = (None if path is None else server.read(path) for path in files)
+            assert source is not None
+            with interruptible(job.check):
+                result = blend_images(
+                    source,
+                    target,
+                    polygon=points,
+                    mask=mask,
+                    offset=(y, x),
+                    scale=scale,
+                    rotate=rotate,
+                    mode=mode,
+                    gain=(red, green, blue),
+                    alpha=alpha,
+                    beta=beta,
+                    threshold=threshold,
+                )
+            job.check()
+            path = folder / f"{base.stem}_blend{suffix}"
+            return path, (*result.notes, *write_image(path, result))
+
+        return await answer(request, server.solves, folder, work)
+
+
+@translating.post(
+    "/api/translate",
+    tags=["files"],
+    response_class=FileResponse,
+    responses=_ANSWERS,
+    openapi_extra=_body("file", raw=True),
+)
+async def translate(
+    request: Request,
+    server: Served,
+    model: Annotated[
+        str | None, Query(description="A name of /api/models. Default: the first that translates.")
+    ] = None,
+    format: ImageFormat = None,
+    name: Name = "",
+) -> FileResponse:
+    """Turn one kind of image into another: what kinds, the model's description says."""
+    async with taken(request, ("file",), name) as (folder, files):
+        path = files[0]
+        assert path is not None
+        made = folder / "made"
+        return await answer(
+            request,
+            server.network,
+            folder,
+            lambda job: translate_image(server, job, path, model or server.default(TRANSLATE), made, format=format),
+        )

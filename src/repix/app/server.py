@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 
 from repix._types import Floats
@@ -21,10 +22,12 @@ from repix.infer.pyramid import Levels
 from repix.infer.restorer import Quality, Restorer
 from repix.io.image import Picture, read_image, resize, to_8_bits, write_image
 from repix.tasks import Task
-from repix.weights import ModelCard, find_card, list_cards
+from repix.weights import DEFAULT_MODEL, ModelCard, find_card, list_cards
 
 MAX_WAITING = 64
 """Calls of the API that may wait for the network; the next is told to come back later."""
+
+_READING = 2  # images that are decoded for previews at once
 
 _log = logging.getLogger("repix.app")
 
@@ -62,6 +65,7 @@ class Server:
     Attributes:
         network: everything that runs a network, which already uses all cores: one at a time.
         solves: blending, one at a time.
+        reading: images that are decoded for previews, a few at a time.
 
     Raises:
         WeightsError: a folder in `options.models` is not a model.
@@ -71,6 +75,7 @@ class Server:
         self.options = options
         self.store = Store(folder, max_bytes=options.max_disk_megabytes * 2**20, keep_seconds=60 * options.keep_minutes)
         self.network, self.solves = JobQueue(), JobQueue()
+        self.reading = anyio.CapacityLimiter(_READING)
         self.cards: dict[str, ModelCard] = {card.name: card for card in list_cards()}
         self._paths: dict[str, str] = {name: name for name in self.cards}
         for model in options.models:
@@ -82,6 +87,11 @@ class Server:
     def models(self, task: Task) -> list[str]:
         """Names of the models that are made for a task."""
         return [name for name, card in self.cards.items() if card.task is task]
+
+    def default(self, task: Task) -> str:
+        """The model of a task where none is named; there must be one."""
+        names = self.models(task)
+        return DEFAULT_MODEL if DEFAULT_MODEL in names else names[0]
 
     def restorer(
         self,

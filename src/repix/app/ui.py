@@ -1,4 +1,4 @@
-"""The web UI's own routes, and the server that runs them on this machine alone."""
+"""The web UI and the API put together, and the server that runs them on this machine alone."""
 
 from __future__ import annotations
 
@@ -10,99 +10,28 @@ import os
 import signal
 import socket
 import threading
-import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
 
-import anyio
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse
 
 from repix import __version__
-from repix.app import blend, docs, examples
-from repix.app.api import add_errors, build_router, finished, named, save_body
-from repix.app.derain import Derained, derain_file, rain_on_image, save_mixed, telling
-from repix.app.files import GoneError, Session, open_folder
+from repix.app import api, docs, routes
+from repix.app.files import GoneError, open_folder
 from repix.app.guard import Guard, PatientProtocol
-from repix.app.queue import Job, StoppedError
-from repix.app.server import Options, Server, present, save_preview, save_zip
-from repix.app.translate import SIZE, Shape, draw_labels, first_facade, looks_like_labels, translate_image
+from repix.app.server import Options, Server
 from repix.errors import InputError
-from repix.infer.restorer import Quality
-from repix.io.formats import IMAGES, IMAGES_WRITABLE, VIDEOS, by_suffix
-from repix.io.image import Picture, write_image
-from repix.palettes import FACADES
-from repix.poisson.solver import interruptible
-from repix.tasks import DERAIN, TRANSLATE
-from repix.weights import DEFAULT_MODEL
-
-PREVIEW_SIDE = 2560
-BLEND_SIDE = 1600  # of what the browser draws; the result is made from the full images
-MAX_MODELS = 6
-"""Models that are compared at once."""
+from repix.tasks import TRANSLATE
 
 _PAGE = Path(__file__).parent / "page"
 _SAMPLE = ("rainy.jpg", Path(__file__).parents[3] / "examples" / "rainy.jpg")  # in a wheel, beside the page
 _FIRST_PORT, _PORTS = 7860, 100
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
-_READING = 2  # images that are decoded for previews at once
-
-
-def session_of(request: Request, x_repix_session: Annotated[str, Header()] = "") -> Session:
-    """The session that a request names in its header, which no form of a foreign page can send."""
-    server: Server = request.app.state.server
-    return server.store.session(x_repix_session)
-
-
-Mine = Annotated[Session, Depends(session_of)]
-
-
-class Asked(BaseModel):
-    """A job that the page asks for."""
-
-    kind: Literal["derain", "translate", "compare", "paint"]
-    file: str = ""
-    model: str = ""
-    models: list[str] = []
-    quality: Quality = "fast"
-    shapes: list[Shape] = Field(default=[], max_length=5_000)
-
-
-class Rain(BaseModel):
-    """Rain that is to be put over an image."""
-
-    file: str
-    severity: float = Field(default=0.6, ge=0, le=1)
-    seed: int = Field(default=0, ge=0)
-
-
-class Wanted(BaseModel):
-    """A download: results of jobs, one file or a zip."""
-
-    jobs: list[str] = Field(min_length=1, max_length=10_000)
-    strength: float = Field(default=1, ge=0, le=1)
-    format: str | None = None
-    compare: bool = False
-
-
-class Jobs(BaseModel):
-    """Jobs by their ids."""
-
-    jobs: list[str]
-
-
-class BlendAsked(blend.Placing):
-    """A placement, and the files of both images."""
-
-    source: str | None = None
-    target: str | None = None
-    download: bool = False
 
 
 def build_app(server: Server, *, root_path: str = "") -> FastAPI:
@@ -121,10 +50,12 @@ def build_app(server: Server, *, root_path: str = "") -> FastAPI:
         root_path=root_path,
     )
     app.state.server = server
-    add_errors(app, server)
-    app.include_router(build_router(server))
+    api.add_errors(app, server)
+    app.include_router(api.router)
+    if server.models(TRANSLATE):
+        app.include_router(api.translating)
     app.include_router(_build_page(app), include_in_schema=False)
-    app.include_router(_build_work(server), include_in_schema=False, prefix="/ui")
+    app.include_router(routes.router, include_in_schema=False, prefix="/ui")
     return app
 
 
@@ -149,273 +80,6 @@ def _build_page(app: FastAPI) -> APIRouter:
     @router.get("/docs")
     def documentation(request: Request) -> HTMLResponse:
         return HTMLResponse(docs.render(app.openapi(), str(request.base_url)))
-
-    return router
-
-
-def _build_work(server: Server) -> APIRouter:
-    """What the page asks for."""
-    router = APIRouter()
-    store = server.store
-    reading = anyio.CapacityLimiter(_READING)
-    derainers, translators = server.models(DERAIN), server.models(TRANSLATE)
-
-    def address(mine: Session, path: Path) -> str:
-        return f"ui/files/{store.offer(mine, path)}"
-
-    def describe(mine: Session, path: Path, side: int) -> dict[str, Any]:
-        """What the page is told of an image or a video that has been uploaded."""
-        told: dict[str, Any] = {"id": store.offer(mine, path), "name": path.name, "kind": "video"}
-        format = by_suffix(path)
-        if format is not None and format.kind == "video":
-            return told | {"url": address(mine, path)}
-        image = server.read(path)
-        height, width = image.pixels.shape[:2]
-        preview = save_preview(image, store.new_folder(mine), max_side=side)
-        labels = looks_like_labels(image.pixels)
-        return told | {
-            "kind": "image",
-            "width": width,
-            "height": height,
-            "url": address(mine, preview),
-            "labels": labels,
-        }
-
-    @router.get("/config")
-    def config() -> dict[str, Any]:
-        """What the page needs to know once."""
-        return {
-            "models": {
-                "derain": derainers,
-                "translate": [
-                    {
-                        "name": name,
-                        "about": server.cards[name].description,
-                        "labels": server.cards[name].palette is None,
-                    }
-                    for name in translators
-                ],
-            },
-            "model": DEFAULT_MODEL if DEFAULT_MODEL in derainers else derainers[0],
-            "drafts": [name for name in derainers if server.cards[name].scales is not None],
-            "accept": sorted(IMAGES | VIDEOS),
-            "images": sorted(IMAGES),
-            "formats": sorted(suffix.lstrip(".") for suffix in IMAGES_WRITABLE),
-            "max_bytes": int(server.options.max_megabytes * 2**20),
-            "beat_seconds": min(20.0, 15 * server.options.keep_minutes),
-            "examples": list(examples.PAIRS),
-            "paint": {
-                "palette": [[colour.name, "#{:02x}{:02x}{:02x}".format(*colour.rgb)] for colour in FACADES],
-                "size": SIZE,
-                "start": first_facade(),
-            },
-            "max_models": MAX_MODELS,
-        }
-
-    @router.post("/files")
-    async def upload(request: Request, mine: Mine, name: str = "", side: int = PREVIEW_SIDE) -> dict[str, Any]:
-        """An image or a video as a raw body; what it holds says what it is."""
-        path = store.new_folder(mine) / "upload"
-        await save_body(request, path, server)
-
-        def look() -> dict[str, Any]:
-            kept = named(path, name)
-            try:
-                return describe(mine, kept, min(side, PREVIEW_SIDE))
-            except BaseException:
-                kept.unlink(missing_ok=True)
-                raise
-
-        return await anyio.to_thread.run_sync(look, limiter=reading)
-
-    @router.get("/files/{name}")
-    def fetch(name: str, download: bool = False) -> FileResponse:
-        """A file by the name that its owner was told. Nothing in it is run: a browser shows images and videos only."""
-        path = store.find(name)
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        shown = not download and kind.startswith(("image/", "video/")) and not kind.startswith("image/svg")
-        return FileResponse(
-            path,
-            media_type=kind,
-            filename=path.name,
-            content_disposition_type="inline" if shown else "attachment",
-            headers={"Cache-Control": "private, max-age=3600"},
-        )
-
-    @router.post("/example/{name}")
-    def example(name: str, mine: Mine) -> dict[str, Any]:
-        """A pair of images to blend, drawn by repix."""
-        if name not in examples.PAIRS:
-            raise GoneError(f"there is no example {name!r}")
-        pair, folder = examples.PAIRS[name], store.new_folder(mine)
-        shown: dict[str, Any] = {"polygon": pair.polygon, "centre": pair.centre, "mode": pair.mode}
-        for which, pixels in zip(("source", "target"), pair.draw(), strict=True):
-            write_image(folder / f"{which}.png", pixels)
-            shown[which] = describe(mine, folder / f"{which}.png", BLEND_SIDE)
-        return shown
-
-    @router.post("/rain")
-    def rain(asked: Rain, mine: Mine) -> dict[str, Any]:
-        """The image with rain over it, as a file of its own."""
-        made = rain_on_image(server, store.find(asked.file), asked.severity, asked.seed, store.new_folder(mine))
-        return describe(mine, made, PREVIEW_SIDE)
-
-    @router.post("/jobs")
-    def begin(asked: Asked, mine: Mine) -> dict[str, str]:
-        """Put a job into the queue."""
-        store.check_room()
-        works: dict[str, Callable[[Job], dict[str, Any]]] = {
-            "derain": lambda job: derain(job, mine, asked, path),
-            "translate": lambda job: translate(job, mine, asked, path),
-            "compare": lambda job: compare(job, mine, asked, path),
-            "paint": lambda job: paint(job, mine, asked),
-        }
-        path = Path() if asked.kind == "paint" else store.find(present(asked.file, "file"))
-        if asked.kind == "compare" and not 1 <= len(asked.models) <= MAX_MODELS:
-            raise InputError(f"choose one to {MAX_MODELS} models to compare")
-        job = server.network.submit(works[asked.kind])
-        mine.jobs[job.id] = job
-        return {"id": job.id}
-
-    def derain(job: Job, mine: Session, asked: Asked, path: Path) -> dict[str, Any]:
-        made = derain_file(server, job, path, asked.model or None, asked.quality)
-        mine.told[job.id] = made
-        shown = made.dst
-        if not made.is_video:
-            shown = save_preview(server.read(made.dst), store.new_folder(mine), max_side=PREVIEW_SIDE)
-        return {"url": address(mine, shown), "name": made.dst.name, "notes": made.notes}
-
-    def translate(job: Job, mine: Session, asked: Asked, path: Path) -> dict[str, Any]:
-        made, notes = translate_image(server, job, path, asked.model, store.new_folder(mine))
-        preview = save_preview(server.read(made), store.new_folder(mine), max_side=PREVIEW_SIDE)
-        return {"url": address(mine, preview), "file": address(mine, made), "name": made.name, "notes": notes}
-
-    def compare(job: Job, mine: Session, asked: Asked, path: Path) -> dict[str, Any]:
-        image, folder = server.read(path), store.new_folder(mine)
-        rows, files = [], []
-        for model in asked.models:
-            restorer = server.restorer(model, DERAIN, check=job.check)
-            begun = time.perf_counter()
-            job.say(model=Path(model).name)
-            with telling(job, image):
-                pixels = restorer(image.pixels, progress=lambda part: job.advance(part / len(asked.models)))
-            seconds = time.perf_counter() - begun
-            restored = image.with_pixels(pixels)
-            suffix = path.suffix if path.suffix.lower() in IMAGES_WRITABLE else ".png"
-            files.append(folder / f"{path.stem}_{Path(model).name}{suffix}")
-            write_image(files[-1], restored)
-            preview = save_preview(restored, store.new_folder(mine), max_side=PREVIEW_SIDE)
-            rows.append({"model": Path(model).name, "url": address(mine, preview), "seconds": round(seconds, 2)})
-        zipped = save_zip(files, folder / f"{path.stem}_compared.zip")
-        return {"rows": rows, "file": address(mine, zipped), "name": zipped.name}
-
-    def paint(job: Job, mine: Session, asked: Asked) -> dict[str, Any]:
-        folder = store.new_folder(mine)
-        labels = folder / "labels.png"
-        write_image(labels, Picture(draw_labels(asked.shapes)))
-        made, _ = translate_image(server, job, labels, asked.model, folder / "made")
-        made = made.replace(made.with_name("facade.png"))
-        return {"url": address(mine, made), "file": address(mine, made), "labels": address(mine, labels)}
-
-    @router.get("/jobs")
-    def states(mine: Mine) -> dict[str, Any]:
-        """What became of the jobs of a session, by their ids."""
-        return {name: state(job) for name, job in mine.jobs.items()}
-
-    def state(job: Job) -> dict[str, Any]:
-        now = job.ended or time.monotonic()
-        told: dict[str, Any] = {
-            "state": job.state,
-            "place": server.network.place(job),
-            "fraction": round(job.fraction, 4),
-            "doing": job.doing,
-            "left": job.left,
-            "seconds": round(now - job.begun, 2) if job.begun else 0,
-        }
-        if job.future.done():
-            error = job.future.exception()
-            if error is None:
-                told["result"] = job.future.result()
-            elif not isinstance(error, StoppedError):
-                told["error"] = server.one_line(error)
-        return told
-
-    @router.post("/cancel")
-    def cancel(asked: Jobs, mine: Mine) -> dict[str, Any]:
-        """End jobs, whether they wait or run."""
-        for name in asked.jobs:
-            if name in mine.jobs:
-                server.network.cancel(mine.jobs[name])
-        return states(mine)
-
-    @router.post("/forget")
-    def forget(asked: Jobs, mine: Mine) -> None:
-        """Jobs whose results are no longer wanted, such as those of other settings."""
-        cancel(asked, mine)
-        for name in asked.jobs:
-            mine.jobs.pop(name, None)
-            mine.told.pop(name, None)
-
-    @router.post("/close")
-    def close(x_repix_session: Annotated[str, Header()] = "") -> None:
-        """The page is closed: its jobs end, its files go."""
-        for job in store.close(x_repix_session):
-            server.network.cancel(job)
-
-    @router.post("/download")
-    def download(asked: Wanted, mine: Mine) -> dict[str, str]:
-        """Results as they are to be downloaded."""
-        made: list[Derained] = [mine.told[name] for name in asked.jobs if name in mine.told]
-        if len(made) != len(asked.jobs):
-            raise GoneError("a result has been deleted in the meantime; derain it again")
-        store.check_room()
-
-        def save(one: Derained) -> Path:
-            plain = one.is_video and len(made) > 1  # videos among images come as they were made
-            return save_mixed(
-                one,
-                store.new_folder(mine),
-                strength=1 if plain else asked.strength,
-                format=None if plain else asked.format,
-                compare=asked.compare and not plain,
-            )
-
-        files = [save(one) for one in made]
-        path = files[0] if len(files) == 1 else save_zip(files, store.new_folder(mine) / "derained.zip")
-        return {"url": address(mine, path), "name": path.name}
-
-    @router.post("/blend")
-    async def solve(request: Request, asked: BlendAsked, mine: Mine) -> dict[str, Any]:
-        """The images that the browser shows and names are blended, whatever is uploaded meanwhile. A question takes the
-        place of an earlier one of the same page."""
-        source, target = (
-            store.find(present(name, f"{which} image"))
-            for name, which in ((asked.source, "source"), (asked.target, "target"))
-        )
-
-        def work(job: Job) -> dict[str, Any]:
-            images = server.read(source), server.read(target)
-            job.check()
-            begun = time.perf_counter()
-            with interruptible(job.check):  # by the next place to which the hand drags the selection
-                result = blend.paste(*images, asked)
-            seconds = time.perf_counter() - begun
-            job.check()
-            folder = store.new_folder(mine)
-            if asked.download:
-                path = folder / blend.result_name(target.name)
-                notes = [*result.notes, *write_image(path, result)]
-                return {"url": address(mine, path), "name": path.name, "notes": notes}
-            preview = save_preview(result, folder, max_side=BLEND_SIDE)
-            return {"url": address(mine, preview), "said": blend.said(result.report, seconds)}
-
-        job = server.solves.submit(work)
-        if not asked.download:
-            if mine.solve is not None:
-                server.solves.cancel(mine.solve)
-            mine.solve = job
-        result: dict[str, Any] = await finished(request, server.solves, job)
-        return result
 
     return router
 

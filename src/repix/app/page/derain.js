@@ -189,7 +189,7 @@ async function download(list, button) {
     if (list.every((item) => item.up.kind === 'video')) Object.assign(asked, { strength: 1, format: null, compare: false });
     const made = await call('ui/download', asked);
     save(made.url, made.name);
-    for (const item of list) item.saved = true;
+    for (const [k, item] of list.entries()) if (item.job === asked.jobs[k]) item.saved = true; // not one that was begun again meanwhile
   } catch (error) {
     say(error.message);
     $('#status').textContent = error.message;

@@ -56,12 +56,13 @@ function changed(fromText) { // what is shown belongs to an older painting
   if (!fromText) find('.rx-shapes').value = painting();
   find('.rx-said').textContent = '';
   painted = null;
+  turn += 1; // so that a result of it that arrives before the next is asked for is not taken for this one's
   draw();
   clearTimeout(timer);
   timer = setTimeout(paint, 150);
 }
 async function paint() {
-  const mine = turn += 1;
+  const mine = turn;
   if (job) forget([job]);
   job = null;
   try {
