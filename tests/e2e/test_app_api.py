@@ -212,6 +212,24 @@ def test_it_says_what_there_is(server: Running) -> None:
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page.body.decode()) == []
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/static/page.js", "/docs"])
+def test_what_is_there_can_be_asked_for_without_its_body(server: Running, path: str) -> None:
+    whole, head = server.ask(path), server.ask(path, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.body))
+
+
+def test_an_address_says_what_it_takes(server: Running) -> None:
+    assert (server.ask("/api/derain").status, server.ask("/api/derain").headers["allow"]) == (405, "POST")
+
+
+def test_a_preview_has_a_size(server: Running) -> None:
+    answer = server.ask("/ui/files?name=a.jpg&side=0", EXAMPLE.read_bytes(), X_Repix_Session="2" * 32)
+    assert (answer.status, answer.error) == (422, "side: input should be greater than or equal to 1, got '0'")
+    answer = server.ask("/ui/rain", b'{"file"', X_Repix_Session="2" * 32, Content_Type="application/json")
+    assert (answer.status, answer.error) == (422, "7: JSON decode error")
+
+
 @pytest.mark.parametrize(
     ("query", "status", "sentence"),
     [
@@ -224,6 +242,7 @@ def test_it_says_what_there_is(server: Running) -> None:
         ("strenght=0.5", 400, "unknown option 'strenght'; did you mean 'strength'? (known: codec, compare"),
         ("crf=much", 422, "crf: input should be a valid number"),
         ("start=-1", 422, "start: input should be greater than or equal to 0"),
+        ("quality=fast&quality=best", 400, "quality came twice, as 'fast' and 'best'; send it once"),
     ],
 )
 def test_wrong_options_are_a_sentence(server: Running, query: str, status: int, sentence: str) -> None:
@@ -388,7 +407,13 @@ def test_what_is_too_large_is_refused_before_it_has_come(server: Running) -> Non
     assert server.left() == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(server: Running) -> None:
+def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with run(tmp_path) as server:
+        _break_off(server)
+    assert capfd.readouterr().err == "repix: the web UI has ended, its files are deleted\n"  # no traceback
+
+
+def _break_off(server: Running) -> None:
     for path in (b"/api/derain", b"/ui/files?name=a.jpg"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
             head = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nX-Repix-Session: " + b"1" * 32

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse
 
 from repix import __version__
@@ -86,18 +87,25 @@ def add_errors(app: FastAPI, server: Server) -> None:
         said = "there is nothing under this address; /docs lists what there is" if error.status_code == 404 else None
         if error.status_code == 405:
             said = f"this address does not take {request.method}; /docs lists what there is"
-        return refuse(error.status_code, said or str(error.detail))
+        answer = refuse(error.status_code, said or str(error.detail))
+        answer.headers.update(error.headers or {})  # such as Allow, which says what the address takes
+        return answer
 
     async def on_options(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
         got = f", got {first['input']!r}" if isinstance(first.get("input"), str | int | float) else ""
-        return refuse(422, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}{got}"[:300])
+        said = first["msg"] if first["msg"][1:2].isupper() else first["msg"][:1].lower() + first["msg"][1:]
+        return refuse(422, f"{where}: {said}{got}"[:300])
+
+    async def on_leaving(request: Request, error: Exception) -> JSONResponse:
+        return refuse(400, "the request broke off before all of it had come")
 
     app.add_exception_handler(Exception, on_error)
     for kind in (InputError, WeightsError, BackendError, GoneError, DiskFullError, StoppedError, OSError, MemoryError):
         app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(ClientDisconnect, on_leaving)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_options)
 

@@ -92,6 +92,8 @@ class Guard:
             await send(message)
 
         answer = self._refusal(scope["method"], Headers(scope=scope))
+        if scope["method"] == "HEAD":  # every address that takes GET takes HEAD; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         await (self.app if answer is None else answer)(scope, receive_some, send_more)
 
     def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:

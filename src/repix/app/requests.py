@@ -74,9 +74,12 @@ def named(path: Path, name: str) -> Path:
     return path.rename(path.with_name(safe_name(name, head)))
 
 
-def _refuse_unknown(asked: Iterable[str], known: Sequence[str]) -> None:
-    """Options that nothing reads would be dropped without a word: the misspelt ones."""
-    for name in asked:
+def _refuse_unread(asked: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
+    """Options that nothing reads would be dropped without a word: the misspelt ones, and all but one of a name."""
+    values: dict[str, str] = {}
+    for name, value in asked:
+        if values.setdefault(name, value) != value:
+            raise InputError(f"{name} came twice, as {values[name]!r} and {value!r}; send it once")
         if name not in known:
             raise InputError(f"unknown option {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
 
@@ -101,7 +104,7 @@ async def taken(
     """A folder and the files of a request in it: one of each field, or up to `most` of the first. If all goes well,
     the answer deletes the folder."""
     known = sorted(option.alias for option in request.scope["route"].dependant.query_params)
-    _refuse_unknown(request.query_params, known)
+    _refuse_unread(request.query_params.multi_items(), known)
     folder = server_of(request).store.new_folder()
     try:
         files: list[Path | None] = []

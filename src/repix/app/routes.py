@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse
 
@@ -159,7 +159,9 @@ def config(server: Served) -> dict[str, Any]:
 
 
 @router.post("/files")
-async def upload(request: Request, mine: Mine, name: str = "", side: int = PREVIEW_SIDE) -> dict[str, Any]:
+async def upload(
+    request: Request, mine: Mine, name: str = "", side: Annotated[int, Query(ge=1)] = PREVIEW_SIDE
+) -> dict[str, Any]:
     """An image or a video as a raw body; what it holds says what it is."""
     path = mine.folder() / "upload"
     await save_body(request, path)
