@@ -89,6 +89,8 @@ def train(
     task.validate_on(data.sets)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
+        if not resume:  # a run that was stopped before its first save may have validated: its best is not this one's
+            (folder / "best.ckpt").unlink(missing_ok=True)
         record_run(folder, recipe, data.files)
     callbacks: list[Callback] = [
         StopAtNonFinite(folder),

@@ -167,6 +167,15 @@ def test_the_average_of_a_short_run_is_not_where_it_started() -> None:
     torch.testing.assert_close(average[0], before * 0.999)
 
 
+def test_the_best_of_a_run_that_was_never_saved_is_not_taken_for_the_next_ones(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.ckpt").write_bytes(b"of a run that was stopped before its first save")
+    data = {"photos": str(photos), "mixture": {"rain": 1}, "hold_out": 0, "workers": 0}
+    settings = recipe(photos, data=data, stages=[{"steps": 1, "batch": 1, "patch": 32}])
+    assert train(settings, tmp_path / "run", progress=False) == tmp_path / "run" / "last.ckpt"
+    assert not (tmp_path / "run" / "best.ckpt").exists()
+
+
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, tmp_path: Path) -> None:
     settings = recipe(photos, stages=[{"steps": 1, "batch": 1, "patch": 32}])
     with pytest.raises(RecipeError, match="nothing to resume"):
