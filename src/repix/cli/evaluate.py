@@ -84,7 +84,7 @@ def evaluate(
     """Measure models on pairs of images: PSNR, SSIM and time, as means over images.
 
     Models that translate are measured by L1 too; where they paint label maps by accuracy and mean IoU; elsewhere, with
-    a --backbone, by the kernel distance between the sets. Pairs in one file are taken in the direction of the model.
+    a --backbone, by the kernel distance between the sets. Pairs of --data are turned to the model's direction.
 
     With --real there is no ground truth: how much changed, how much of it where no other network finds rain, sharpness
     kept there, and what each --referee still finds in the result.

@@ -41,7 +41,7 @@ def models(name: str | None, clear_cache: bool) -> None:
         "task": card.task,
         "works at": f"{card.size} px on the shorter side" if card.size else "",
         "labels": ", ".join(name for name, _ in card.palette or ()),
-        "pairs": f"{card.direction}, where both images of a pair are in one file" if card.task.directed else "",
+        "pairs": f"{card.direction}: A is left or in input, B right or in target" if card.task.directed else "",
         "network": f"{card.arch}({', '.join(f'{key}={value}' for key, value in card.args.items())})",
         "licence": card.licence,
         "tiles": f"{card.tiling.tile} px, overlap {card.tiling.overlap} px" if card.tiling else "whole image only",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,12 +31,14 @@ class Pair:
         lq: file of the degraded image.
         gt: file of the ground truth.
         lq_half: set where both are the halves of one file (then `lq == gt`): the half that holds the degraded one.
+        is_given: set where the caller has said which folder holds which: no model's direction turns it round.
     """
 
     name: str
     lq: Path
     gt: Path
     lq_half: Literal["left", "right"] | None = None
+    is_given: bool = False
 
     def swapped(self) -> Pair:
         """The same pair with the roles of its images exchanged, under the name of this one."""
@@ -158,7 +160,8 @@ def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
             f"no image in {lq_dir} has a partner in {gt_dir}: names must be equal, or differ as in rain-001 ↔ "
             "norain-001, 1x2 ↔ 1, 1_14 ↔ 1, x ↔ xgt"
         )
-    return _strict(_checked("folders", best.pairs, best.lq_orphans), f"{lq_dir} and {gt_dir}")
+    found = _strict(_checked("folders", best.pairs, best.lq_orphans), f"{lq_dir} and {gt_dir}")
+    return [replace(pair, is_given=True) for pair in found]
 
 
 def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
@@ -194,7 +197,8 @@ def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
         return _scan_list(lists[0])
     raise InputError(
         f"no pairs in {path}: expected one of the layouts {', '.join((*LAYOUTS, *_SIDES))}, with folders such as "
-        "rainy/ and norain/ or input/ and target/. Where the ground truth is elsewhere, give both (--lq and --gt)"
+        "rainy/ and norain/ or input/ and target/. Where the ground truth is elsewhere, `repix evaluate` takes both: "
+        "--lq and --gt"
     )
 
 

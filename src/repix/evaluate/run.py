@@ -41,7 +41,7 @@ def evaluate(
 ) -> EvalTable:
     """Run every restorer over every pair and measure the results against the ground truth.
 
-    Pairs are taken in the direction that the restorers' cards say.
+    Pairs are taken in the direction that the restorers' cards say, those of `find_pairs_in` as they are.
 
     Args:
         restorers: name -> `Restorer`, or any function from an (H, W, 3) image, uint8 or uint16, to one of the same
@@ -186,7 +186,7 @@ def estimate(restorer: Callable[..., Image], lq: Image, protocol: EvalProtocol) 
 
 
 def directed(restorers: Mapping[str, object], pairs: Mapping[str, Sequence[Pair]]) -> Mapping[str, Sequence[Pair]]:
-    """The pairs with that image first which the models take.
+    """The pairs with that image first which the models take; where the caller said which is which, it stays so.
 
     Raises:
         InputError: models of both directions.
@@ -196,7 +196,7 @@ def directed(restorers: Mapping[str, object], pairs: Mapping[str, Sequence[Pair]
         raise InputError("the models translate in both directions, AtoB and BtoA; measure them one after the other")
     if directions != {"BtoA"}:
         return pairs
-    return {name: [pair.swapped() for pair in found] for name, found in pairs.items()}
+    return {name: [pair if pair.is_given else pair.swapped() for pair in found] for name, found in pairs.items()}
 
 
 def eight_bit(image: Image) -> Image:

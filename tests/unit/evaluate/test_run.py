@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fake_backend import FakeBackend
 from repix._types import Floats
 from repix.cli import main
-from repix.data.pairs import Pair, find_pairs
+from repix.data.pairs import Pair, find_pairs, find_pairs_in
 from repix.errors import InputError
 from repix.evaluate.figures import contact_sheet, quality_plot
 from repix.evaluate.run import evaluate
@@ -273,6 +273,10 @@ def test_direction_is_the_cards(tmp_path: Path) -> None:
     assert contact_sheet({"t": translator(back)}, {"data": pairs}, table).panels[2].image[0, 0, 0] == 110  # type: ignore[index]
     with pytest.raises(InputError, match="both directions"):
         evaluate({"a": translator(), "b": translator(back)}, pairs)
+    for side, level in (("labels", 100), ("photos", 110)):
+        write_image(tmp_path / side / "1.png", Picture(np.full((16, 16, 3), level, np.uint8)))
+    given = find_pairs_in(tmp_path / "labels", tmp_path / "photos")  # who says which is which is not contradicted
+    assert by(evaluate({"t": translator(back, shift=10)}, given), "t")["1"]["psnr_rgb"] == math.inf
 
 
 def test_kernel_distance_is_of_the_set(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
