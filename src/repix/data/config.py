@@ -100,6 +100,11 @@ class Augment(Strict):
         0.0, ge=0, lt=1, description="vary the input's brightness, contrast, saturation by this share; its hue is kept"
     )
 
+    @property
+    def goes_beyond(self) -> bool:
+        """Whether a window may be larger than its images, which then go on mirrored."""
+        return self.scale != (1.0, 1.0) or self.rotation != 0
+
 
 class Data(Augment):
     """Where images come from; paths are relative to the current folder.

@@ -242,12 +242,18 @@ class RestorationData(lightning.LightningDataModule):
         elif not mixture and any(stage.mixture for stage in stages):
             mixture = {PAIRS: 1.0}
         patch = max(stage.patch for stage in stages)  # one image too small would end the run when it is drawn
+        if augment and data.resize_short is not None and data.resize_short < patch and not data.goes_beyond:
+            raise InputError(
+                f"data.resize_short: {data.resize_short} is smaller than the patch of {patch}x{patch}; give "
+                f"{patch} or more, or a smaller stages.patch"
+            )
         with _of("data.photos"):
             all_photos = _readable(list_photos(data.photos), lambda path: (path,), patch=patch, max_side=data.max_side)
         with _of("data.pairs"):
             all_pairs = [pair for folder in data.pairs for pair in _directed(find_pairs(folder), data.direction)]
+            fits = augment and (data.resize_short is not None or data.goes_beyond)
             all_pairs = _readable(
-                all_pairs, _paths_of, patch=1 if augment else patch, max_side=data.max_side if mixture else None
+                all_pairs, _paths_of, patch=1 if fits else patch, max_side=data.max_side if mixture else None
             )
         with _of("data.masks"):
             masks = _readable(list_photos(data.masks), lambda path: (path,))

@@ -150,7 +150,7 @@ def paired_warp(
         InputError: of unequal sizes; or smaller than the patch where neither scale nor rotation is varied.
     """
     check_equal(lq, gt, name=name)
-    if augment.scale == (1.0, 1.0) and not augment.rotation:
+    if not augment.goes_beyond:
         window = random_window(lq.shape, (patch, patch), rng, name=name)
         pair = [to_float(image[window]) for image in (lq, gt)]
     else:

@@ -219,6 +219,15 @@ def test_images_smaller_than_a_patch_are_left_out_from_the_start(
     assert [record.getMessage() for record in caplog.records if "at data.max_side: 150" in record.getMessage()]
     with pytest.raises(InputError, match=r"data\.pairs: all 7 images are smaller than the patch of 100x100"):
         module(stages=[Samples(steps=1, patch=100)], pairs=paths["pairs"])
+    pairs = {"stages": stages, "pairs": paths["pairs"], "augment": True}  # of a translation
+    for augment, warned in (({}, 1), ({"resize_short": 48}, 0), ({"rotation": 5.0}, 0), ({"scale": (0.5, 1.0)}, 0)):
+        caplog.clear()
+        found = module(**pairs, **augment)
+        assert len(caplog.records) == warned
+        assert any(file.endswith("small.png") for file in found.files) == (not warned)
+        found._train[5]
+    with pytest.raises(InputError, match=r"data\.resize_short: 40 is smaller than the patch of 48x48; give 48 or more"):
+        module(**pairs, resize_short=40)
 
 
 def test_a_mixture_without_its_source_is_refused(folder: Path) -> None:
