@@ -68,7 +68,7 @@ def _kind(mode: int) -> str:
 def check_outputs(
     outputs: Iterable[Path | None], inputs: Iterable[Path | None], advice: str = "choose another name"
 ) -> None:
-    """Refuse, before any work, to write over what is read and where nothing can be written.
+    """Refuse, before any work, to write over what is read or written, and where nothing can be written.
 
     Args:
         outputs: the files to write; None are none.
@@ -76,11 +76,13 @@ def check_outputs(
         advice: what to do instead.
 
     Raises:
-        InputError: one is both, or lies where nothing can be written.
+        InputError: one is both, two are one file, or one lies where nothing can be written.
     """
     read = {path.resolve() for path in inputs if path is not None}
     files = [path for path in outputs if path is not None]
-    for output in files:
+    for number, output in enumerate(files):
+        if output.resolve() in {path.resolve() for path in files[:number]}:
+            raise InputError(f"{output} is to be written twice; give each result a name of its own")
         if output.resolve() in read:
             raise InputError(f"{output} is an input and would be overwritten; {advice}")
     check_writable(path.parent for path in files)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repix.errors import InputError
-from repix.io.files import atomic, check_writable, read_head, remove_temporaries
+from repix.io.files import atomic, check_outputs, check_writable, read_head, remove_temporaries
 
 
 @pytest.fixture
@@ -98,6 +98,12 @@ with atomic(Path("a")) as temporary:
     assert len(os.listdir(work)) == 2
     remove_temporaries([work], "abcd")
     assert os.listdir(work) == [".repix-other.tmp"]
+
+
+def test_two_results_of_one_name_are_refused(work: Path) -> None:
+    with pytest.raises(InputError, match=r"table\.csv is to be written twice"):
+        check_outputs([work / "table.csv", None, work / "sub" / ".." / "table.csv"], [None])
+    check_outputs([work / "table.csv", None, None, work / "table.json"], [])
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(work: Path) -> None:
