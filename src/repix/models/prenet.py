@@ -122,7 +122,7 @@ def _block(channels: int) -> nn.Sequential:
     )
 
 
-def load_published(path: str | Path, *, stages: PositiveInt = 6) -> PReNet:
+def load_published(path: str | Path, *, stages: int = 6) -> PReNet:
     """PRN, PReNet, PReNet_r or PRN_r with the weights that its authors published (`PReNet6.pth` and so on).
 
     Args:
