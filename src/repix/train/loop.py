@@ -78,7 +78,8 @@ def train(
         check_checkpoint(last)
     elif last.exists():
         raise RecipeError(f"{folder} holds a run already: go on with --resume, or choose another folder with -o")
-    check_writable([folder])
+    if is_main_process():  # the only one that writes there
+        check_writable([folder])
 
     lightning.seed_everything(recipe.seed, verbose=False)
     task = create_task(recipe, images=folder / "images")
