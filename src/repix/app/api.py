@@ -110,8 +110,15 @@ def add_errors(app: FastAPI, server: Server) -> None:
     app.add_exception_handler(RequestValidationError, on_options)
 
 
-def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many: bool = False) -> dict[str, Any]:
-    """What OpenAPI says of a request's body."""
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    "4XX": {"description": "What was got, what was expected, what to do.", "model": ApiError},
+    "5XX": {"description": "The server cannot do it, or not now.", "model": ApiError},
+}
+
+
+def _file_of(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many: bool = False) -> dict[str, Any]:
+    """How a route is set up that makes a file of files, and what OpenAPI says of its body."""
     file: dict[str, Any] = {"type": "string", "format": "binary"}
     if many:
         file = {"type": "array", "items": file, "minItems": 2, "maxItems": _MOST_FRAMES}
@@ -119,14 +126,14 @@ def _body(*fields: str, optional: tuple[str, ...] = (), raw: bool = False, many:
     content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
     if raw:
         content["application/octet-stream"] = {"schema": file}
-    return {"requestBody": {"required": True, "content": content}}
+    return {
+        "tags": ["files"],
+        "response_class": FileResponse,
+        "responses": _ANSWERS,
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+    }
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-    "4XX": {"description": "What was got, what was expected, what to do.", "model": ApiError},
-    "5XX": {"description": "The server cannot do it, or not now.", "model": ApiError},
-}
 _IMAGE_FORMATS = ", ".join(sorted(suffix.lstrip(".") for suffix in IMAGES_WRITABLE))
 _VIDEO_FORMATS = ", ".join(sorted(suffix.lstrip(".") for suffix in VIDEOS_WRITABLE))
 Name = Annotated[str, Query(description="What a raw body is called; its extension may say what it is.")]
@@ -175,13 +182,7 @@ def models(server: Served) -> list[Model]:
     ]
 
 
-@router.post(
-    "/api/derain",
-    tags=["files"],
-    response_class=FileResponse,
-    responses=_ANSWERS,
-    openapi_extra=_body("file", raw=True),
-)
+@router.post("/api/derain", **_file_of("file", raw=True))
 async def derain(
     request: Request,
     server: Served,
@@ -221,13 +222,7 @@ async def derain(
         return await answer(request, server.network, folder, lambda job: derain_once(server, job, path, options))
 
 
-@router.post(
-    "/api/merge",
-    tags=["files"],
-    response_class=FileResponse,
-    responses=_ANSWERS,
-    openapi_extra=_body("file", many=True),
-)
+@router.post("/api/merge", **_file_of("file", many=True))
 async def merge(
     request: Request,
     server: Served,
@@ -266,13 +261,7 @@ async def merge(
         return await answer(request, server.network, folder, work)
 
 
-@router.post(
-    "/api/rain",
-    tags=["files"],
-    response_class=FileResponse,
-    responses=_ANSWERS,
-    openapi_extra=_body("file", raw=True),
-)
+@router.post("/api/rain", **_file_of("file", raw=True))
 async def rain(
     request: Request,
     server: Served,
@@ -290,13 +279,7 @@ async def rain(
         )
 
 
-@router.post(
-    "/api/blend",
-    tags=["files"],
-    response_class=FileResponse,
-    responses=_ANSWERS,
-    openapi_extra=_body("source", optional=("target", "mask")),
-)
+@router.post("/api/blend", **_file_of("source", optional=("target", "mask")))
 async def blend(
     request: Request,
     server: Served,
@@ -352,13 +335,7 @@ async def blend(
         return await answer(request, server.solves, folder, work)
 
 
-@translating.post(
-    "/api/translate",
-    tags=["files"],
-    response_class=FileResponse,
-    responses=_ANSWERS,
-    openapi_extra=_body("file", raw=True),
-)
+@translating.post("/api/translate", **_file_of("file", raw=True))
 async def translate(
     request: Request,
     server: Served,
