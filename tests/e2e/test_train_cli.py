@@ -112,7 +112,7 @@ def test_what_is_said_when_it_is_stopped_holds(
     folder = tmp_path / "my run"
     words = ["train", RECIPES / "own-pairs.yaml", "-o", folder, "--set", f"data.pairs={photos}", "--set", stages]
     assert run(*words) == 130
-    assert "stopped; nothing is saved yet (save_every: 3 minutes)" in capsys.readouterr().err
+    assert "stopped; nothing is trained yet; start again without --resume" in capsys.readouterr().err
     folder.mkdir()
     (folder / "last.ckpt").touch()
     assert run(*words, "--no-export") == 130

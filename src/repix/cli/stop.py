@@ -16,10 +16,19 @@ from repix.io.files import abandon_temporaries
 GRACE = 5.0
 """Seconds that a command has for its own end after the signal."""
 
+_grace = GRACE
+
+
+def allow_for_end(seconds: float) -> None:
+    """Give the command that runs more time than `GRACE`, in seconds, for its own end."""
+    global _grace
+    _grace = seconds
+
 
 @contextlib.contextmanager
 def watched_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the process like Ctrl-C while the block runs, and within `GRACE` seconds in any case.
+    """Let SIGTERM and SIGHUP end the process like Ctrl-C while the block runs, and within `GRACE` seconds in any
+    case, or those of `allow_for_end`.
 
     Python runs a signal's handler when the main thread is back from native code, such as a network on a large image;
     that may be long. Python also writes the signal's number to a socket at once, and a thread that waits there counts
@@ -31,6 +40,7 @@ def watched_signals() -> Iterator[None]:
         return
     reading, writing = socket.socketpair()
     writing.setblocking(False)
+    allow_for_end(GRACE)
     watched = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
     before = {number: signal.getsignal(number) for number in watched}
     for number, handler in before.items():
@@ -50,19 +60,19 @@ def watched_signals() -> Iterator[None]:
 
 
 def _end_in_time(reading: socket.socket, came: threading.Event) -> None:
-    with reading:
+    with reading:  # until the end: the signals that follow are written to it too
         while numbers := reading.recv(16):
             found = [number for number in numbers if number in _SIGNALS]
             if found:
                 break
         else:
             return  # the block has ended
-    came.set()
-    time.sleep(GRACE)
-    abandon_temporaries()
-    with contextlib.suppress(OSError):
-        os.write(2, b"repix: stopped\n")
-    os._exit(128 + found[0])
+        came.set()
+        time.sleep(_grace)
+        abandon_temporaries()
+        with contextlib.suppress(OSError):
+            os.write(2, b"repix: stopped\n")
+        os._exit(128 + found[0])
 
 
 def _in_child() -> None:

@@ -8,6 +8,7 @@ import click
 
 from repix.cli.options import refuse_given
 from repix.cli.output import command, say
+from repix.cli.stop import allow_for_end
 from repix.cli.values import PATH
 
 
@@ -39,6 +40,7 @@ def train(
     if not resume:
         refuse_given(("trust",), "does nothing without --resume")
     settings = load_recipe(recipe, overrides=overrides)
+    allow_for_end(30)  # for the step that it is at, and to save
     folder = output if output is not None else Path("runs") / settings.name
     try:
         checkpoint = run(settings, folder, resume=resume, trust=trust)
@@ -48,7 +50,7 @@ def train(
             flags = [*(["--trust"] if trust else []), *([] if exports else ["--no-export"])]
             said = f"continue with: {command('train', recipe, '-o', folder, '--resume', *flags, *changes)}"
         else:
-            said = f"nothing is saved yet (save_every: {settings.save_every:g} minutes); start again without --resume"
+            said = "nothing is trained yet; start again without --resume"
         say(f"stopped; {said}", err=True)
         raise click.exceptions.Exit(130) from None
     if not is_main_process():

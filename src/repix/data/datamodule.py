@@ -330,7 +330,7 @@ class RestorationData(lightning.LightningDataModule):
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=self._workers,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_ignore_signals,
             # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
@@ -348,9 +348,12 @@ class RestorationData(lightning.LightningDataModule):
         return DataLoader(self._validation, batch_size=1)
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal, but only the main one is to end, which then ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_signals(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job, but only the main one is
+    to end: it saves, and then ends the others, which torch tells by a queue."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _directed(pairs: list[Pair], direction: str) -> list[Pair]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +104,88 @@ class StopAtNonFinite(Callback):
                 f"the loss is {float(loss.mean()):g} at step {trainer.global_step}; the run stops, {kept}; lower lr, "
                 "or set grad_clip_norm"
             )
+
+
+class StopBetweenSteps(Callback):
+    """Ends a run that is told to stop when its step is done and saved; told again, at once.
+
+    A validation is left at its next image. Its result would be lost with what has been measured so far, so the run is
+    saved one step ahead of each: resumed, it makes that step and the validation anew.
+
+    Args:
+        path: the checkpoint to save.
+        validates: whether the run validates after a step.
+    """
+
+    def __init__(self, path: Path, validates: Callable[[int], bool]) -> None:
+        self._path, self._validates = path, validates
+        self._asked_at: float | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Take the signals that would raise KeyboardInterrupt while the block runs."""
+        if threading.current_thread() is not threading.main_thread():  # which alone may take signals
+            yield
+            return
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        self._before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+        self._take()
+        try:
+            yield
+        except RuntimeError as error:  # a worker process that was still starting ended with the signal
+            if self._asked_at is None:
+                raise
+            raise KeyboardInterrupt from error
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            self._before = {}
+        if self._asked_at is not None:
+            raise KeyboardInterrupt
+
+    def _take(self) -> None:
+        for number in self._before:
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if self._asked_at is not None and now - self._asked_at > 1:  # a launcher passes on what came already
+            self._before[signal.Signals(number)](number, frame)
+        self._asked_at = self._asked_at or now
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take SIGTERM back from Lightning, whose handler waits for the other processes of a run."""
+        self._take()
+
+    def _is_asked(self, trainer: lightning.Trainer) -> bool:
+        """Whether any of the processes that train together is told to stop."""
+        return bool(trainer.strategy.reduce_boolean_decision(self._asked_at is not None, all=False))
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any) -> None:
+        """See Lightning.
+
+        Raises:
+            KeyboardInterrupt: the run is told to stop, and is saved.
+        """
+        step, asked = trainer.global_step, self._is_asked(trainer)
+        if self._validates(step):
+            return
+        if asked or self._validates(step + 1):
+            trainer.save_checkpoint(self._path)
+        if asked:
+            raise KeyboardInterrupt
+
+    def on_validation_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
+    ) -> None:
+        """See Lightning.
+
+        Raises:
+            KeyboardInterrupt: the run is told to stop.
+        """
+        if self._is_asked(trainer):
+            raise KeyboardInterrupt
 
 
 def record_run(folder: Path, recipe: Recipe, files: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from repix.io.files import check_writable
 from repix.train.checkpoints import (
     SafeCheckpoints,
     StopAtNonFinite,
+    StopBetweenSteps,
     check_checkpoint,
     check_code,
     check_files,
@@ -67,6 +68,7 @@ def train(
             was started with have changed, or the loss is not finite.
         InputError: data that is missing or does not fit, or a folder that cannot be written.
         WeightsError: a checkpoint to resume from that is damaged.
+        KeyboardInterrupt: it was told to stop (Ctrl-C); unless that was before its first step, `last.ckpt` is of then.
     """
     folder = Path(out) if out is not None else Path("runs") / recipe.name
     last = folder / "last.ckpt"
@@ -90,8 +92,8 @@ def train(
     task.validate_on(data.sets)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        if not resume:  # a run that was stopped before its first save may have validated: its best is not this one's
-            (folder / "best.ckpt").unlink(missing_ok=True)
+        if not resume:
+            _forget_unsaved(folder)
         record_run(folder, recipe, data.files)
     callbacks: list[Callback] = [
         StopAtNonFinite(folder),
@@ -117,6 +119,10 @@ def train(
         callbacks.append(WeightAveraging(multi_avg_fn=_average(recipe.ema_decay)))
     if progress:
         callbacks.append(_Bar(recipe.name))
+    stop = StopBetweenSteps(
+        last, lambda step: bool(data.sets) and (step % recipe.validate_every == 0 or step >= recipe.steps)
+    )
+    callbacks.append(stop)  # after the averaging, which takes each step in first
     settings: dict[str, Any] = {"accelerator": "auto", "devices": "auto"} | _by_torchrun()
     settings |= recipe.trainer.model_dump(exclude_none=True)
     with _quiet():
@@ -139,13 +145,23 @@ def train(
             enable_model_summary=False,
         )
         try:
-            trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            if isinstance(stop.__context__, KeyboardInterrupt):
+            with stop.watching():
+                trainer.fit(task, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        except SystemExit as end:  # what Lightning makes of Ctrl-C
+            if isinstance(end.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
     found = folder / "best.ckpt"
     return found if found.is_file() else last
+
+
+def _forget_unsaved(folder: Path) -> None:
+    """Remove what a run that was killed before its first save left in its folder: its best is not the next one's, and
+    its curves and grids would stand among that one's."""
+    (folder / "best.ckpt").unlink(missing_ok=True)
+    for pattern in ("logs/events.out.tfevents.*", "images/val_*.png", "images/train_*.png"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _average(most: float) -> Callable[[Any, Any, Tensor], None]:

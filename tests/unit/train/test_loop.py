@@ -93,6 +93,56 @@ def test_resumed_weights_equal_an_unbroken_run_bit_for_bit(
         assert torch.equal(value, broken[key]), key
 
 
+@pytest.mark.parametrize(
+    ("told_at", "in_validation", "saved"), [(0, False, 1), (1, False, 2), (3, False, 3), (4, True, 3)]
+)
+def test_a_run_that_is_told_to_stop_is_saved_and_goes_on_as_an_unbroken_one(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told_at: int, in_validation: bool, saved: int
+) -> None:
+    """Validations are at 4, 8 and the end: told at step 3, it is in step 4, whose validation is then still to come."""
+    settings = recipe(photos)
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"hold_out": 1})})
+    train(settings, tmp_path / "whole", progress=False)
+
+    name = "validation_step" if in_validation else "training_step"
+    step = getattr(RestorationTask, name)
+
+    def told(self: RestorationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if self.global_step == told_at:
+            signal.raise_signal(signal.SIGINT)
+        result: torch.Tensor = step(self, batch, batch_idx)
+        return result
+
+    monkeypatch.setattr(RestorationTask, name, told)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "broken", progress=False)
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "broken" / "last.ckpt", weights_only=True)["global_step"] == saved
+    train(settings, tmp_path / "broken", resume=True, progress=False)
+
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    for key, value in whole.items():
+        assert torch.equal(value, broken[key]), key
+    rows = [(tmp_path / run / "curves.csv").read_text() for run in ("whole", "broken")]
+    assert rows[0] == rows[1]  # no validation is left out
+
+
+def test_told_twice_it_stops_at_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(self: RestorationTask, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(1.1)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not stopped")
+
+    monkeypatch.setattr(RestorationTask, "training_step", told)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(photos), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
 def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -> None:
     """A real kill in a real process, with worker processes; the checkpoint is whole and the run goes on from it."""
     settings = recipe(
@@ -168,12 +218,15 @@ def test_the_average_of_a_short_run_is_not_where_it_started() -> None:
 
 
 def test_the_best_of_a_run_that_was_never_saved_is_not_taken_for_the_next_ones(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "best.ckpt").write_bytes(b"of a run that was stopped before its first save")
+    left = ["best.ckpt", "logs/events.out.tfevents.1.host.2.0", "images/val_0000010.png", "images/train_0000010.png"]
+    for name in [*left, "images/own.png"]:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_bytes(b"of a run that was stopped before its first save")
     data = {"photos": str(photos), "mixture": {"rain": 1}, "hold_out": 0, "workers": 0}
     settings = recipe(photos, data=data, stages=[{"steps": 1, "batch": 1, "patch": 32}])
     assert train(settings, tmp_path / "run", progress=False) == tmp_path / "run" / "last.ckpt"
-    assert not (tmp_path / "run" / "best.ckpt").exists()
+    assert not [name for name in left if (tmp_path / "run" / name).exists()]
+    assert (tmp_path / "run" / "images" / "own.png").exists()
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(photos: Path, tmp_path: Path) -> None:
