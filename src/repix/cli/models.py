@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from repix.cli.output import say
@@ -63,10 +66,18 @@ def models(name: str | None, clear_cache: bool) -> None:
             ],
         ),
         ("limits", card.limits),
-        ("training", [f"{key}: {value}" for key, value in card.training.items()]),
+        ("training", [line for key, value in card.training.items() for line in _lines(key, value)]),
         ("forms, sha256 verified", [f"{name:<18}{form.file}  {form.sha256}" for name, form in card.forms.items()]),
     ):
         if lines:
             say(f"  {title}:")
             for line in lines:
                 say(f"    {line}")
+
+
+def _lines(key: str, value: Any) -> list[str]:
+    """What a card says of the training: a recipe line by line, parts one by one."""
+    if isinstance(value, Mapping):
+        return [f"{key}:", *(f"  {name}: {part}" for name, part in value.items())]
+    first, *more = str(value).splitlines() or [""]
+    return [f"{key}: {first}"] if not more else [f"{key}:", *(f"  {line}" for line in (first, *more))]

@@ -1,12 +1,16 @@
 """Pairs of a degraded image (lq) and its ground truth (gt): found on disk in the layouts that data sets come in.
 
 A layout is two folders and a rule that says which names belong together; `LAYOUTS` is the whole list. Images
-are matched by name without the suffix, so a set converted from PNG to WebP is still the same set.
+are matched by name without the suffix, so a set converted from PNG to WebP is still the same set. Names that
+differ only in upper and lower case, or in how Unicode spells them (a Mac's `é` is two characters), are the same where
+that is unambiguous.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -256,9 +260,7 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
                 raise InputError(f"{other} and {file} share a name: keep one of them")
         elif not shared:
             strangers.append(file)
-    pairs: list[Pair] = []
-    lq_orphans: list[str] = []
-    used: set[str] = set()
+    keys: dict[Path, str | None] = {}
     names: dict[str, Path] = {}
     for file in _images(lq_dir):
         found = rule.lq.fullmatch(file.stem)
@@ -266,13 +268,28 @@ def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
             continue
         if (other := names.setdefault(file.stem, file)) is not file:
             raise InputError(f"{other} and {file} share a name: keep one of them")
-        if found is None or found["key"] not in ground_truths:
+        keys[file] = found["key"] if found else None
+    alike: dict[str, list[str]] = defaultdict(list)
+    for left in ground_truths.keys() - keys.values():
+        alike[_folded(left)].append(left)
+    pairs: list[Pair] = []
+    lq_orphans: list[str] = []
+    used: set[str] = set()
+    for file, key in keys.items():
+        if key is not None and key not in ground_truths and len(others := alike[_folded(key)]) == 1:
+            key = others[0]
+        if key is None or key not in ground_truths:
             lq_orphans.append(f"{file} has no ground truth in {gt_dir}")
         else:
-            used.add(found["key"])
-            pairs.append(Pair(file.stem, file, ground_truths[found["key"]]))
+            used.add(key)
+            pairs.append(Pair(file.stem, file, ground_truths[key]))
     unused = [*strangers, *(file for key, file in ground_truths.items() if key not in used)]
     return _Match(pairs, lq_orphans, [f"{file} has no degraded image in {lq_dir}" for file in unused])
+
+
+def _folded(name: str) -> str:
+    """A name as file systems that are blind to case and to the forms of Unicode compare it."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _checked(layout: str, pairs: Sequence[Pair], problems: Sequence[str]) -> PairScan:
@@ -352,10 +369,11 @@ def _strict(scan: PairScan, where: str) -> list[Pair]:
     if scan.problems:
         shown = "; ".join(scan.problems[:_SHOWN])
         more = len(scan.problems) - _SHOWN
+        count, do = (f"{len(scan.problems)} images", "do") if len(scan.problems) > 1 else ("1 image", "does")
         raise InputError(
-            f"{len(scan.problems)} images in {where} ({scan.layout}) do not pair up: {shown}"
+            f"{count} in {where} ({scan.layout}) {do} not pair up: {shown}"
             + (f"; and {more} more" if more > 0 else "")
-            + ". Remove or repair them"
+            + f". Remove or repair {'them' if do == 'do' else 'it'}"
         )
     if not scan.pairs:
         raise InputError(f"no pairs in {where}")

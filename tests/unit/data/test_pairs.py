@@ -214,3 +214,22 @@ def test_swapped_pairs_exchange_images_and_halves() -> None:
     a, b = one.split(both, both)
     assert [half.tolist() for half in one.swapped().split(both, both)] == [b.tolist(), a.tolist()]
     assert one.swapped().swapped() == one
+
+
+def test_names_that_differ_only_in_case_or_in_the_form_of_unicode_are_the_same(tmp_path: Path) -> None:
+    root = made(tmp_path, "input/Cafe\u0301.png", "input/B.PNG", "target/caf\u00e9.png", "target/b.png")
+    assert [(pair.lq.stem, pair.gt.stem) for pair in find_pairs(root)] == [
+        ("B", "b"),
+        ("Cafe\u0301", "caf\u00e9"),
+    ]
+
+
+def test_where_case_tells_names_apart_it_does(tmp_path: Path) -> None:
+    root = made(tmp_path, "input/a.png", "input/A.png", "input/b.png", "target/a.png", "target/A.png", "target/B.png")
+    if len(list((tmp_path / "input").iterdir())) < 3:
+        pytest.skip("a file system that is blind to case")
+    found = {pair.lq.stem: pair.gt.stem for pair in find_pairs(root)}
+    assert found == {"a": "a", "A": "A", "b": "B"}
+    save_image(tmp_path / "target" / "É.png"), save_image(tmp_path / "target" / "e\u0301.png")
+    save_image(tmp_path / "input" / "E\u0301.png")  # of two alike neither is taken
+    assert any("has no ground truth" in problem for problem in scan_pairs(root).problems)
