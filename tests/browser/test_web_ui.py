@@ -339,6 +339,57 @@ def test_it_is_used_by_the_keyboard_alone(page: Any) -> None:
     assert waiting.value.suggested_filename == "rainy_derained.jpg"
 
 
+def focused(page: Any) -> str:
+    """The id, or for want of one the kind, of what the keyboard is at."""
+    at: str = page.evaluate("document.activeElement.id || document.activeElement.tagName")
+    return at
+
+
+def test_the_keyboard_keeps_its_place_when_what_it_is_at_goes(page: Any, rainy: Path) -> None:
+    page.locator("#sample").focus()
+    page.keyboard.press("Enter")
+    page.locator("#work").wait_for()
+    until(lambda: focused(page) == "derain")  # the welcome is gone, and the tab is the smallest thing around it
+    add(page, rainy)
+    page.locator("#cancel").focus()
+    done(page, 2)
+    until(lambda: focused(page) == "progress")
+    page.locator("#download").focus()
+    with page.expect_download():
+        page.keyboard.press("Enter")  # cannot be pressed while the file is made
+    until(lambda: focused(page) == "download")
+    page.locator("main").click(position={"x": 1, "y": 1})
+    assert focused(page) in ("BODY", "derain")  # a click beside everything stays there
+    page.get_by_role("tab", name="Translate").click()
+    page.set_input_files("#translate-file", str(rainy))
+    model(page, "#translate-model", "darken-photo")
+    until(lambda: page.locator("#translate-go").is_enabled())
+    page.locator("#translate-go").focus()
+    page.keyboard.press("Enter")
+    page.locator("#translate-stage .over").wait_for()
+    until(lambda: focused(page) == "translate-go")
+
+
+def test_names_of_files_are_said_as_they_are_and_a_folder_is_no_lost_server(page: Any, tmp_path: Path) -> None:
+    names = ["a $& b {} $1.png", "{}.txt"]
+    for name in names:
+        (tmp_path / name).write_text("no image")
+    add(page, *(tmp_path / name for name in names))
+    until(lambda: status(page).endswith("2 could not be derained"))
+    for number, name in enumerate(names, 1):
+        page.click(f"#thumbs li:nth-child({number}) button")
+        assert page.inner_text("#trouble").startswith(f"{name}: ")
+        assert page.inner_text("#download") == "No result"
+    assert sorted(page.inner_text("#said").count(name) for name in names) == [0, 1]
+    page.click("#clear")
+    assert page.evaluate(
+        "async () => (await import('./static/parts.js')).t('{} is {} MB; at most {} MB are taken', 'a {} $&', 2, 1)"
+    ) == ("a {} $& is 2 MB; at most 1 MB are taken")
+    page.evaluate("File.prototype.slice = () => ({ arrayBuffer: () => Promise.reject(new Error('as of a folder')) })")
+    add(page, tmp_path / names[0])
+    page.locator("#trouble", has_text=f"{names[0]} cannot be opened: it is a folder").wait_for()
+
+
 # ---- Blend ----------------------------------------------------------------------------------------------------------
 
 

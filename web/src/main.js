@@ -1,8 +1,9 @@
 // The page: it starts on drop, one photo after the other, in a worker. What can be downloaded is what is shown.
-import { $, t, translatePage, bring, onFiles, onDrops, save, label, time, doing, ended, drawThumbs, Divider } from '../../src/repix/app/page/parts.js';
+import { $, t, translatePage, keepFocus, bring, onFiles, onDrops, save, label, trouble, downloadWords, time, doing, ended, drawThumbs, Divider } from '../../src/repix/app/page/parts.js';
 import { chinese } from './zh.js';
 
 translatePage(chinese);
+keepFocus();
 const items = [];
 const PATIENCE = 5000; // ms for the service worker, without which there are no threads
 let current = null, keys = 0, touched = false;
@@ -52,6 +53,7 @@ function told(data) {
   else if (!item) return;
   else if (data.kind === 'progress') {
     if (data.width) Object.assign(item, { width: data.width, height: data.height });
+    if (data.before) { URL.revokeObjectURL(item.url); item.url = URL.createObjectURL(data.before); } // upright
     if (data.level !== item.level && data.fraction < 1) say(`${label(items, item)}: ${doing(data.level)}`);
     item.from = item.from ?? (data.fraction > 0 ? { fraction: data.fraction, time: performance.now() } : undefined);
     Object.assign(item, { level: data.level, fraction: data.fraction });
@@ -61,8 +63,8 @@ function told(data) {
     say(t('A draft of {} is shown', label(items, item)));
   } else if (data.kind === 'done') {
     drop(item);
-    const stem = item.file.name.replace(/\.[^.]*$/, ''), suffix = /\.(jpe?g|png)$/i.exec(item.file.name)?.[1] ?? data.suffix;
-    const name = `${stem}_derained.${data.suffix === 'png' ? 'png' : suffix}`;
+    const stem = item.file.name.replace(/\.[^.]*$/, ''), fitting = data.suffix === 'png' ? /\.(png)$/i : /\.(jpe?g)$/i;
+    const name = `${stem}_derained.${fitting.exec(item.file.name)?.[1] ?? data.suffix}`;
     item.result = { url: URL.createObjectURL(data.blob), name, lost: data.lost, levels: data.levels };
     Object.assign(item, { state: 'done', seconds: (performance.now() - item.started) / 1000 });
     say(items.length === 1 ? t('{} is done', label(items, item)) : t('{} of {} are done', items.filter((one) => one.state === 'done').length, items.length));
@@ -88,7 +90,7 @@ function failed(data, item) {
 function fail(item, sentence) {
   drop(item);
   Object.assign(item, { state: 'failed', error: sentence });
-  say(`${label(items, item)}: ${sentence}`);
+  say(trouble(items, item, sentence));
 }
 function next() {
   if (!isReady || items.some((item) => item.state === 'running')) return;
@@ -177,7 +179,7 @@ function draw() {
   $('#caption').textContent = [label(items, item), size, item.draft ? t('a draft; the whole follows') : '', notes].filter(Boolean).join(' · ');
   $('#stage').dataset.levels = done ? item.result.levels.join() : '';
   $('#download').disabled = !done;
-  $('#download').textContent = done ? t('Download') : t('Not ready yet');
+  $('#download').textContent = downloadWords(item);
   const ready = items.filter((one) => one.state === 'done').length;
   $('#download-all').hidden = items.length < 2;
   $('#download-all').disabled = !ready;

@@ -1,6 +1,6 @@
 // The Derain tab: it starts on drop. One item a file; what can be downloaded is always what is shown.
 import { $, all, make, t, call, upload, save, begin, forget, cancel, guard, Divider, config, take, onFiles, options } from './page.js';
-import { label, time, progress, ended, drawThumbs } from './parts.js';
+import { label, trouble, downloadWords, time, progress, ended, drawThumbs } from './parts.js';
 
 const items = [];
 let current = null, divider = null, uploading = 0, keys = 0;
@@ -49,7 +49,7 @@ async function send(item, previous) {
 function fail(item, sentence) {
   item.state = 'failed';
   item.error = sentence;
-  say(`${label(items, item)}: ${sentence}`);
+  say(trouble(items, item, sentence));
 }
 async function run(item) { // whatever it had is out of date
   if (item.job) forget([item.job]);
@@ -166,7 +166,7 @@ function draw() {
   $('#caption').textContent = [label(items, item), size, item.doing.model, ...(done ? item.result.notes : [])].filter(Boolean).join(' · ');
   $('#strength-field').hidden = $('#views').hidden = video;
   $('#download').disabled = !done;
-  $('#download').textContent = done ? t('Download') : t('Not ready yet');
+  $('#download').textContent = downloadWords(item);
   const most = $('#download-all');
   most.hidden = items.length < 2;
   most.disabled = !ready.length;

@@ -1,5 +1,5 @@
 // What every tab shares: the session, requests, jobs, tabs, files that are chosen or dropped.
-import { $, all, make, t, translatePage, onDrops, save as saveLink } from './parts.js';
+import { $, all, make, t, translatePage, keepFocus, onDrops, canOpen, save as saveLink } from './parts.js';
 
 export { $, all, make, t, bring, onFiles, Divider } from './parts.js';
 
@@ -33,11 +33,14 @@ export async function call(path, body, { signal, method = body === undefined ? '
   }
   return said(answer);
 }
-export function upload(file, { onProgress, signal, side } = {}) { // gives what the server says of the file
+export async function upload(file, { onProgress, signal, side } = {}) { // gives what the server says of the file
   if (file.size > config.max_bytes) {
     const most = Math.round(config.max_bytes / 2 ** 20);
-    return Promise.reject(new Problem(t('{} is {} MB; at most {} MB are taken', file.name, Math.ceil(file.size / 2 ** 20), most), 413));
+    throw new Problem(t('{} is {} MB; at most {} MB are taken', file.name, Math.ceil(file.size / 2 ** 20), most), 413);
   }
+  const closed = await canOpen(file);
+  if (closed) throw new Problem(closed, 0);
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is
     request.open('POST', `ui/files?name=${encodeURIComponent(file.name)}${side ? `&side=${side}` : ''}`);
@@ -150,6 +153,7 @@ export const options = (select, names, value) => {
 
 export async function start(parts) { // after the modules of the tabs have been loaded
   translatePage();
+  keepFocus();
   config = await call('ui/config');
   for (const part of parts) part.build();
   if (asked()) show(asked());

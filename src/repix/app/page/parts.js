@@ -18,9 +18,8 @@ export function make(tag, attributes = {}, ...children) {
 const words = { ...chinese };
 const isChinese = (navigator.languages?.[0] || navigator.language || 'en').toLowerCase().startsWith('zh');
 export function t(text, ...values) { // `{}` in the text are the values, in their order
-  let put = (isChinese && words[text]) || text;
-  for (const value of values) put = put.replace('{}', value);
-  return put;
+  let count = 0; // at one go, and by a function: names of files may hold `{}` and `$&` themselves
+  return ((isChinese && words[text]) || text).replaceAll('{}', () => values[count++] ?? '{}');
 }
 export function translatePage(more = {}) { // more: words that only this page has
   Object.assign(words, more);
@@ -39,6 +38,31 @@ export function translatePage(more = {}) { // more: words that only this page ha
 
 // On a phone a result may lie below what asked for it.
 export const bring = (part) => { if (innerWidth <= 900) part.scrollIntoView({ block: 'nearest', behavior: 'smooth' }); };
+
+// ---- the focus stays where it was: what is disabled or hidden under it would drop it to the top of the page ----
+
+export function keepFocus() { // a part around it holds the focus meanwhile, because another button could be pressed by mistake
+  let wanted = null, around = [], holds = null;
+  const isShown = (part) => part.isConnected && part.getClientRects().length > 0;
+  const canHave = (part) => isShown(part) && !part.disabled;
+  addEventListener('focusin', ({ target }) => {
+    if (target === holds) return;
+    [wanted, around] = [target, []];
+    for (let part = target.parentElement; part; part = part.parentElement) around.push(part);
+  });
+  addEventListener('focusout', ({ target, relatedTarget }) => { // to nothing: by a click beside everything, or since the window is left
+    if (!relatedTarget && document.hasFocus() && canHave(target)) wanted = null;
+  });
+  new MutationObserver(() => {
+    const has = document.activeElement;
+    if (!wanted || ![wanted, holds, document.body].includes(has)) return;
+    if (canHave(wanted)) { if (has !== wanted) wanted.focus({ preventScroll: true }); return; }
+    if (has === holds && isShown(holds)) return;
+    holds = around.find(isShown);
+    if (!holds.hasAttribute('tabindex')) holds.tabIndex = -1;
+    holds.focus({ preventScroll: true });
+  }).observe(document.body, { subtree: true, childList: true, attributeFilter: ['hidden', 'disabled'] });
+}
 
 // ---- files that come: chosen, dropped anywhere, pasted; and results that go ----
 
@@ -76,6 +100,14 @@ export function save(url, name) { // a download, as if a link had been clicked
 export function label(items, item) { // files of one name are told apart
   const before = items.slice(0, items.indexOf(item)).filter((other) => other.file.name === item.file.name).length;
   return before ? `${item.file.name} (${before + 1})` : item.file.name;
+}
+export function trouble(items, item, sentence) { // most name the file already
+  return sentence.startsWith(item.file.name) ? sentence : `${label(items, item)}: ${sentence}`;
+}
+export function downloadWords(item) { return item.state === 'done' ? t('Download') : item.state === 'failed' ? t('No result') : t('Not ready yet'); }
+export async function canOpen(file) { // a folder looks like a file until it is read
+  try { await file.slice(0, 1).arrayBuffer(); } catch { return t('{} cannot be opened: it is a folder, or was moved or changed after it was chosen.', file.name); }
+  return '';
 }
 export function time(seconds) {
   const whole = Math.max(1, Math.round(seconds));
