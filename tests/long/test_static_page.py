@@ -9,9 +9,11 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,6 +267,105 @@ def test_files_keep_what_they_hold(visit: Callable[..., Any], restorer: Restorer
     assert after.grey
     wanted = np.rint(restorer.restore(grey.pixels, levels=levels).image.mean(axis=2))
     assert np.abs(after.pixels[..., 0] - wanted).max() <= 1
+
+
+def png(path: Path, pixels: NDArray[Any], depth: int, colour: int, *chunks: tuple[bytes, bytes]) -> None:
+    """A PNG of samples as they are, (H, W, channels), with chunks before its data."""
+    rows = pixels.reshape(len(pixels), -1)
+    if depth < 8:
+        rows = np.packbits((rows[..., None] >> np.arange(depth - 1, -1, -1) & 1).reshape(len(rows), -1), axis=1)
+    lines = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+            for kind, part in parts
+        )
+    )
+
+
+def test_every_kind_of_png_and_what_lies_on_its_side(
+    visit: Callable[..., Any], restorer: Restorer, tmp_path: Path
+) -> None:
+    """As `read_image` reads them: few bits, a palette beside colours, one colour transparent, WebP that EXIF turns."""
+    rainy = np.ascontiguousarray(read_image(EXAMPLE).pixels[:80, :120])
+    wide, grey = rainy.astype(np.uint16) * 257 + 13, rainy[..., 0]
+
+    def key(*values: int) -> tuple[bytes, bytes]:
+        return b"tRNS", struct.pack(f">{len(values)}H", *values)
+
+    png(tmp_path / "g2.png", grey >> 6, 2, 0, key(1))
+    png(tmp_path / "g1.png", grey >> 7, 1, 0)
+    png(tmp_path / "g8.png", grey, 8, 0, key(int(grey[3, 3])))
+    png(tmp_path / "g16.png", wide[..., 0], 16, 0, key(int(wide[3, 3, 0])))
+    png(tmp_path / "rgb8.png", rainy, 8, 2, key(*map(int, rainy[3, 3])))
+    png(tmp_path / "rgb16.png", wide, 16, 2, key(*map(int, wide[3, 3])))
+    png(tmp_path / "suggested.png", rainy, 8, 2, (b"PLTE", bytes(range(30))))
+    for depth in (1, 2, 4, 8):  # fast-png takes apart no interlaced pixels of less than a byte
+        for name, image, how in (("grey", grey, "b-w"), ("palette", rainy, "srgb")):
+            pyvips.Image.new_from_array(image).copy(interpretation=how).write_to_file(
+                str(tmp_path / f"{name}{depth}.png"), interlace=True, bitdepth=depth, palette=how == "srgb"
+            )
+    lying = pyvips.Image.new_from_array(rainy).copy(interpretation="srgb")
+    lying.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    lying.write_to_file(str(tmp_path / "lying.webp"), lossless=True)
+    page = visit()
+    for path in sorted(tmp_path.iterdir()):
+        made, _ = derain(page, path, tmp_path)
+        before, after = read_image(path), read_image(made)
+        wanted: NDArray[Any] = restorer.restore(before.pixels).image
+        if before.grey:
+            wanted = np.rint(wanted.mean(axis=2, keepdims=True)).repeat(3, axis=2)
+        assert after.grey == before.grey, path.name
+        assert after.pixels.dtype == before.pixels.dtype, path.name
+        assert np.abs(after.pixels.astype(int) - wanted).max() <= (257 if before.pixels.dtype == np.uint16 else 1), (
+            path.name
+        )
+        assert after.alpha is None or before.alpha is not None or after.alpha.min() == 255, path.name
+        if before.alpha is not None:
+            np.testing.assert_array_equal(after.alpha, before.alpha, err_msg=path.name)
+    page.set_input_files("#files", str(tmp_path / "lying.webp"))
+    page.locator("#download:enabled").wait_for()
+    assert page.evaluate("[...document.querySelectorAll('#stage img')].map((one) => one.naturalWidth)") == [80, 80]
+
+
+def test_names_of_results_and_files_that_are_none(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit()
+    pixels = np.ascontiguousarray(read_image(EXAMPLE).pixels[:24, :32])
+    for kind in (".jpg", ".png"):
+        write_image(tmp_path / f"a{kind}", pixels)
+    for held, name, wanted in (
+        (".jpg", "b.png", "b_derained.jpg"),  # a name says what is in the file
+        (".png", "b.jpeg", "b_derained.png"),
+        (".jpg", "c.JPEG", "c_derained.JPEG"),
+        (".png", "$& {}.PNG", "$& {}_derained.PNG"),
+    ):
+        shutil.copy(tmp_path / f"a{held}", tmp_path / name)
+        assert derain(page, tmp_path / name, tmp_path)[0].name == wanted
+    png(tmp_path / "none.png", np.zeros((1, 0, 3), np.uint8), 8, 2)
+    page.set_input_files("#files", str(tmp_path / "none.png"))
+    page.locator("#trouble:has-text('none.png is damaged.')").wait_for()
+    assert page.inner_text("#said") == "none.png is damaged."
+    page.evaluate(
+        """() => { const data = new DataTransfer();
+                   data.items.add(new File(['a'], '{} $&.png'));
+                   const file = data.files[0];
+                   dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true })); }"""
+    )
+    page.locator("#trouble:has-text('{} $&.png cannot be read by this browser')").wait_for()
+    page.click("#remove")
+    page.focus("#more")
+    page.click("#remove")
+    page.locator("#welcome").wait_for()
+    page.focus("#sample")
+    page.keyboard.press("Enter")
+    page.locator("#work").wait_for()
+    assert page.evaluate("document.activeElement !== document.body")
+    page.focus("#cancel")
+    page.locator("#download:enabled").wait_for()
+    assert page.evaluate("document.activeElement.id") == "progress"
 
 
 def test_many_files_errors_and_cancel(visit: Callable[..., Any], tmp_path: Path) -> None:

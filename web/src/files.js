@@ -131,6 +131,19 @@ function withChunks(bytes, kept) {
   return concatenate([bytes.subarray(0, 8), own[0], ...kept, ...own.slice(1)]);
 }
 
+// ---- WebP, whose orientation not every browser heeds ----
+
+function turnWebp(bytes) { // in place: says upright; gives the orientation that was
+  if (!begins(bytes, 'RIFF') || !begins(bytes.subarray(8), 'WEBP')) return 1;
+  const view = new DataView(bytes.buffer);
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const inside = bytes.subarray(at + 8, at + 8 + view.getUint32(at + 4, true));
+    if (begins(bytes.subarray(at), 'EXIF')) try { return upright(begins(inside, 'Exif\0\0') ? inside.subarray(6) : inside); } catch { return 1; }
+    at += 8 + inside.length + (inside.length % 2);
+  }
+  return 1;
+}
+
 // ---- pixels ----
 
 function turn({ data, width, height }, channels, orientation) { // as EXIF's orientation asks
@@ -146,51 +159,64 @@ function turn({ data, width, height }, channels, orientation) { // as EXIF's ori
   return { data: out, width: w, height: h };
 }
 
-function split({ data, width, height }, channels) { // -> RGB and what is transparent
+function split({ data, width, height }, channels, key = null) { // -> RGB and what is transparent; key: of PNG, the colour that is
   const count = width * height, Kind = data.BYTES_PER_ELEMENT === 2 ? Uint16Array : Uint8Array, most = Kind === Uint16Array ? 65535 : 255;
   const rgb = new Kind(count * 3), coloured = channels > 2;
-  let alpha = channels % 2 ? null : new Kind(count), opaque = true;
+  const alpha = channels % 2 && !key ? null : new Kind(count);
   for (let i = 0, from = 0; i < count; i += 1, from += channels) {
     for (let k = 0; k < 3; k += 1) rgb[i * 3 + k] = data[from + (coloured ? k : 0)];
-    if (alpha) { alpha[i] = data[from + channels - 1]; opaque &&= alpha[i] === most; }
+    if (alpha) alpha[i] = !key ? data[from + channels - 1] : key.every((value, k) => value === data[from + k]) ? 0 : most;
   }
-  return { data: rgb, width, height, alpha, isOpaque: opaque };
+  return { data: rgb, width, height, alpha };
 }
 
-async function throughBrowser(file) { // what the browser decodes, upright
+function pngPixels(bytes) { // -> {data, width, height, channels, key}
+  const png = decodePng(bytes), { depth, transparency: key = null } = png, colour = bytes[25], most = 2 ** depth - 1;
+  if (colour === 0 && depth < 8) png.palette = Array.from({ length: most + 1 }, (_, i) => (key ? [(i * 255) / most, i === key[0] ? 0 : 255] : [(i * 255) / most]));
+  return colour === 3 || depth < 8 ? { ...png, data: convertIndexedToRgb(png), channels: png.palette[0].length, key: null } : { ...png, key };
+}
+
+async function throughBrowser(file, bytes, orientation = 1) { // what the browser decodes, upright; orientation: one that it knows nothing of
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none', imageOrientation: 'from-image' });
+    bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: 'none', premultiplyAlpha: 'none', imageOrientation: 'from-image' });
   } catch { throw new FileError('{} cannot be read by this browser. It takes JPEG and PNG; the program repix takes more.', file.name); }
   const { width, height } = bitmap;
   check(file, width, height);
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return split(context.getImageData(0, 0, width, height), 4);
+  const { alpha, ...pixels } = split(turn(context.getImageData(0, 0, width, height), 4, orientation), 4);
+  return { ...pixels, alpha: alpha.every((value) => value === 255) ? null : alpha };
 }
 
 function check(file, width, height) {
+  if (!(width * height)) throw new FileError('{} is damaged.', file.name);
   if (width * height > MOST_PIXELS) throw new FileError('{} has {} megapixels; this page takes at most {}. The program repix takes more.', file.name, Math.round(width * height / 1e6), MOST_PIXELS / 1e6);
 }
 
-/** A file -> {data: RGB, height, width, alpha, grey, kind, kept, lost}; `lost` are the names of what the result cannot hold. */
+/**
+ * A file -> {data: RGB, height, width, alpha, grey, kind, kept, lost, isTurned}; `lost` are the names of what the result cannot
+ * hold; isTurned: browsers show the file as it lies, and not upright.
+ */
 export async function read(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  let bytes;
+  try { bytes = new Uint8Array(await file.arrayBuffer()); } catch {
+    throw new FileError('{} cannot be opened: it is a folder, or was moved or changed after it was chosen.', file.name);
+  }
   if (begins(bytes, '\x89PNG\r\n')) {
     if (bytes.length < 57) throw new FileError('{} is damaged.', file.name); // it has no room for an image
     const { kept, lost, orientation } = readPng(bytes), view = new DataView(bytes.buffer);
     check(file, view.getUint32(16), view.getUint32(20));
-    const depth = bytes[24], colour = bytes[25], keyed = [...chunks(bytes)].some(([type]) => type === 'tRNS');
-    if (colour !== 3 && (depth < 8 || keyed)) return { ...await throughBrowser(file), grey: false, kind: 'png', kept, lost };
-    let png;
-    try { png = decodePng(bytes); } catch { throw new FileError('{} is damaged.', file.name); }
-    const data = png.palette ? convertIndexedToRgb(png) : png.data, channels = png.palette ? png.palette[0].length : png.channels;
-    return { ...split(turn({ ...png, data }, channels, orientation), channels), grey: channels < 3, kind: 'png', kept, lost };
+    if (bytes[24] < 8 && bytes[28]) return { ...await throughBrowser(file, bytes), grey: bytes[25] === 0, kind: 'png', kept, lost }; // fast-png cannot
+    try {
+      const { channels, key, ...png } = pngPixels(bytes);
+      return { ...split(turn(png, channels, orientation), channels, key), grey: bytes[25] % 4 === 0, kind: 'png', kept, lost };
+    } catch { throw new FileError('{} is damaged.', file.name); }
   }
-  const pixels = await throughBrowser(file);
-  if (bytes[0] === 0xff && bytes[1] === 0xd8) return { ...pixels, alpha: null, kind: 'jpeg', ...readJpeg(bytes) };
-  return { ...pixels, alpha: pixels.isOpaque ? null : pixels.alpha, grey: false, kind: 'png', kept: [], lost: new Set(['EXIF and colour profile; the result is a PNG']) };
+  if (bytes[0] === 0xff && bytes[1] === 0xd8) return { ...await throughBrowser(file, bytes), kind: 'jpeg', ...readJpeg(bytes) };
+  const orientation = turnWebp(bytes), pixels = await throughBrowser(file, bytes, orientation);
+  return { ...pixels, isTurned: orientation > 1, grey: false, kind: 'png', kept: [], lost: new Set(['EXIF and colour profile; the result is a PNG']) };
 }
 
 /** What `read` gave, with other pixels of the same or another size -> a Blob of its kind. */

@@ -25,8 +25,8 @@ async function start({ threads, gpu }) {
 }
 
 async function derain({ id, file }) {
-  const { run, ...options } = await ready, { lost, ...image } = await read(file);
-  postMessage({ kind: 'progress', id, level: 0, fraction: 0, width: image.width, height: image.height });
+  const { run, ...options } = await ready, { lost, isTurned, ...image } = await read(file);
+  postMessage({ kind: 'progress', id, level: 0, fraction: 0, width: image.width, height: image.height, before: isTurned ? await write(image) : null });
   const { levels, ...made } = await restoreLevels(run, image, {
     ...options,
     progress: (how) => postMessage({ kind: 'progress', id, ...how }),
