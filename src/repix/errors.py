@@ -72,6 +72,9 @@ class MissingExtraError(RepixError):
         self.extra = extra
         self.missing = missing
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # by itself the sentence would be `extra`
+        return type(self), (self.extra, self.missing)
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name nearest to a mistaken one, for an error message; empty without one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import pytest
 
+import repix.errors
 from repix._types import one_line, require
-from repix.errors import InputError, MissingExtraError
+from repix.errors import InputError, MissingExtraError, RepixError
 
 
 def test_an_error_becomes_one_line() -> None:
@@ -27,3 +29,14 @@ def test_what_is_missing_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingExtraError, match=r"needs ray, .* 'repix\[scale\]'"):
         require("scale")
     require("train", "numpy")
+
+
+KINDS = [kind for kind in vars(repix.errors).values() if isinstance(kind, type) and issubclass(kind, RepixError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors_come_whole_from_another_process(kind: type[RepixError]) -> None:
+    error = kind("scale", "ray") if kind is MissingExtraError else kind("a sentence")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is kind
+    assert (str(back), vars(back)) == (str(error), vars(error))
