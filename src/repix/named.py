@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -114,7 +115,7 @@ def find_named(name: str, known: Mapping[str, str], *, what: str, example: str) 
     file, _, attribute = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise RecipeError(f"{what} {name!r}: no file {path.resolve()}; expected {example}")
+        raise RecipeError(f"{what} {name!r}: no file {os.path.realpath(path)}; expected {example}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

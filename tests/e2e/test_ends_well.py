@@ -97,6 +97,27 @@ def test_a_name_that_looks_like_an_option(work: Path, model: Path) -> None:
 
 
 @posix
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect a.jpg --show rain",
+        "blend a.jpg ok.jpg --mask ok.jpg -o new.png",
+        "evaluate --lq a --gt ok",
+        "rain ok -o a",
+        "derain ok -o a",
+    ],
+)
+def test_links_that_form_a_loop_are_one_line(work: Path, command: str) -> None:
+    os.mkdir("ok")
+    photo("ok.jpg", "ok/photo.jpg")
+    for link, target in (("a", "b"), ("b", "a"), ("a.jpg", "a.jpg")):
+        os.symlink(target, link)
+    done = repix(*command.split())
+    assert done.returncode in (1, 2)
+    assert "unexpected" not in one_line(done)
+
+
+@posix
 def test_a_link_as_output_is_written_through(work: Path, model: Path) -> None:
     photo("a.jpg")
     os.mkdir("elsewhere")

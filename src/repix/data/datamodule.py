@@ -35,6 +35,7 @@ from repix.data.dataset import (
 from repix.data.pairs import Pair, find_pairs
 from repix.degradations import Context, create_degradation
 from repix.errors import InputError
+from repix.io.files import resolved
 from repix.io.formats import IMAGES, listed
 from repix.io.image import read_image, read_size
 
@@ -86,7 +87,7 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
     found = []
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder.resolve()}: no such folder; expected a folder of images")
+            raise InputError(f"{resolved(folder)}: no such folder; expected a folder of images")
         # hidden ones are what macOS ("._photo.jpg") and network storage ("@eaDir") put beside photos
         here = sorted(
             path
@@ -94,7 +95,7 @@ def list_photos(folders: Sequence[Path]) -> list[Path]:
             if path.suffix.lower() in IMAGES and path.is_file() and not _is_hidden(path.relative_to(folder))
         )
         if not here:
-            raise InputError(f"{folder.resolve()}: no images in it (known: {listed(IMAGES)})")
+            raise InputError(f"{resolved(folder)}: no images in it (known: {listed(IMAGES)})")
         found += here
     return found
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from repix.errors import InputError, did_you_mean
+from repix.io.files import resolved
 from repix.io.formats import IMAGES
 from repix.io.image import read_size
 
@@ -157,7 +158,7 @@ def find_pairs_in(lq: str | Path, gt: str | Path) -> list[Pair]:
     rules = dict.fromkeys(rule for layout in LAYOUTS.values() for rule in layout.rules)
     matches = [_match(lq_dir, gt_dir, rule) for rule in rules]
     best = max(matches, key=lambda match: len(match.pairs))
-    if not best.pairs and lq_dir.resolve() == gt_dir.resolve():  # asked for, so what clean images lose can be measured
+    if not best.pairs and resolved(lq_dir) == resolved(gt_dir):  # asked for, so what clean images lose can be measured
         best = _Match([Pair(file.stem, file, file) for file in _images(lq_dir)], [], [])
     if not best.pairs:
         raise InputError(
@@ -249,7 +250,7 @@ def _layout_matches(root: Path, layout: Layout) -> Iterable[_Match]:
 
 
 def _match(lq_dir: Path, gt_dir: Path, rule: _Rule) -> _Match:
-    shared = lq_dir.resolve() == gt_dir.resolve()
+    shared = resolved(lq_dir) == resolved(gt_dir)
     if shared and rule is not _RAIN_NORAIN and rule is not _GT_SUFFIX:
         return _Match([], [], [])  # the other rules would pair an image with itself
     ground_truths: dict[str, Path] = {}

@@ -16,6 +16,7 @@ from repix._types import Floats
 from repix.degradations.rain import RainParams, add_rain
 from repix.errors import InputError, RepixError
 from repix.infer.jobs import BatchOptions, Job, Naming, plan
+from repix.io.files import resolved
 from repix.io.formats import IMAGES
 from repix.io.image import Picture, read_image, write_image
 
@@ -86,8 +87,8 @@ def make_pairs(
     streaks = _load_masks(masks) if masks is not None else []
     made = there = 0
     # `out` may be the photos' own folder, or lie in it; `plan` leaves out/target out
-    earlier = {(out / name).resolve() for name in ("input", "layer")}
-    left_out = [job.src for job in jobs.jobs if not earlier.isdisjoint(job.src.resolve().parents)]
+    earlier = {resolved(out / name) for name in ("input", "layer")}
+    left_out = [job.src for job in jobs.jobs if not earlier.isdisjoint(resolved(job.src).parents)]
     todo = [job for job in jobs.jobs if job.src not in set(left_out)]
     with tqdm(total=len(todo) * copies, unit="pair", disable=None if progress and todo else True) as bar:
         for job in todo:

@@ -24,7 +24,7 @@ from repix.errors import InputError
 from repix.evaluate.figures import busiest
 from repix.evaluate.run import Image, costs_of, eight_bit, means_of
 from repix.evaluate.table import EvalRow, EvalTable, stoppable
-from repix.io.files import atomic, check_writable
+from repix.io.files import atomic, check_writable, resolved
 from repix.io.formats import IMAGES, listed
 from repix.io.image import Picture, read_image, write_image
 
@@ -58,7 +58,7 @@ def find_photos(folders: Sequence[Path]) -> dict[str, list[Path]]:
         found = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGES and file.is_file())
         if not found:
             raise InputError(f"{folder}: no images in it (known: {listed(IMAGES)})")
-        name = folder.resolve().name
+        name = resolved(folder).name
         sets[name if name not in sets else str(folder)] = found
     return sets
 

@@ -20,6 +20,7 @@ from repix.data.sets import find_set
 from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable, stoppable
 from repix.infer.ensemble import AUGMENTATIONS
+from repix.io.files import resolved
 from repix.io.image import read_image, resize, to_8_bits
 from repix.metrics import METRICS, PROTOCOLS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
 from repix.palettes import VOID, LabelColour, nearest_label
@@ -156,10 +157,10 @@ def find_sets(
     Raises:
         InputError: a folder without pairs, or a set that is not there.
     """
-    short = len({folder.resolve().name for folder in data}) == len(data)
-    sets = {folder.resolve().name if short else str(folder): find_pairs(folder, layout) for folder in data}
+    short = len({resolved(folder).name for folder in data}) == len(data)
+    sets = {resolved(folder).name if short else str(folder): find_pairs(folder, layout) for folder in data}
     if folders is not None:
-        lq, gt = (folder.resolve() for folder in folders)
+        lq, gt = (resolved(folder) for folder in folders)
         name = f"{lq.name}, clean to itself" if lq == gt else "/".join(lq.parts[-2:])
         sets[name] = find_pairs_in(*folders)
     return {name: find_set(name) for name in names} | sets

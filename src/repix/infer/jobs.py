@@ -17,7 +17,7 @@ from repix.errors import InputError
 from repix.infer.earlier import CASE_BLIND, COMPARE, are_results, by_contents
 from repix.infer.pyramid import Levels, check_levels
 from repix.infer.restorer import Quality, Restorer, Strength, check_strength
-from repix.io.files import EMPTY_NAME, check_regular, check_writable
+from repix.io.files import EMPTY_NAME, check_regular, check_writable, resolved
 from repix.io.formats import (
     IMAGES,
     IMAGES_WRITABLE,
@@ -375,7 +375,7 @@ def plan_listed(found: Sequence[Found], *, options: BatchOptions) -> Plan:
 
 def beside(folder: Path, tag: str = DERAIN.result_suffix(None)) -> Path:
     """Where results go that nobody named a place for: a folder, to `DIR_<tag>`."""
-    whole = folder.resolve()
+    whole = resolved(folder)
     if not whole.name:
         raise InputError(f"{folder} has no folder above it to write to; say where with -o")
     named = folder if folder.name not in ("", "..") else whole  # as the user wrote it, where that has a name
@@ -410,15 +410,15 @@ def _walk(
     folder: Path, known: frozenset[str], *, leave_out: Path, failed: list[tuple[Path, str]], unknown: Counter[str]
 ) -> Iterator[Path]:
     """Files of known kinds below a folder, in the order of their names, without an output folder that lies inside."""
-    out = leave_out.resolve()
-    same = out == folder.resolve()
+    out = resolved(leave_out)
+    same = out == resolved(folder)
 
     def cannot(error: OSError) -> None:
         failed.append((Path(error.filename), f"cannot be read: {error.strerror}"))
 
     for root, folders, files in os.walk(folder, onerror=cannot):
         here = Path(root)
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or (here / n).resolve() != out))
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and (same or resolved(here / n) != out))
         for name in sorted(files):
             # macOS leaves "._photo.jpg" beside "photo.jpg" on foreign disks: no image
             if name.startswith("."):

@@ -65,6 +65,11 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
+def resolved(path: Path) -> Path:
+    """A path without links, `.` and `..`: `Path.resolve`, which before Python 3.13 raises at links that form a loop."""
+    return Path(os.path.realpath(path))
+
+
 def check_outputs(
     outputs: Iterable[Path | None], inputs: Iterable[Path | None], advice: str = "choose another name"
 ) -> None:
@@ -78,12 +83,12 @@ def check_outputs(
     Raises:
         InputError: one is both, two are one file, or one lies where nothing can be written.
     """
-    read = {path.resolve() for path in inputs if path is not None}
+    read = {resolved(path) for path in inputs if path is not None}
     files = [path for path in outputs if path is not None]
     for number, output in enumerate(files):
-        if output.resolve() in {path.resolve() for path in files[:number]}:
+        if resolved(output) in {resolved(path) for path in files[:number]}:
             raise InputError(f"{output} is to be written twice; give each result a name of its own")
-        if output.resolve() in read:
+        if resolved(output) in read:
             raise InputError(f"{output} is an input and would be overwritten; {advice}")
     check_writable(path.parent for path in files)
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from repix.errors import InputError, WeightsError, did_you_mean
+from repix.io.files import resolved
 from repix.models import create_model, prenet, spanet
 from repix.models.adapter import Adapter
 from repix.tasks import DERAIN
@@ -99,7 +100,7 @@ def import_published(
     known = Adapter(again)
     with checking_card():
         card = ModelCard(
-            name=folder.resolve().name,
+            name=resolved(folder).name,
             task=DERAIN,
             arch=kind,
             args=args,
