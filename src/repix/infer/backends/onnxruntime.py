@@ -55,7 +55,7 @@ class OnnxBackend:
 
         onnxruntime.set_default_logger_severity(4)  # what matters comes as an exception; the rest is noise on stderr
         kind, _, number = device.partition(":")
-        options = _options(onnxruntime, kind, threads)
+        options = _options(onnxruntime, threads)
         provider: Any = (_PROVIDERS[kind], {"device_id": number}) if number else _PROVIDERS[kind]
         try:
             session = onnxruntime.InferenceSession(model, options, [provider])
@@ -99,13 +99,13 @@ class OnnxBackend:
 load = OnnxBackend
 
 
-def _options(onnxruntime: Any, device: str, threads: int | None) -> Any:
+def _options(onnxruntime: Any, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # threads that wait busily cost half as much CPU again on a machine that does other things too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if device == "directml":
-        options.enable_mem_pattern = False  # DirectML does not support it
+    # DirectML does not support it, and on a CPU each shape of tile keeps a block of its own: half as much memory again
+    options.enable_mem_pattern = False
     if threads := threads or cores.wanted():
         options.intra_op_num_threads = threads
     return options
