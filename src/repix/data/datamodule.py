@@ -6,10 +6,13 @@ import contextlib
 import itertools
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -331,7 +334,7 @@ class RestorationData(lightning.LightningDataModule):
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=self._workers,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_end_with_main,
             # a fork of a process that has read an image hangs: libvips' threads are not in the copy
             multiprocessing_context=_START if self._workers else None,
             persistent_workers=self._workers > 0,
@@ -349,12 +352,22 @@ class RestorationData(lightning.LightningDataModule):
         return DataLoader(self._validation, batch_size=1)
 
 
-def _ignore_signals(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job, but only the main one is
-    to end: it saves, and then ends the others, which torch tells by a queue."""
+def _end_with_main(worker: int) -> None:
+    """A worker ends when the main process tells it by its queue, or is no more, and not by a signal of its own.
+
+    Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job, but the main one is to save
+    first. Where that is killed, torch's own watch sees the server that forks, which then waits for its workers.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if main := multiprocessing.parent_process():
+        threading.Thread(target=_exit_after, args=(main.sentinel,), name="repix-main", daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _directed(pairs: list[Pair], direction: str) -> list[Pair]:

@@ -155,12 +155,13 @@ def test_kill_9_loses_little_and_resume_finishes(photos: Path, tmp_path: Path) -
     file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     command = [sys.executable, "-m", "repix", "train", str(file), "-o", str(tmp_path / "run"), "--no-export"]
     last = tmp_path / "run" / "last.ckpt"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 130
         while not last.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         assert last.exists()
         process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.communicate(timeout=60)  # ends with the last process that holds the other end: its workers end too
     reached = torch.load(last, weights_only=True)["global_step"]
     assert 0 < reached < 4000
     assert not list(last.parent.glob("*.tmp"))
