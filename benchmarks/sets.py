@@ -1,6 +1,6 @@
 """Every set of pairs through repixnet, its self-ensemble and PReNet's published weights.
 
-    python benchmarks/sets.py FOLDER [--models repixnet …]     # benchmarks/results/sets.csv
+    python benchmarks/sets.py FOLDER [--models repixnet repixnet-large …]     # benchmarks/results/sets.csv
 
 FOLDER is laid out by `../shared/data/more/lay.py` (all of Rain800, night, nturain_a1); the rest is in REPIX_DATA.
 `held_out.csv` names the pairs that repixnet was not trained on; of the test sets the first ten images are taken, and of
@@ -102,7 +102,12 @@ def sets(folder: Path, temporary: Path) -> Iterator[tuple[str, list[Pair]]]:
 def make(name: str) -> Callable[..., Any]:
     if name in PRENET:
         return published_prenet(PRENET[name])
-    return Restorer.from_pretrained("repixnet", "cpu", quality="best" if name.endswith("(best)") else "fast")
+    return Restorer.from_pretrained(plain(name), "cpu", quality="best" if name.endswith("(best)") else "fast")
+
+
+def plain(name: str) -> str:
+    """The model of a row."""
+    return name.removesuffix(" (best)")
 
 
 def main() -> None:
@@ -111,7 +116,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["repixnet", "repixnet (best)", *PRENET])
     args = parser.parse_args()
     rows: list[dict[str, Any]] = list(read_rows(TABLE))
-    order = ["input", "repixnet", "repixnet (best)", *PRENET]
+    order = ["input", "repixnet", "repixnet (best)", "repixnet-large", "repixnet-large (best)", *PRENET]
     with tempfile.TemporaryDirectory() as temporary:
         found = dict(sets(args.folder, Path(temporary)))
         places = list(found)
@@ -121,9 +126,8 @@ def main() -> None:
                     continue
                 means = evaluate({model: make(model)}, {data: pairs}, metrics=METRICS).means
                 for mean in means:
-                    known = (
-                        "" if mean.model == "input" else KNOWN.get((data, model.removesuffix(" (best)")), "zero-shot")
-                    )
+                    learnt = plain(model).removesuffix("-large")  # its recipe has the same data
+                    known = "" if mean.model == "input" else KNOWN.get((data, learnt), "zero-shot")
                     values = {name: f"{mean.values[name]:.{4 if name == 'ssim_y' else 2}f}" for name in METRICS}
                     rows = [row for row in rows if (row["data"], row["model"]) != (data, mean.model)]
                     row = {"data": data, "images": mean.images, "model": mean.model, **values, "trained_on": known}
