@@ -3,7 +3,8 @@
 A model is a folder: `card.json`, and the network's weights in one or more forms, a file each:
 
     onnx-fp32, onnx-fp16, onnx-int8        what `Restorer` runs (no torch)
-    safetensors-fp32, safetensors-fp16     what training and evaluation in torch load
+    safetensors-fp32, safetensors-fp16     what training and inspection load in torch; without them they read an ONNX
+                                           file in floating point
 
 Bytes are handed out only by `read_weights`, after their sha256 was compared with the card's; there is no way around it.
 """
@@ -40,15 +41,15 @@ FORMS: Mapping[str, str] = {
     "onnx-fp32": "full precision",
     "onnx-fp16": "stored in half precision and cast to fp32 when loaded: half the size, the same arithmetic",
     "onnx-int8": "computes in int8: for CPUs with dot products of bytes",
-    "safetensors-fp32": "for training and evaluation in torch",
-    "safetensors-fp16": "for training and evaluation in torch, in half precision",
+    "safetensors-fp32": "for training and inspection in torch",
+    "safetensors-fp16": "for training and inspection in torch, in half precision",
 }
 """Every form that weights may be stored in, and what it is for: its container, a dash, its precision."""
 
 _ALIASES = {"repixnet-large": "repixnet"}  # two names of version 0.1 for one network
 
-TORCH_FORMS = ("safetensors-fp32", "safetensors-fp16")
-"""The forms that torch loads, best first."""
+TORCH_FORMS = ("safetensors-fp32", "safetensors-fp16", "onnx-fp32", "onnx-fp16")
+"""The forms that torch loads (`repix.models.stored`), best first."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 

@@ -31,6 +31,7 @@ from repix.cli.values import NAME, PATH
 @click.option("--limit", "limits", multiple=True, help="A sentence on what it cannot do; repeatable.")
 @click.option("--half", is_flag=True, help="Store weights in half precision; arithmetic stays as it is.")
 @click.option("--int8", is_flag=True, help="Add a form in int8: half the time on many CPUs. With --half.")
+@click.option("--onnx-only", is_flag=True, help="Leave out safetensors; training reads the ONNX.")
 @click.option("--trust", is_flag=True, help="Run Python files that the run's recipe names.")
 def export(
     run: str,
@@ -44,6 +45,7 @@ def export(
     half: bool,
     trust: bool,
     int8: bool,
+    onnx_only: bool,
 ) -> None:
     """Make a model (ONNX, safetensors, card) from a RUN's folder or one of its checkpoints.
 
@@ -54,7 +56,7 @@ def export(
     from repix._types import require
 
     if format_ == "darktable":
-        own = ("name", "description", "licence", "metrics", "limits", "half", "int8", "trust")
+        own = ("name", "description", "licence", "metrics", "limits", "half", "int8", "onnx_only", "trust")
         refuse_given(own, "does nothing with --format darktable, which takes everything from the model's card")
         require("train", "onnx")
         from repix.train.darktable import write_package
@@ -75,6 +77,7 @@ def export(
         limits=limits,
         half=half,
         int8=int8,
+        onnx_only=onnx_only,
         trust=trust,
     )
     worst = max(card.onnx_parity.values())

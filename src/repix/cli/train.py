@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from repix.cli.options import refuse_given
 from repix.cli.output import command, say
 from repix.cli.stop import allow_for_end
 from repix.cli.values import PATH
@@ -17,7 +16,7 @@ from repix.cli.values import PATH
 @click.option("-o", "--output", type=PATH, help="Folder of the run. [runs/NAME]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe; repeatable.")
 @click.option("--resume", is_flag=True, help="Continue the run in that folder where it was stopped.")
-@click.option("--trust", is_flag=True, help="With --resume: Python files of the recipe may have changed.")
+@click.option("--trust", is_flag=True, help="Run Python files that a teacher's card names, or that have changed.")
 @click.option("--export/--no-export", "exports", default=True, show_default=True, help="Make a model at the end.")
 def train(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], resume: bool, trust: bool, exports: bool
@@ -37,8 +36,6 @@ def train(
     from repix.train.loop import train as run
     from repix.train.recipe import load_recipe
 
-    if not resume:
-        refuse_given(("trust",), "does nothing without --resume")
     settings = load_recipe(recipe, overrides=overrides)
     allow_for_end(30)  # for the step that it is at, and to save
     folder = output if output is not None else Path("runs") / settings.name

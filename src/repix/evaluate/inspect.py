@@ -24,10 +24,10 @@ from repix.infer.padding import to_floats
 from repix.infer.pyramid import over_levels, restore_levels
 from repix.infer.uncertainty import estimates, expected_error
 from repix.io.files import atomic
-from repix.models import MODELS, create_model
+from repix.models import MODELS, create_model, stored
 from repix.models.adapter import Adapter
-from repix.named import check_trusted, is_own, own_names
-from repix.weights import CARD_NAME, TORCH_FORMS, Tiling, find_card, read_weights
+from repix.named import is_own
+from repix.weights import Tiling, find_card
 
 _MOST_MAPS = 64
 
@@ -42,25 +42,13 @@ def load_network(name_or_path: str | os.PathLike[str], *, trust: bool = False) -
 
     Raises:
         UntrustedCodeError: the card names code, and it is not trusted.
-        WeightsError: no such model, or one without safetensors.
+        WeightsError: no such model, or one without a form for torch.
     """
     name = os.fspath(name_or_path)
     if _is_untrained(name):
         torch.manual_seed(0)
         return create_model(name).eval()
-    import safetensors.torch
-
-    card, folder = find_card(name)
-
-    check_trusted([card.arch, *own_names(card.args)], where=f"{folder / CARD_NAME}", trust=trust)
-    state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
-    with torch.device("meta"):  # nothing is allocated that the file does not hold
-        wanted = {key: value.shape for key, value in create_model(card.arch, **card.args).state_dict().items()}
-    if wanted != {key: value.shape for key, value in state.items()}:
-        raise WeightsError(f"{folder}: the weights don't fit {card.arch!r}, by the names and shapes of tensors")
-    net = create_model(card.arch, **card.args)
-    net.load_state_dict(state)
-    return net.eval()
+    return stored.load_network(*find_card(name), trust=trust)
 
 
 def _is_untrained(name: str) -> bool:

@@ -21,22 +21,19 @@ from torch import nn
 
 from repix._types import one_line
 from repix.errors import WeightsError
-from repix.infer.backends.onnxruntime import OnnxBackend
-from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros
 from repix.infer.pyramid import COARSEST
 from repix.io.files import temporary_folder
 from repix.metrics import METRICS, PROTOCOLS
 from repix.models import create_model, model_class
 from repix.models.adapter import Adapter
+from repix.models.stored import MOST_DIFFERENCE, network_of_onnx, onnx_parity
 from repix.named import check_trusted, own_names
 from repix.palettes import PALETTES
 from repix.train.quantize import to_int8
 from repix.train.recipe import Recipe, dump_recipe, load_recipe
 from repix.weights import CARD_NAME, Measured, ModelCard, checking_card, find_card, save_card
 
-# ONNX Runtime and torch sum in different orders; more than this is another network.
-MOST_DIFFERENCE = 1e-4
 _OPSET = 18
 _LARGEST = 2**20  # numbers in a weight that is computed of others here
 
@@ -151,26 +148,6 @@ def to_half(model: bytes) -> bytes:
     return made
 
 
-def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[str, float]:
-    """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
-
-    Returns:
-        "HxW" -> difference on random images in [0, 1], and in what is carried from frame to frame.
-    """
-    torch_, onnx_ = TorchBackend(net), OnnxBackend(model)
-    unit = multiple_of * max(1, 16 // multiple_of)
-    found = {}
-    for rows, columns in ((1, 3), (5, 4), (7, 11)):
-        x = torch.rand(1, 3, rows * unit, columns * unit, generator=torch.Generator().manual_seed(rows)).numpy()
-        state = zeros(Adapter(net).state, x)
-        if state:  # a second frame of a scene that stands still: where noise has moved to is a matter of rounding
-            _, state = torch_.run(x, state)
-        (expected, after), (got, next_) = torch_.run(x, state), onnx_.run(x, state)
-        pairs = zip((expected, *after), (got, *next_), strict=True)
-        found[f"{rows * unit}x{columns * unit}"] = max(float(np.abs(a - b).max()) for a, b in pairs)
-    return found
-
-
 def _replace_model(out: Path, made: Path, names: Sequence[str]) -> None:
     """Put a model's files in the place of another's; what else lies in its folder is the user's, and stays."""
     with contextlib.suppress(WeightsError):
@@ -187,6 +164,7 @@ def save_model(
     out: Path,
     *,
     half: bool = False,
+    onnx_only: bool = False,
     batches: Iterable[NDArray[np.float32]] | None = None,
 ) -> ModelCard:
     """Write a model's folder, all of it or nothing.
@@ -196,13 +174,15 @@ def save_model(
         card: what it is; parity, forms and sha256 are filled in here.
         out: folder; of a model that is there already, its files are replaced and nothing else.
         half: store weights in half precision; arithmetic stays in fp32.
+        onnx_only: leave out the safetensors; torch reads ONNX then (`repix.models.stored`).
         batches: rainy images or clips for another form of the network in int8; see `to_int8`.
 
     Returns:
         The card as written.
 
     Raises:
-        WeightsError: `out` is something else than a model, or ONNX and torch disagree by more than 1e-4.
+        WeightsError: `out` is something else than a model, or ONNX and torch disagree by more than 1e-4; or
+            `onnx_only`, and the ONNX does not hold the network's weights as they are.
     """
     if out.exists() and not (out / CARD_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WeightsError(f"{out} is there already and is not a model (no {CARD_NAME}); choose another folder")
@@ -215,7 +195,10 @@ def save_model(
         )
     card = card.model_copy(update={"onnx_parity": parity})
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
-    networks = {"onnx-fp16" if half else "onnx-fp32": to_half(model) if half else model}
+    kept = to_half(model) if half else model
+    networks = {"onnx-fp16" if half else "onnx-fp32": kept}
+    if onnx_only:
+        network_of_onnx(kept, card, out)
     if batches is not None:
         networks["onnx-int8"] = to_int8(net, model, batches)
     if half:
@@ -230,8 +213,9 @@ def save_model(
             proto = onnx.load_from_string(network)
             onnx.helper.set_model_props(proto, {"card": inside})
             (made / files[form]).write_bytes(proto.SerializeToString())
-        files["safetensors-fp16" if half else "safetensors-fp32"] = "model.safetensors"
-        (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
+        if not onnx_only:
+            files["safetensors-fp16" if half else "safetensors-fp32"] = "model.safetensors"
+            (made / "model.safetensors").write_bytes(safetensors.torch.save(state, metadata={"card": inside}))
         card = save_card(card, made, forms=files)
         if out.exists():
             _replace_model(out, made, [*files.values(), CARD_NAME])
@@ -299,6 +283,7 @@ def export(
     licence: str = "Apache-2.0",
     half: bool = False,
     int8: bool = False,
+    onnx_only: bool = False,
     trust: bool = False,
 ) -> ModelCard:
     """Turn a run into a model.
@@ -314,12 +299,13 @@ def export(
         half: store weights in half precision.
         int8: write a form that computes in int8, for CPUs, too, with ranges from samples of the run's own data; and
             `half`.
+        onnx_only: leave out the safetensors, which training, and a look into the network, then read out of the ONNX.
         trust: run Python files that the run's recipe names; not needed for those that this user has trained with.
 
     Raises:
         UntrustedCodeError: the recipe names code that is not trusted.
         InputError: int8, and the run's data is missing.
-        WeightsError: no checkpoint, or the export does not match.
+        WeightsError: no checkpoint, or the export does not match, or cannot be read back where it has to.
         RecipeError: the run's recipe is missing or damaged.
     """
     checkpoint = Path(run)
@@ -357,7 +343,7 @@ def export(
             licence=licence,
         )
     if not int8:
-        return save_model(net, card, Path(out), half=half)
+        return save_model(net, card, Path(out), half=half, onnx_only=onnx_only)
     from repix.train.loop import last_batches  # Lightning takes two seconds to import
 
-    return save_model(net, card, Path(out), half=True, batches=last_batches(recipe))
+    return save_model(net, card, Path(out), half=True, onnx_only=onnx_only, batches=last_batches(recipe))

@@ -58,7 +58,8 @@ def train(
             `images/` with grids of each validation.
         resume: go on from `last.ckpt`: same weights, optimizer, average, schedule and order of data.
         progress: show a progress bar.
-        trust: when resuming, Python files that the recipe names may have changed.
+        trust: run Python files that the cards of `init` and `teacher` name; when resuming, those that the recipe names
+            may have changed.
 
     Returns:
         The checkpoint to export: the best by validation, or the last where nothing was held out.
@@ -84,7 +85,7 @@ def train(
         check_writable([folder])
 
     lightning.seed_everything(recipe.seed, verbose=False)
-    task = create_task(recipe, images=folder / "images")
+    task = create_task(recipe, images=folder / "images", trust=trust)
     task.rehearse()  # what a stage cannot have is said before all images are looked at
     data = make_data(recipe)
     if resume:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor, nn
 
 from repix.errors import RecipeError
-from repix.models import create_model
 from repix.models.layers import ResidualBlock
-from repix.weights import TORCH_FORMS, find_card, read_weights
+from repix.models.stored import load_network, load_state
+from repix.weights import find_card
 
 
-def start_from(net: nn.Module, model: str) -> None:
+def start_from(net: nn.Module, model: str, *, trust: bool = False) -> None:
     """Copy a model's weights into a network that is the same, or has more residual blocks, or takes a classifier's.
 
     Blocks that the model doesn't have are set to return their input, so that the network starts as what it has grown
@@ -25,8 +24,10 @@ def start_from(net: nn.Module, model: str) -> None:
         net: filled in place.
         model: a shipped model's name, or a model's folder; or a classifier's file, for a network that has
             `load_encoder` (`repix.models.vgg_unet`).
+        trust: run Python code that the model's card names.
 
     Raises:
+        UntrustedCodeError: the card of a model in ONNX alone names code, and it is not trusted.
         WeightsError: no such model, or a damaged one.
         RecipeError: a network that differs in something else, or a file for one that takes none.
     """
@@ -36,8 +37,7 @@ def start_from(net: nn.Module, model: str) -> None:
             raise RecipeError(f"init: {model} is a file; {type(net).__name__} starts from a model's name or folder")
         load(model)
         return
-    card, folder = find_card(model)
-    state = safetensors.torch.load(read_weights(card, folder, card.form(*TORCH_FORMS)))
+    state = load_state(*find_card(model), trust=trust)
     own = net.state_dict()
     new = [name for name, part in net.named_modules() if isinstance(part, ResidualBlock) and _is_new(name, state)]
     added = [name for name in getattr(net, "additions", ()) if _is_new(name, state)]
@@ -60,19 +60,18 @@ def start_from(net: nn.Module, model: str) -> None:
             nn.init.zeros_(last.bias)
 
 
-def load_frozen(model: str) -> nn.Module:
+def load_frozen(model: str, *, trust: bool = False) -> nn.Module:
     """A model's network for evaluation alone, without gradients.
 
     Args:
         model: a shipped model's name, or a model's folder.
+        trust: run Python code that the model's card names.
 
     Raises:
+        UntrustedCodeError: the card names code, and it is not trusted.
         WeightsError: no such model, a damaged one, or one without a form for torch.
     """
-    card, _ = find_card(model)
-    net = create_model(card.arch, **card.args)
-    start_from(net, model)
-    return net.requires_grad_(False).eval()
+    return load_network(*find_card(model), trust=trust).requires_grad_(False)
 
 
 def _is_new(block: str, state: Mapping[str, Tensor]) -> bool:

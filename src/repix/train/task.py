@@ -50,6 +50,7 @@ class RestorationTask(lightning.LightningModule):
         sets: the validation sets, in the order of the data module.
         images: folder for the grids input | output | target, `train_<step>.png` with images that are trained on
             and `val_<step>.png` with others; or None.
+        trust: run Python files that the cards of `init` and `teacher` name.
 
     Logs `loss` and each of its terms, and at validation `val/<set>_<metric>` and `val/score`, by which the best
     checkpoint is chosen: the mean over the sets that were held out, of at most 45 dB each, the negative of metrics
@@ -57,16 +58,24 @@ class RestorationTask(lightning.LightningModule):
 
     Raises:
         RecipeError: an unknown network, loss or argument, or an attribute that no stage may change.
+        UntrustedCodeError: the card of `init` or `teacher` names code, and it is not trusted.
     """
 
-    def __init__(self, recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        sets: Sequence[ValidationSet] = (),
+        images: Path | None = None,
+        trust: bool = False,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = create_model(recipe.model, **recipe.args)
         if recipe.init is not None:
-            start_from(self.net, recipe.init)
+            start_from(self.net, recipe.init, trust=trust)
         # in a list, so that checkpoints, averages and the optimizer leave it alone
-        self._teacher = [] if recipe.teacher is None else [load_frozen(recipe.teacher)]
+        self._teacher = [] if recipe.teacher is None else [load_frozen(recipe.teacher, trust=trust)]
         if recipe.reinit_dead_units:
             keep_alive(self.net)
         # Twice as fast on CPUs, and what tensor cores want; here and not later, since what averages gradients over

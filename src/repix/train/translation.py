@@ -21,10 +21,12 @@ from repix.train.recipe import Recipe, Stage
 from repix.train.task import RestorationTask
 
 
-def create_task(recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> RestorationTask:
+def create_task(
+    recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None, trust: bool = False
+) -> RestorationTask:
     """The task that a recipe asks for; arguments as `RestorationTask`'s."""
     adversarial = any("adversarial" in stage.losses for stage in recipe.stages)
-    return (Pix2PixTask if adversarial else RestorationTask)(recipe, sets=sets, images=images)
+    return (Pix2PixTask if adversarial else RestorationTask)(recipe, sets=sets, images=images, trust=trust)
 
 
 class Pix2PixTask(RestorationTask):
@@ -41,8 +43,15 @@ class Pix2PixTask(RestorationTask):
         RecipeError: unknown arguments of the adversarial term or of the discriminator.
     """
 
-    def __init__(self, recipe: Recipe, *, sets: Sequence[ValidationSet] = (), images: Path | None = None) -> None:
-        super().__init__(recipe, sets=sets, images=images)
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        sets: Sequence[ValidationSet] = (),
+        images: Path | None = None,
+        trust: bool = False,
+    ) -> None:
+        super().__init__(recipe, sets=sets, images=images, trust=trust)
         self.automatic_optimization = False
         self.discriminator = PatchGAN(**checked_arguments("discriminator", PatchGAN, recipe.discriminator))
         if recipe.channels_last:

@@ -45,7 +45,6 @@ def test_an_option_of_version_0_1_names_the_new_one(old: str, message: str) -> N
         ("translate a.jpg -m facades-labels --force", "--force does nothing without --overwrite"),
         ("blend a.jpg b.jpg --force", "--force does nothing without --overwrite"),
         ("derain a.jpg -v -q", "--verbose and --quiet contradict each other"),
-        ("train a.yaml --trust", "--trust does nothing without --resume"),
         ("export repixnet -o a --format darktable --licence MIT", "--licence does nothing with --format darktable"),
         ("export repixnet -o a --format darktable --trust", "--trust does nothing with --format darktable"),
         ("import spanet a.pt -o b --recurrences 3", "--recurrences is for prenet"),

@@ -15,8 +15,9 @@ from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.models.layers import PaletteHead
 from repix.models.pix2pix import PatchGAN
+from repix.models.stored import onnx_parity
 from repix.palettes import FACADES
-from repix.train.export import onnx_parity, to_onnx
+from repix.train.export import to_onnx
 
 
 def noise(side: int, batch: int = 1) -> torch.Tensor:

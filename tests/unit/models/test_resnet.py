@@ -9,7 +9,8 @@ import torch
 
 from repix.errors import RecipeError
 from repix.models import create_model
-from repix.train.export import onnx_parity, to_onnx
+from repix.models.stored import onnx_parity
+from repix.train.export import to_onnx
 
 
 def reach(**args: object) -> int:
