@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
 from repix._types import Floats
 from repix.degradations import Context
-from repix.io.image import through_jpeg
+from repix.io.image import resize, through_jpeg
 
 
 def blend_rain(image: Floats, layer: Floats, blending: Literal["screen", "add"]) -> Floats:
@@ -136,8 +136,7 @@ def _blurred(images: Floats, sigma: float) -> Floats:
 
 def _smaller_and_back(images: Floats, factor: float) -> Floats:
     """(N, H, W, 3) reduced to a share of its sides and enlarged again, cubic."""
-    size = images.shape[1:3]
-    small = [max(1, round(side * factor)) for side in size]
-    reduced = zoom(_blurred(images, 0.4 / factor), (1, *(a / b for a, b in zip(small, size, strict=True)), 1), order=1)
-    back = zoom(reduced, (1, *(b / a for a, b in zip(reduced.shape[1:3], size, strict=True)), 1), order=3)
-    return np.asarray(back, np.float32)
+    height, width = images.shape[1:3]
+    small = (max(1, round(height * factor)), max(1, round(width * factor)))
+    back = [resize(resize(np.ascontiguousarray(image), small), (height, width)) for image in images]
+    return np.asarray(np.stack(back), np.float32)

@@ -1,4 +1,4 @@
-"""Clean images full of thin structures, which rain must not be mistaken for: drawn, seeded, in NumPy.
+"""Clean images full of thin structures, which rain must not be mistaken for: drawn and seeded.
 
 What rain and a fence have in common is a bright or dark line a few pixels wide; what tells them apart is all around it:
 spacing, ends, colour, what crosses what. A network learns the difference only from images that have the structures
@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
+import PIL.ImageDraw
 
 from repix._types import Floats
 from repix.degradations import Context, Degradation
 from repix.errors import InputError
 
 _FINE = 3  # each side of a pixel is drawn as so many
-_AT_ONCE = 2_000_000  # points of strokes that are laid down at a time
+_STRAIGHT = 4.0  # pixels of a stroke that are drawn as a straight line
 
 Doubles = npt.NDArray[np.float64]
 
@@ -369,26 +371,21 @@ def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, t
     if not len(curves):
         return image
     height, width_ = (side * _FINE for side in image.shape[:2])
-    # closer than a fine pixel both ways, so that slanted strokes have no holes: a curve's speed is at most twice the
-    # longer of its control polygon's sides
-    fastest = 2 * np.linalg.norm(np.diff(curves, axis=1), axis=2).max() * _FINE
-    t = np.linspace(0, 1, int(1.2 * fastest) + 2)[:, None]
-    count = max(1, round(1.4 * width * _FINE))
-    sides = (np.arange(count) + 0.5) / count - 0.5
-    painted = np.zeros(height * width_, np.int32)  # number of the stroke on top, from 1
-    step = max(1, _AT_ONCE // (len(t) * len(sides)))
-    for first in range(0, len(curves), step):
-        start, control, end = curves[first : first + step].swapaxes(0, 1)[:, :, None] * _FINE
-        at = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
-        along = 2 * (1 - t) * (control - start) + 2 * t * (end - control)
-        normal = along[..., ::-1] * [1, -1] / np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
-        broad = width * _FINE * (1 - t**2 if tapered else np.ones_like(t))
-        y, x = np.moveaxis(at[:, :, None] + (normal * broad)[:, :, None] * sides[:, None], 3, 0)
-        row, column = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
-        number = np.broadcast_to(np.arange(first, first + len(start))[:, None, None] + 1, row.shape)
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width_)
-        painted[row[inside] * width_ + column[inside]] = number[inside]  # where several fall, the last stays
-    top = painted.reshape(height, width_)
+    # a curve is at most as long as its control polygon
+    longest = np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(1).max()
+    t = np.linspace(0, 1, int(np.clip(longest / _STRAIGHT, 4, 64)) + 1)[:, None]
+    start, control, end = curves.swapaxes(0, 1)[:, :, None]
+    at = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    along = 2 * (1 - t) * (control - start) + 2 * t * (end - control)
+    normal = along[..., ::-1] * [1, -1] / np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
+    broad = width * (1 - t**2 if tapered else np.ones_like(t))
+    half = normal * broad / 2
+    outlines = _FINE * np.concatenate([at + half, (at - half)[:, ::-1]], axis=1)[..., ::-1]
+    canvas = PIL.Image.new("I", (width_, height))
+    draw = PIL.ImageDraw.Draw(canvas)
+    for number, outline in enumerate(outlines.reshape(len(outlines), -1).tolist(), 1):
+        draw.polygon(outline, fill=number)
+    top = np.asarray(canvas)  # number of the stroke on top, from 1
     fine = np.where(top[..., None] > 0, colours.astype(np.float32)[top - 1], _enlarged(image))
     return _averaged(fine)
 
