@@ -2,7 +2,7 @@
 
 repix opens no connection of its own and writes nothing into the home folder but to its cache folder. Some of its
 dependencies report usage or leave files unless they are told not to, and most read that wish when they are imported. A
-variable that the user has set stays as it is.
+variable that the user has set stays as it is. The signals that end a process are listed here too, below every part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,11 @@ if _TOO_LATE:
         "onnxruntime was imported before repix, so its telemetry to Microsoft is on; "
         "import repix first, or set ORT_DISABLE_TELEMETRY=1"
     )
+
+STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What Ctrl-C, a cluster or `kill`, and a terminal that closes send to a process; Windows has no SIGHUP."""
 
 
 def cache_folder() -> Path | None:

@@ -20,6 +20,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse
 
 from repix import __version__
+from repix._environment import STOP_SIGNALS
 from repix.app import api, docs, routes
 from repix.app.files import GoneError, open_folder
 from repix.app.guard import Guard, PatientProtocol
@@ -30,7 +31,6 @@ from repix.tasks import TRANSLATE
 _PAGE = Path(__file__).parent / "page"
 _SAMPLE = ("rainy.jpg", Path(__file__).parents[3] / "examples" / "rainy.jpg")  # in a wheel, beside the page
 _FIRST_PORT, _PORTS = 7860, 100
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
 
 
@@ -144,8 +144,7 @@ def serve(
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
                 """As uvicorn's, for one signal more, and without sending them to the process again in the end."""
-                numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-                heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+                heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
                 before = {number: signal.signal(number, self.handle_exit) for number in heeded}
                 try:
                     yield

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from repix._environment import STOP_SIGNALS
 from repix.io.files import abandon_temporaries
 
 GRACE = 5.0
@@ -41,7 +42,8 @@ def watched_signals() -> Iterator[None]:
     reading, writing = socket.socketpair()
     writing.setblocking(False)
     allow_for_end(GRACE)
-    watched = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    # nohup ignores SIGHUP
+    watched = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in watched}
     for number, handler in before.items():
         if handler in (signal.SIG_DFL, signal.default_int_handler):
@@ -62,7 +64,7 @@ def watched_signals() -> Iterator[None]:
 def _end_in_time(reading: socket.socket, came: threading.Event) -> None:
     with reading:  # until the end: the signals that follow are written to it too
         while numbers := reading.recv(16):
-            found = [number for number in numbers if number in _SIGNALS]
+            found = [number for number in numbers if number in STOP_SIGNALS]
             if found:
                 break
         else:
@@ -78,7 +80,7 @@ def _end_in_time(reading: socket.socket, came: threading.Event) -> None:
 def _in_child() -> None:
     """A worker's signals are its own, and must not end its parent."""
     with contextlib.suppress(ValueError):
-        for number in _SIGNALS:
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) is _interrupt:
                 signal.set_wakeup_fd(-1)
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -88,6 +90,5 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

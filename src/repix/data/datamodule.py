@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from repix._environment import STOP_SIGNALS
 from repix.data.clips import ClipDataset, group_clips
 from repix.data.config import PAIRS, Data, Samples
 from repix.data.dataset import (
@@ -358,9 +359,8 @@ def _end_with_main(worker: int) -> None:
     Ctrl-C reaches every process of a terminal, and a cluster's SIGTERM every one of a job, but the main one is to save
     first. Where that is killed, torch's own watch sees the server that forks, which then waits for its workers.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if main := multiprocessing.parent_process():
         threading.Thread(target=_exit_after, args=(main.sentinel,), name="repix-main", daemon=True).start()
 

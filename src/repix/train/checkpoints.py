@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
+from repix._environment import STOP_SIGNALS
 from repix._types import one_line
 from repix.errors import InputError, RecipeError, WeightsError
 from repix.io.files import atomic
@@ -128,8 +129,8 @@ class StopBetweenSteps(Callback):
         if threading.current_thread() is not threading.main_thread():  # which alone may take signals
             yield
             return
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        self._before = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+        handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        self._before = {number: handler for number, handler in handlers.items() if callable(handler)}
         self._take()
         try:
             yield
