@@ -66,12 +66,15 @@ def contact_sheet(
 
 
 def quality_plot(table: EvalTable) -> Figure:
-    """Quality by the first metric against seconds per megapixel, a panel for each set."""
+    """Quality by the first metric against seconds per megapixel, a panel for each set.
+
+    Where it is infinite for some images (PSNR of identical ones), it is that of the others.
+    """
     metric = table.metrics[0]
     panels = []
     for data in dict.fromkeys(row.data for row in table.means):
         points = {
-            row.model: (row.seconds_per_megapixel, row.values[metric])
+            row.model: (row.seconds_per_megapixel, row.others.get(metric, row.values[metric]))
             for row in table.means
             if row.data == data and row.seconds_per_megapixel is not None
         }

@@ -297,8 +297,12 @@ def means_of(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
     for (data, model), group in groups.items():
         seconds = [row.seconds_per_megapixel for row in group if row.seconds_per_megapixel is not None]
         # an image that is void all over has no accuracy
-        values = {name: _mean([row.values[name] for row in group]) for name in group[0].values}
-        yield EvalRow(data, model, None, len(group), values, fmean(seconds) if seconds else None)
+        columns = {name: [row.values[name] for row in group] for name in group[0].values}
+        values = {name: _mean(column) for name, column in columns.items()}
+        infinite = {name: sum(map(math.isinf, column)) for name, column in columns.items() if math.isinf(values[name])}
+        others = {name: _mean([value for value in columns[name] if not math.isinf(value)]) for name in infinite}
+        seconds_ = fmean(seconds) if seconds else None
+        yield EvalRow(data, model, None, len(group), values, seconds_, max(infinite.values(), default=0), others)
 
 
 def _mean(values: Sequence[float]) -> float:

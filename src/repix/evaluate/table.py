@@ -19,6 +19,10 @@ _MEANS = (
     "Means over images. Seconds per megapixel: wall clock of the whole restorer (padding, tiling, network), without "
     "reading and writing files. GMAC: multiply-adds of convolutions at 256x256, in 1e9, which papers call GFLOP."
 )
+_IDENTICAL = (
+    "inf is the PSNR of an image that is identical to its ground truth: identical counts those, and _others is the "
+    "mean over the other images."
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class EvalRow:
         images: how many images the row stands for.
         values: metric name -> value; a row of one image, or of `input`, has none of those that only a set has.
         seconds_per_megapixel: wall clock; None for `input`.
+        identical: of a mean: how many of its images are infinitely good by a metric, as PSNR says of equal ones.
+        others: of a mean: metric name -> mean over the other images, of metrics that are infinite for some; nan where
+            there are no others.
     """
 
     data: str
@@ -53,6 +60,8 @@ class EvalRow:
     images: int
     values: Mapping[str, float]
     seconds_per_megapixel: float | None
+    identical: int = 0
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,12 @@ class EvalTable:
     @property
     def note(self) -> str:
         """How it was measured, what means and costs are."""
-        return f"{self.how} {_MEANS}".lstrip()
+        return " ".join([self.how, _MEANS, *([_IDENTICAL] if self._infinite else [])]).lstrip()
+
+    @property
+    def _infinite(self) -> list[str]:
+        """The metrics that are infinite for some image, which makes the mean so."""
+        return [name for name in self.metrics if any(name in row.others for row in self.means)]
 
     def to_text(self, *, per_image: bool = False) -> str:
         """The table for a terminal."""
@@ -126,10 +140,16 @@ class EvalTable:
         return text.getvalue()
 
     def to_json(self, *, per_image: bool = False) -> str:
-        """Protocol, means and, where asked for, images, at full precision; an infinite PSNR is null."""
+        """Protocol, means and, where asked for, images, at full precision; an infinite PSNR is null.
+
+        Then each mean has the count `identical` too, and for each such metric `…_others`, the mean of the other images.
+        """
 
         def entry(row: EvalRow) -> dict[str, object]:
-            values = {name: value if math.isfinite(value) else None for name, value in row.values.items()}
+            values: dict[str, float | None] = dict(row.values)
+            if self._infinite and row.image is None:
+                values |= {"identical": row.identical} | dict(_others(row, self._infinite))
+            values = {name: value if value is None or math.isfinite(value) else None for name, value in values.items()}
             where = {"image": row.image} if row.image is not None else {"images": row.images}
             seconds = row.seconds_per_megapixel
             return {"data": row.data, "model": row.model, **where, **values, "seconds_per_megapixel": seconds}
@@ -162,21 +182,36 @@ class EvalTable:
     def _cells(self, per_image: bool) -> list[list[str]]:
         """Header and rows as text: values in hundredths of a dB, those without a unit in ten-thousandths."""
         names = ["data", "model", *(["image"] if per_image else [])]
-        cells = [[*names, "images", *self.metrics, "s_per_mp", *(["parameters", "gmac_256"] if self.costs else [])]]
+        infinite = self._infinite
+        extra = ["identical", *(f"{name}_others" for name in infinite)] if infinite else []
+        costs_ = ["parameters", "gmac_256"] if self.costs else []
+        cells = [[*names, "images", *self.metrics, *extra, "s_per_mp", *costs_]]
         for row in (*self.images, *self.means) if per_image else self.means:
             texts = [row.data, row.model, *([row.image or "mean"] if per_image else [])]
-            values = [
-                f"{row.values[name]:.{2 if name in METRICS and METRICS[name].unit == 'dB' else 4}f}"
-                if name in row.values
-                else ""
-                for name in self.metrics
-            ]
+            values = [_number(name, row.values[name]) if name in row.values else "" for name in self.metrics]
+            if infinite:
+                values += (
+                    [""] * len(extra)
+                    if row.image is not None
+                    else [str(row.identical), *(_number(name, value) for name, value in _others(row, infinite))]
+                )
             seconds = row.seconds_per_megapixel
             cost = self.costs.get(row.model)
             costs = ["", ""] if cost is None else [str(cost.parameters), f"{cost.gmacs:.2f}"]
             time_ = "" if seconds is None else f"{seconds:.3f}"
             cells.append([*texts, str(row.images), *values, time_, *(costs if self.costs else [])])
         return cells
+
+
+def _others(row: EvalRow, metrics: Sequence[str]) -> list[tuple[str, float]]:
+    """Of a mean: `…_others` of each metric, which is the mean itself where no image is infinitely good."""
+    return [(f"{name}_others", row.others.get(name, row.values.get(name, math.nan))) for name in metrics]
+
+
+def _number(metric: str, value: float) -> str:
+    """In hundredths of a dB, or in ten-thousandths."""
+    metric = metric.removesuffix("_others")
+    return f"{value:.{2 if metric in METRICS and METRICS[metric].unit == 'dB' else 4}f}"
 
 
 class EvaluationStopped(KeyboardInterrupt):

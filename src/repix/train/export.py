@@ -6,6 +6,7 @@ import contextlib
 import csv
 import inspect
 import logging
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -227,21 +228,27 @@ def save_model(
 def read_metrics(path: Path) -> list[Measured]:
     """What a table of `repix evaluate --csv` says of the one model in it, for a card.
 
+    Infinite means (PSNR with an identical image) are left out with a warning: a card has no place for them.
+
     Raises:
         WeightsError: not such a table, or one of several models.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["model"] != "input"]
-        found = [
-            Measured(
-                data=row["data"],
-                images=int(row["images"]),
-                values={name: float(row[name]) for name in METRICS if row.get(name)},
-                protocol=PROTOCOLS[row["protocol"]].note,
-            )
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            values = {name: float(row[name]) for name in METRICS if row.get(name)}
+            if infinite := [name for name, value in values.items() if not math.isfinite(value)]:
+                logging.getLogger("repix").warning(
+                    "%s: on %s %s is infinite, for which a card has no place; it is left out",
+                    path,
+                    row["data"],
+                    " and ".join(infinite),
+                )
+            values = {name: value for name, value in values.items() if name not in infinite}
+            protocol = PROTOCOLS[row["protocol"]].note
+            found.append(Measured(data=row["data"], images=int(row["images"]), values=values, protocol=protocol))
     except (OSError, KeyError, ValueError) as error:
         raise WeightsError(f"{path}: not a table of `repix evaluate --csv` ({error})") from None
     if len({row["model"] for row in rows}) != 1:

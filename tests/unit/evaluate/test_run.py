@@ -123,22 +123,28 @@ def test_the_forms_of_a_table(data: Path) -> None:
     assert report["means"][0]["images"] == 3
     assert report["means"][0]["ssim_y"] == by(table, "input")[None]["ssim_y"]
     assert report["means"][1]["psnr_y"] is None  # infinite
+    others = fmean(by(table, "a|b")[name]["psnr_y"] for name in "12")
+    assert (report["means"][1]["identical"], report["means"][1]["psnr_y_others"]) == (1, pytest.approx(others))
+    assert (rows[-1]["psnr_y"], rows[-1]["identical"]) == ("inf", "1")
+    assert float(rows[-1]["psnr_y_others"]) == pytest.approx(others, abs=0.005)
+    assert rows[-2]["identical"] == "0"
+    assert "identical" in table.note
     assert "images" not in report
     assert len(json.loads(table.to_json(per_image=True))["images"]) == 6
     header, rule, *body = table.to_markdown().splitlines()
-    assert header == "| data | model | images | psnr_y | ssim_y | s_per_mp |"
-    assert rule == "| --- | --- | ---: | ---: | ---: | ---: |"
+    assert header == "| data | model | images | psnr_y | ssim_y | identical | psnr_y_others | s_per_mp |"
+    assert rule == "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert body[1].startswith("| set | a\\|b | 3 | inf |")
     latex = table.to_latex().splitlines()
     assert latex[:3] == [
         f"% {table.note}",
-        r"\begin{tabular}{llrrrr}",
-        r"data & model & images & psnr\_y & ssim\_y & s\_per\_mp \\",
+        r"\begin{tabular}{llrrrrrr}",
+        r"data & model & images & psnr\_y & ssim\_y & identical & psnr\_y\_others & s\_per\_mp \\",
     ]
     assert latex[5].startswith(r"set & a|b & 3 & inf & ")
     assert latex[-1] == r"\end{tabular}"
     lines = table.to_text().splitlines()
-    assert lines[0].split() == ["data", "model", "images", "psnr_y", "ssim_y", "s_per_mp"]
+    assert lines[0].split() == ["data", "model", "images", "psnr_y", "ssim_y", "identical", "psnr_y_others", "s_per_mp"]
     assert lines[-1] == table.note
 
 

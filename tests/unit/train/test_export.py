@@ -18,8 +18,18 @@ from repix.infer.restorer import Restorer
 from repix.models import create_model
 from repix.palettes import FACADES
 from repix.tasks import TRANSLATE
-from repix.train.export import export, save_model, to_half, to_onnx
+from repix.train.export import export, read_metrics, save_model, to_half, to_onnx
 from repix.weights import ModelCard
+
+
+def test_an_infinite_mean_is_left_out_of_a_card_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "data,model,images,psnr_y,ssim_y,protocol\nMine,input,2,30,0.9,default\nMine,own,2,inf,0.95,default\n"
+    )
+    (row,) = read_metrics(table)
+    assert row.values == {"ssim_y": 0.95}
+    assert "on Mine psnr_y is infinite, for which a card has no place" in caplog.text
 
 
 def test_arguments_that_stages_changed(tmp_path: Path) -> None:
