@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import WeightsError
+from repix.errors import BackendError, WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros
@@ -83,7 +83,10 @@ def network_of_onnx(model: bytes, card: ModelCard, where: Path) -> nn.Module:
         net = _filled(card, state, where)
     except WeightsError as error:
         raise WeightsError(f"{error}; {_ADVICE}") from None
-    worst = max(onnx_parity(net, model, multiple_of=card.multiple_of).values())
+    try:
+        worst = max(onnx_parity(net, model, multiple_of=card.multiple_of).values())
+    except BackendError as error:
+        raise WeightsError(f"{where}: {error}; {_ADVICE}") from error
     if not worst <= MOST_DIFFERENCE:  # NaN is not
         raise WeightsError(
             f"{where}: {card.arch!r} with the weights in it differs from it by {worst:.1e} (at most "
@@ -119,7 +122,7 @@ def _torch_form(card: ModelCard) -> str:
     try:
         return card.form(*TORCH_FORMS)
     except WeightsError as error:
-        raise WeightsError(f"{error}; torch needs weights in floating point: {_ADVICE}") from None
+        raise WeightsError(f"{error}; torch needs weights in floating point") from None
 
 
 def _from_safetensors(data: bytes, where: Path) -> dict[str, Tensor]:
@@ -136,13 +139,17 @@ def _initializers(model: bytes, where: Path) -> dict[str, Tensor]:
 
     try:
         graph = onnx.load_from_string(model).graph
-        stored = {
-            tensor.name: onnx.numpy_helper.to_array(tensor)
-            for tensor in graph.initializer
-            if not onnx.external_data_helper.uses_external_data(tensor)
-        }
+        elsewhere = [one.name for one in graph.initializer if onnx.external_data_helper.uses_external_data(one)]
+        stored = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer if one.name not in elsewhere}
     except Exception as error:
         raise WeightsError(f"{where}: its weights are no ONNX ({one_line(error)})") from error
+    if not graph.node:
+        raise WeightsError(f"{where}: its weights are no ONNX (it holds no network); {_ADVICE}")
+    if elsewhere:
+        raise WeightsError(
+            f"{where}: {len(elsewhere)} tensors lie in a file beside it, first {elsewhere[0]}; expected all weights in "
+            f"one file: {_ADVICE}"
+        )
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in stored:
             stored[node.output[0]] = stored[node.input[0]].astype(np.float32)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -106,13 +108,42 @@ def test_an_onnx_file_of_another_network(one_form: Path, args: dict[str, object]
 
 def test_what_holds_no_weights_for_torch(one_form: Path) -> None:
     save_card(card(), one_form, forms={"onnx-int8": "model.onnx"})
-    with pytest.raises(WeightsError, match=r"lists: onnx-int8\); torch needs weights in floating point: take a model"):
+    with pytest.raises(WeightsError, match=r"lists: onnx-int8\); torch needs weights in floating point$"):
         load_network(one_form)
     (one_form / "model.onnx").write_bytes(b"nothing of the kind")
     for form, kind in (("onnx-fp16", "ONNX"), ("safetensors-fp16", "safetensors")):
         save_card(card(), one_form, forms={form: "model.onnx"})
         with pytest.raises(WeightsError, match=f"its weights are no {kind}"):
             load_network(one_form)
+
+
+def test_onnx_files_that_others_have_changed(one_form: Path) -> None:
+    file = one_form / "model.onnx"
+    whole = onnx.load(file)
+
+    def load_changed(change: Callable[[onnx.ModelProto], object]) -> None:
+        changed = onnx.ModelProto()
+        changed.CopyFrom(whole)
+        change(changed)
+        file.write_bytes(changed.SerializeToString())
+        save_card(card(), one_form, forms={"onnx-fp16": "model.onnx"})
+        load_network(one_form)
+
+    def move_out(model: onnx.ModelProto) -> None:
+        onnx.external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=0)
+        onnx.external_data_helper.write_external_data_tensors(model, str(one_form))
+
+    with pytest.raises(
+        WeightsError, match=r"model.onnx: \d+ tensors lie in a file beside it, first .* without --onnx-"
+    ):
+        load_changed(move_out)
+    with pytest.raises(WeightsError, match=r"model.onnx: its weights are no ONNX \(it holds no network\)"):
+        load_changed(lambda model: model.Clear())
+    with pytest.raises(
+        WeightsError, match=r"model.onnx: ONNX Runtime cannot run the network on cpu: .*safetensors"
+    ) as e:
+        load_changed(lambda model: model.opset_import[0].__setattr__("version", 999))
+    assert "--device" not in str(e.value)
 
 
 def test_training_starts_from_it_and_is_taught_by_it(one_form: Path) -> None:

@@ -64,7 +64,8 @@ class OnnxBackend:
             session, reason = None, one_line(error)
         # a provider whose libraries are missing gives way to the CPU without an exception
         if session is None or session.get_providers()[0] != _PROVIDERS[kind]:
-            raise BackendError(f"ONNX Runtime cannot run the network on {device}: {reason}; try --device cpu")
+            advice = "" if device == "cpu" else "; try --device cpu"
+            raise BackendError(f"ONNX Runtime cannot run the network on {device}: {reason}{advice}")
         ports = session.get_inputs(), session.get_outputs()
         check_ports(*([one.type for one in side] for side in ports))
         self.form = form
