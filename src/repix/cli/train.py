@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from repix.cli.options import refuse_given
 from repix.cli.output import command, say
 from repix.cli.stop import allow_for_end
 from repix.cli.values import PATH
@@ -37,6 +38,8 @@ def train(
     from repix.train.recipe import load_recipe
 
     settings = load_recipe(recipe, overrides=overrides)
+    if not resume and settings.init is None and settings.teacher is None:
+        refuse_given(("trust",), "does nothing without --resume, or init or teacher in the recipe")
     allow_for_end(30)  # for the step that it is at, and to save
     folder = output if output is not None else Path("runs") / settings.name
     try:

@@ -14,6 +14,7 @@ from repix.errors import InputError
 from repix.metrics import PROTOCOLS
 
 HERE = click.Context(group), click.Option(["--option"])
+RECIPE = Path(__file__).parents[3] / "recipes" / "at-once.yaml"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_an_option_of_version_0_1_names_the_new_one(old: str, message: str) -> N
         ("translate a.jpg -m facades-labels --force", "--force does nothing without --overwrite"),
         ("blend a.jpg b.jpg --force", "--force does nothing without --overwrite"),
         ("derain a.jpg -v -q", "--verbose and --quiet contradict each other"),
+        (f"train {RECIPE} --trust", "--trust does nothing without --resume"),
         ("export repixnet -o a --format darktable --licence MIT", "--licence does nothing with --format darktable"),
         ("export repixnet -o a --format darktable --trust", "--trust does nothing with --format darktable"),
         ("import spanet a.pt -o b --recurrences 3", "--recurrences is for prenet"),
