@@ -74,7 +74,7 @@ def quality_plot(table: EvalTable) -> Figure:
     panels = []
     for data in dict.fromkeys(row.data for row in table.means):
         points = {
-            row.model: (row.seconds_per_megapixel, row.others.get(metric, row.values[metric]))
+            row.model: (row.seconds_per_megapixel, row.mean_of_others(metric))
             for row in table.means
             if row.data == data and row.seconds_per_megapixel is not None
         }

@@ -301,8 +301,16 @@ def means_of(rows: Iterable[EvalRow]) -> Iterable[EvalRow]:
         values = {name: _mean(column) for name, column in columns.items()}
         infinite = {name: sum(map(math.isinf, column)) for name, column in columns.items() if math.isinf(values[name])}
         others = {name: _mean([value for value in columns[name] if not math.isinf(value)]) for name in infinite}
-        seconds_ = fmean(seconds) if seconds else None
-        yield EvalRow(data, model, None, len(group), values, seconds_, max(infinite.values(), default=0), others)
+        yield EvalRow(
+            data,
+            model,
+            None,
+            len(group),
+            values,
+            fmean(seconds) if seconds else None,
+            identical=max(infinite.values(), default=0),
+            others=others,
+        )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -63,6 +63,10 @@ class EvalRow:
     identical: int = 0
     others: Mapping[str, float] = field(default_factory=dict)
 
+    def mean_of_others(self, metric: str) -> float:
+        """Of a mean: over the images that are not infinitely good by the metric; the mean itself where none is."""
+        return self.others.get(metric, self.values.get(metric, math.nan))
+
 
 @dataclass(frozen=True)
 class EvalTable:
@@ -146,10 +150,11 @@ class EvalTable:
         """
 
         def entry(row: EvalRow) -> dict[str, object]:
-            values: dict[str, float | None] = dict(row.values)
+            found = dict(row.values)
             if self._infinite and row.image is None:
-                values |= {"identical": row.identical} | dict(_others(row, self._infinite))
-            values = {name: value if value is None or math.isfinite(value) else None for name, value in values.items()}
+                found["identical"] = row.identical
+                found |= {f"{name}_others": row.mean_of_others(name) for name in self._infinite}
+            values = {name: value if math.isfinite(value) else None for name, value in found.items()}
             where = {"image": row.image} if row.image is not None else {"images": row.images}
             seconds = row.seconds_per_megapixel
             return {"data": row.data, "model": row.model, **where, **values, "seconds_per_megapixel": seconds}
@@ -184,17 +189,15 @@ class EvalTable:
         names = ["data", "model", *(["image"] if per_image else [])]
         infinite = self._infinite
         extra = ["identical", *(f"{name}_others" for name in infinite)] if infinite else []
-        costs_ = ["parameters", "gmac_256"] if self.costs else []
-        cells = [[*names, "images", *self.metrics, *extra, "s_per_mp", *costs_]]
+        names += ["images", *self.metrics, *extra, "s_per_mp"]
+        cells = [[*names, *(["parameters", "gmac_256"] if self.costs else [])]]
         for row in (*self.images, *self.means) if per_image else self.means:
             texts = [row.data, row.model, *([row.image or "mean"] if per_image else [])]
             values = [_number(name, row.values[name]) if name in row.values else "" for name in self.metrics]
-            if infinite:
-                values += (
-                    [""] * len(extra)
-                    if row.image is not None
-                    else [str(row.identical), *(_number(name, value) for name, value in _others(row, infinite))]
-                )
+            if infinite and row.image is None:
+                values += [str(row.identical), *(_number(name, row.mean_of_others(name)) for name in infinite)]
+            else:
+                values += [""] * len(extra)
             seconds = row.seconds_per_megapixel
             cost = self.costs.get(row.model)
             costs = ["", ""] if cost is None else [str(cost.parameters), f"{cost.gmacs:.2f}"]
@@ -203,14 +206,8 @@ class EvalTable:
         return cells
 
 
-def _others(row: EvalRow, metrics: Sequence[str]) -> list[tuple[str, float]]:
-    """Of a mean: `…_others` of each metric, which is the mean itself where no image is infinitely good."""
-    return [(f"{name}_others", row.others.get(name, row.values.get(name, math.nan))) for name in metrics]
-
-
 def _number(metric: str, value: float) -> str:
     """In hundredths of a dB, or in ten-thousandths."""
-    metric = metric.removesuffix("_others")
     return f"{value:.{2 if metric in METRICS and METRICS[metric].unit == 'dB' else 4}f}"
 
 
