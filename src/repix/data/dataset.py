@@ -27,7 +27,7 @@ from repix.degradations import Context, Degradation, Levels, create_degradation
 from repix.degradations.camera import as_cameras_do, vary_exposure
 from repix.degradations.crop import check_equal, paired_crop, random_window
 from repix.errors import InputError
-from repix.io.image import read_image, resize, shrink, to_8_bits
+from repix.io.image import read_pixels, resize, shrink, to_8_bits
 
 # Images of this many bytes stay decoded in each worker process; what does not fit is decoded again.
 CACHE_BYTES = 1_500_000_000
@@ -78,7 +78,7 @@ class ImageCache:
             raise BrokenImageError(self._broken[path])
         if key not in self._held:
             try:
-                read = read_image(path).pixels
+                read = read_pixels(path)
             except InputError as error:
                 self._broken[path] = str(error)
                 logging.getLogger("repix").warning("%s; another image takes its place", error)

@@ -26,7 +26,7 @@ from repix.evaluate.run import Image, costs_of, eight_bit, means_of
 from repix.evaluate.table import EvalRow, EvalTable, stoppable
 from repix.io.files import atomic, check_writable, resolved
 from repix.io.formats import IMAGES, listed
-from repix.io.image import Picture, read_image, write_image
+from repix.io.image import Picture, read_pixels, write_image
 
 FOUND = 2.0
 """A network finds rain where it changes the luma by so many levels of 255 …"""
@@ -115,7 +115,7 @@ def evaluate_real(
 
     with stoppable(table, rows):
         for data, file in tqdm(work, unit="photo", disable=None if progress else True):
-            image = np.ascontiguousarray(read_image(file).pixels)
+            image = np.ascontiguousarray(read_pixels(file))
             results, seconds = {"input": image}, {}
             for name, network in every.items():
                 start = time.perf_counter()

@@ -21,7 +21,7 @@ from repix.errors import InputError
 from repix.evaluate.table import Cost, EvalRow, EvalTable, stoppable
 from repix.infer.ensemble import AUGMENTATIONS
 from repix.io.files import resolved
-from repix.io.image import read_image, resize, to_8_bits
+from repix.io.image import read_pixels, resize, to_8_bits
 from repix.metrics import METRICS, PROTOCOLS, EvalProtocol, Metric, SetMetric, find_metric, find_protocol
 from repix.palettes import VOID, LabelColour, nearest_label
 from repix.tasks import DERAIN, TASKS, TRANSLATE
@@ -172,8 +172,8 @@ def read_pair(pair: Pair, protocol: EvalProtocol) -> tuple[Image, Image]:
     Raises:
         InputError: a file cannot be read.
     """
-    lq = read_image(pair.lq).pixels
-    gt = lq if pair.gt == pair.lq else read_image(pair.gt).pixels
+    lq = read_pixels(pair.lq)
+    gt = lq if pair.gt == pair.lq else read_pixels(pair.gt)
     lq, gt = (np.ascontiguousarray(image) for image in pair.split(lq, gt))
     if protocol.side is None:
         return lq, gt

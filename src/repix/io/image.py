@@ -7,6 +7,8 @@ which. Pixels that come back from NumPy have no metadata, so it travels beside t
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import math
 import os
 import struct
@@ -143,6 +145,26 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         note = f"{format.title} by its contents, though named {path.suffix}; the result is what its own name says"
         image = replace(image, notes=(*image.notes, note))
     return replace(image, metadata=metadata, inventory=found)
+
+
+def read_pixels(path: str | os.PathLike[str]) -> Image:
+    """An image's pixels alone, (H, W, 3), to train on or to measure: where it is transparent, those that lie beneath.
+
+    A warning says so, once for each folder.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    image = read_image(path)
+    if image.alpha is not None and image.alpha.min() < np.iinfo(image.alpha.dtype).max:
+        _say_transparent(Path(path).parent)
+    return image.pixels
+
+
+@functools.cache
+def _say_transparent(folder: Path) -> None:
+    text = "%s: images are transparent in places, which is left out: the pixels beneath count like all others"
+    logging.getLogger("repix").warning(text, folder)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -194,6 +194,20 @@ def test_stages_change_the_patch(folder: Path) -> None:
     assert [dataset[i]["lq"].shape[-1] for i in (0, 9, 10, 99)] == [16, 16, 48, 48]
 
 
+@pytest.mark.parametrize(("alpha", "said"), [(0, 1), (255, 0)])
+def test_transparency_is_left_out_and_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture, alpha: int, said: int
+) -> None:
+    for pair in pairs_of(folder):
+        pixels = read_image(pair.lq).pixels
+        save(pair.lq, np.dstack([pixels, np.full(pixels.shape[:2], alpha, np.uint8)]))
+    dataset = PairedDataset(pairs_of(folder), stages=STAGES, seed=0)
+    for index in range(12):
+        sample = dataset[index]
+        assert torch.allclose(sample["lq"] - sample["gt"], torch.tensor(7 / 255), atol=1e-6)
+    assert [str(folder / "pairs" / "input") in record.getMessage() for record in caplog.records] == [True] * said
+
+
 def test_a_photo_smaller_than_the_patch_is_named(folder: Path) -> None:
     dataset = PairedDataset(pairs_of(folder), stages=[Samples(steps=1, patch=500)], seed=0)
     with pytest.raises(InputError, match="smaller than the patch"):

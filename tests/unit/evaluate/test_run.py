@@ -66,6 +66,16 @@ def test_means_are_over_images(data: Path) -> None:
         assert (row.seconds_per_megapixel is None) == (row.model == "input")
 
 
+def test_transparency_is_not_measured_and_that_is_said_once(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opaque = evaluate({"darker": darker}, find_pairs(data))
+    for file in (data / "input").iterdir():
+        pixels = read_image(file).pixels
+        write_image(file, Picture(pixels, alpha=np.full(pixels.shape[:2], 9, np.uint8)))
+    transparent = evaluate({"darker": darker}, find_pairs(data))
+    assert by(transparent, "darker") == by(opaque, "darker")
+    assert [str(data / "input") in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_a_model_sees_the_images_of_the_files(data: Path) -> None:
     seen: list[tuple[tuple[int, ...], type]] = []
 
