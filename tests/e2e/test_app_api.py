@@ -223,6 +223,19 @@ def test_an_address_says_what_it_takes(server: Running) -> None:
     assert (server.ask("/api/derain").status, server.ask("/api/derain").headers["allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("bytes=9-5", 400), ("bytes", 400), ("chars=0-3", 400), ("bytes=", 400), ("bytes=999999999-", 416)],
+)
+def test_a_wrong_range_is_a_sentence(server: Running, asked: str, status: int) -> None:
+    answer = server.ask("/static/rainy.jpg", Range=asked)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+    assert answer.error == f"Range is {asked!r}; expected bytes=FIRST-LAST inside of the file, such as bytes=0-1023"
+    assert answer.headers.get("content-range") == (f"bytes */{EXAMPLE.stat().st_size}" if status == 416 else None)
+    part = server.ask("/static/rainy.jpg", Range="bytes=5-9")
+    assert (part.status, part.body) == (206, EXAMPLE.read_bytes()[5:10])
+
+
 def test_a_preview_has_a_size(server: Running) -> None:
     answer = server.ask("/ui/files?name=a.jpg&side=0", EXAMPLE.read_bytes(), X_Repix_Session="2" * 32)
     assert (answer.status, answer.error) == (422, "side: input should be greater than or equal to 1, got '0'")

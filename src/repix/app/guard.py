@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from repix.app.server import is_logged
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -91,10 +93,15 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        send_all = _in_json(scope, receive, send_more)
         answer = self._refusal(scope["method"], Headers(scope=scope))
         if scope["method"] == "HEAD":  # every address that takes GET takes HEAD; the server leaves the body out
             scope = {**scope, "method": "GET"}
-        await (self.app if answer is None else answer)(scope, receive_some, send_more)
+        try:
+            await (self.app if answer is None else answer)(scope, receive_some, send_all)
+        except Exception as error:
+            if not is_logged(error):  # what is, has been answered too; uvicorn would log it a second time
+                raise
 
     def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
@@ -122,6 +129,30 @@ class Guard:
         except ValueError:
             return False
         return address.is_loopback if self._local else True
+
+
+def _in_json(scope: Scope, receive: Receive, send: Send) -> Send:
+    """`send`, for an application whose errors are JSON but for Starlette's own, which are of a Range."""
+    plain: MutableMapping[str, Any] | None = None
+
+    async def send_json(message: MutableMapping[str, Any]) -> None:
+        nonlocal plain
+        is_error = message["type"] == "http.response.start" and message["status"] in (400, 416)
+        if is_error and Headers(scope=message).get("content-type", "").startswith("text/plain"):
+            plain = message  # its body comes with the next one
+            return
+        if plain is None:
+            await send(message)
+            return
+        got = Headers(scope=scope).get("range", "")[:100]
+        sentence = f"Range is {got!r}; expected bytes=FIRST-LAST inside of the file, such as bytes=0-1023"
+        answer = refuse(plain["status"], sentence)
+        where = Headers(scope=plain).get("content-range")  # how long the file is
+        if where is not None:
+            answer.headers["content-range"] = where
+        await answer(scope, receive, send)
+
+    return send_json
 
 
 def _without_port(host: str) -> str:

@@ -29,6 +29,8 @@ MAX_WAITING = 64
 
 _READING = 2  # images that are decoded for previews at once
 
+_LOGGED = "_repix_logged"  # an attribute of an error
+
 _log = logging.getLogger("repix.app")
 
 
@@ -144,10 +146,17 @@ class Server:
         elif isinstance(error, MemoryError):
             text = "out of memory; try a smaller image"
         else:
-            _log.error("unexpected error", exc_info=error)
+            if not is_logged(error):
+                _log.error("unexpected error", exc_info=error)
+                setattr(error, _LOGGED, True)
             text = f"something unexpected went wrong ({type(error).__name__}); the terminal tells more"
         inside = re.escape(str(self.store.folder)) + r"[/\\](?:[^/\\:]+[/\\])*"
         return " ".join(re.sub(inside, "", text).split())
+
+
+def is_logged(error: BaseException) -> bool:
+    """Whether `Server.one_line` has logged an error: once is enough, however often it is asked for or raised."""
+    return getattr(error, _LOGGED, False)
 
 
 class _Checked:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from starlette.responses import FileResponse
 
 from repix.app.derain import Derained, rain_on_image, save_mixed
 from repix.app.files import is_full
+from repix.app.guard import Guard
 from repix.app.queue import StoppedError
 from repix.app.server import Options, Server, save_preview, save_zip
+from repix.app.ui import build_app
 from repix.errors import InputError, WeightsError
 from repix.infer.images import restore
 from repix.infer.jobs import BatchOptions
@@ -74,6 +79,44 @@ def test_errors_are_one_line_without_the_servers_folder(server: Server, caplog: 
     wrapped.__cause__ = full
     assert is_full(wrapped)
     assert not is_full(InputError("a.png: cannot be written"))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the answer", "in the middle of it"])
+def test_an_unforeseen_error_is_logged_once(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ValueError("unforeseen")
+
+    if not late:
+        monkeypatch.setattr(FileResponse, "__init__", fail)
+    guarded = Guard(build_app(server), host="127.0.0.1", names=(), max_bytes=100)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        if not sent:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+        if late and message["type"] == "http.response.body":
+            fail()
+
+    headers = [(b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+    anyio.run(guarded, scope, receive, send)
+    assert sent[0]["status"] == (200 if late else 500)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_the_error_of_a_job_is_logged_once_however_often_it_is_asked_for(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError("unforeseen")
+    assert server.one_line(error) == server.one_line(error)
+    assert len(caplog.records) == 1
 
 
 def test_previews_are_8_bit_keep_the_colour_profile_and_shrink(server: Server) -> None:
