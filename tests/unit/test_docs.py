@@ -78,3 +78,13 @@ def test_every_public_name_resolves_and_is_documented() -> None:
     for name in repix.__all__:
         if name != "__version__":
             assert getattr(repix, name).__doc__
+
+
+def test_every_exit_code_is_documented() -> None:
+    import repix.errors
+
+    found = [value for value in vars(repix.errors).values() if isinstance(value, type)]
+    codes = {kind.exit_code for kind in found if issubclass(kind, repix.errors.RepixError)}
+    said = re.search(r"The exit code is .*?\n\n", (ROOT / "docs" / "derain.md").read_text("utf-8"), re.DOTALL)
+    assert said is not None
+    assert codes <= set(map(int, re.findall(r"\d+", said[0])))
