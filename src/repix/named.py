@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from repix._environment import cache_folder
-from repix._types import invalid
+from repix._types import invalid, one_line
 from repix.errors import RecipeError, UntrustedCodeError, did_you_mean
 
 
@@ -122,8 +122,10 @@ def find_named(name: str, known: Mapping[str, str], *, what: str, example: str) 
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise RecipeError(f"{what} {name!r}: {path} does not run ({type(error).__name__}: {error})") from error
+    except (Exception, SystemExit) as error:
+        raise RecipeError(
+            f"{what} {name!r}: {path} does not run ({type(error).__name__}: {one_line(error)})"
+        ) from error
     if not hasattr(module, attribute):
         raise RecipeError(f"{what} {name!r}: there is no {attribute} in {path}; expected {example}")
     return getattr(module, attribute)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from repix._types import Floats, Image
+from repix._types import Floats, Image, invalid
+from repix.errors import RecipeError
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.camera import Camera
 from repix.infer.padding import padded, to_floats
 from repix.infer.restorer import Restorer
 from repix.models import Network, Prediction
 from repix.weights import State, Tiling
+
+
+class ContractError(RecipeError):
+    """A network that does not do what `repix.models` asks of every network."""
 
 
 class Adapter:
@@ -28,26 +34,56 @@ class Adapter:
         multiple_of: H and W given to it must be multiples of this.
         tiling: how it may be tiled; None if it must run in one piece, which is what a network means that says nothing.
         state: what it carries from frame to frame; empty for images.
+
+    Raises:
+        ContractError: attributes that no network can have.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
+        self._name = type(net).__name__
         self.stage_attributes: tuple[str, ...] = tuple(getattr(net, "stage_attributes", Network.stage_attributes))
-        self.multiple_of = int(getattr(net, "multiple_of", Network.multiple_of))
+        self.multiple_of = self._number("multiple_of", least=1)
         self.state: tuple[State, ...] = tuple(getattr(net, "state", Network.state))
         self.tiling: Tiling | None = None
         if getattr(net, "tileable", False):
-            tile, overlap = getattr(net, "tile", Network.tile), getattr(net, "overlap", Network.overlap)
-            self.tiling = Tiling(tile=int(tile), overlap=int(overlap))
+            tile, overlap = self._number("tile", least=1), self._number("overlap", least=0)
+            try:
+                self.tiling = Tiling(tile=tile, overlap=overlap)
+            except ValidationError as error:
+                raise ContractError(f"{self._name}: {invalid(error.errors()[0], where='tile')}") from None
+
+    def _number(self, name: str, *, least: int) -> int:
+        value = getattr(self.net, name, getattr(Network, name))
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = least - 1
+        if number < least:
+            raise ContractError(f"{self._name}.{name} is {value!r}; expected a whole number from {least} on")
+        return number
 
     def predict(self, x: Tensor) -> Prediction:
         """What the losses see, in float32 whatever the network computes in.
 
         Args:
             x: (N, 3, H, W) in [0, 1], H and W multiples of `multiple_of`.
+
+        Raises:
+            ContractError: the network makes something else than estimates of that shape.
         """
         learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
         made = learn(x) if learn is not None else Prediction(self.net(x))
+        if not isinstance(made, Prediction):
+            raise ContractError(
+                f"{self._name}.forward_train returns a {type(made).__name__}; expected a repix.models.Prediction"
+            )
+        for what, one in (("estimate", made.pred), *(("estimate of an earlier stage", one) for one in made.stages)):
+            if not isinstance(one, Tensor) or one.shape != x.shape:
+                got = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+                raise ContractError(
+                    f"{self._name} made an {what} of {got} from {tuple(x.shape)}; expected the same shape"
+                )
         return made._replace(
             pred=made.pred.float(),
             stages=tuple(one.float() for one in made.stages),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import BackendError, WeightsError
+from repix.errors import BackendError, RecipeError, WeightsError
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros
@@ -142,7 +142,7 @@ def _initializers(model: bytes, where: Path) -> dict[str, Tensor]:
         elsewhere = [one.name for one in graph.initializer if onnx.external_data_helper.uses_external_data(one)]
         stored = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer if one.name not in elsewhere}
     except Exception as error:
-        raise WeightsError(f"{where}: its weights are no ONNX ({one_line(error)})") from error
+        raise WeightsError(f"{where}: its weights are no ONNX ({one_line(error)}); {_ADVICE}") from error
     if not graph.node:
         raise WeightsError(f"{where}: its weights are no ONNX (it holds no network); {_ADVICE}")
     if elsewhere:
@@ -158,8 +158,11 @@ def _initializers(model: bytes, where: Path) -> dict[str, Tensor]:
 
 def _shapes(card: ModelCard) -> dict[str, tuple[int, ...]]:
     """Of a network's weights, by name; nothing is allocated."""
-    with torch.device("meta"):
-        state = create_model(card.arch, **card.args).state_dict()
+    try:
+        with torch.device("meta"):
+            state = create_model(card.arch, **card.args).state_dict()
+    except RecipeError as error:  # of a recipe that nobody has written
+        raise WeightsError(f"the card of {card.name!r} names a network that cannot be made: {error}") from error
     return {key: tuple(value.shape) for key, value in state.items()}
 
 

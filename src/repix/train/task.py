@@ -22,7 +22,7 @@ from repix.io.image import write_image
 from repix.losses import WeightedLoss
 from repix.metrics import METRICS
 from repix.models import Prediction, create_model
-from repix.models.adapter import Adapter
+from repix.models.adapter import Adapter, ContractError
 from repix.named import checked_arguments, is_own
 from repix.train.experimental.dead_units import keep_alive, reinitialise
 from repix.train.hard_clean import choose_hardest
@@ -72,6 +72,8 @@ class RestorationTask(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.net = create_model(recipe.model, **recipe.args)
+        if not any(one.requires_grad for one in self.net.parameters()):
+            raise RecipeError(f"model {recipe.model!r}: it has no parameters that can be trained")
         if recipe.init is not None:
             start_from(self.net, recipe.init, trust=trust)
         # in a list, so that checkpoints, averages and the optimizer leave it alone
@@ -150,6 +152,8 @@ class RestorationTask(lightning.LightningModule):
                 size = (1, 3, stage.patch, stage.patch) if stage.frames == 1 else (1, 2, 3, stage.patch, stage.patch)
                 try:
                     self._rehearsed(stage, torch.zeros(size))
+                except ContractError as error:
+                    raise RecipeError(f"model {self.recipe.model!r}: {error}") from None
                 except RecipeError as error:
                     raise RecipeError(f"stages.{number}.losses: {error}") from None
                 except Exception as error:

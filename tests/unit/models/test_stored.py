@@ -200,3 +200,15 @@ def test_commands_with_one_form(
     made = Restorer.from_pretrained("one", "cpu", quality="draft")(photo)
     assert Adapter(load_network("one")).multiple_of == 4
     assert np.abs(seen * 255 - made).max() < 1
+
+
+def test_a_card_that_names_no_network_is_to_blame_and_not_the_recipe(one_form: Path) -> None:
+    broken = card(args={**ARGS, "width": 3})
+    with pytest.raises(WeightsError, match=r"the card of 'mine' names a network that cannot be made: .*'width'"):
+        load_state(save_card(broken, one_form, forms={"onnx-fp16": "model.onnx"}), one_form)
+
+
+def test_what_is_no_onnx_says_what_to_do(one_form: Path) -> None:
+    (one_form / "model.onnx").write_bytes((one_form / "model.onnx").read_bytes()[:20_000])
+    with pytest.raises(WeightsError, match=r"its weights are no ONNX .*; take a model with safetensors"):
+        load_state(save_card(card(), one_form, forms={"onnx-fp16": "model.onnx"}), one_form)
