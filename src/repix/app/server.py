@@ -156,7 +156,7 @@ class Server:
 
 def is_logged(error: BaseException) -> bool:
     """Whether `Server.one_line` has logged an error: once is enough, however often it is asked for or raised."""
-    return getattr(error, _LOGGED, False)
+    return bool(getattr(error, _LOGGED, False))
 
 
 class _Checked:
