@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -72,13 +73,15 @@ class Adapter:
         Raises:
             ContractError: the network makes something else than estimates of that shape.
         """
-        learn: Callable[[Tensor], Prediction] | None = getattr(self.net, "forward_train", None)
-        made = learn(x) if learn is not None else Prediction(self.net(x))
+        learn: Callable[[Tensor], Any] | None = getattr(self.net, "forward_train", None)
+        made: Any = learn(x) if learn is not None else Prediction(self.net(x))
         if not isinstance(made, Prediction):
             raise ContractError(
                 f"{self._name}.forward_train returns a {type(made).__name__}; expected a repix.models.Prediction"
             )
-        for what, one in (("estimate", made.pred), *(("estimate of an earlier stage", one) for one in made.stages)):
+        parts: list[tuple[str, Any]] = [("estimate", made.pred)]
+        parts += [("estimate of an earlier stage", one) for one in made.stages]
+        for what, one in parts:
             if not isinstance(one, Tensor) or one.shape != x.shape:
                 got = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
                 raise ContractError(
