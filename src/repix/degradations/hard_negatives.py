@@ -355,7 +355,7 @@ HARD_NEGATIVES: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = 
 }
 """What can be drawn, by name: (H, W, 3) background in [0, 1] -> the image, not clipped."""
 # Drawn so many times as often as the rest: wide stripes on cloth, pen strokes, hair and wires are taken for rain most.
-_OFTEN = {"cloth": 3, "hatching": 3, "hair": 2, "wires": 1.5}
+_OFTEN = {"cloth": 6, "hatching": 3, "hair": 2, "wires": 1.5, "blinds": 1.5}
 
 
 def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, tapered: bool = False) -> Floats:
@@ -392,8 +392,9 @@ def _stroke(image: Floats, curves: Doubles, width: float, colours: Doubles, *, t
 
 def _striped(across: Doubles, rng: np.random.Generator) -> Doubles:
     """A repeated row of stripes, two to five colours wide."""
-    count = int(rng.integers(2, 6))
-    widths = np.exp(rng.uniform(np.log(1.5), np.log(16), count))
+    broad = rng.random() < 0.4  # few stripes, and broad: near cloth, which is taken for rain most
+    count = int(rng.integers(2, 4 if broad else 6))
+    widths = np.exp(rng.uniform(np.log(3 if broad else 1.5), np.log(28 if broad else 16), count))
     base = _colour(rng, (0.05, 0.95), 0.6)
     colours = np.stack([base, *(_colour(rng, (0.05, 0.95), 0.6) for _ in range(count - 1))])
     colours = base + (colours - base) * rng.uniform(0.25, 1)

@@ -49,7 +49,7 @@ def test_the_network_says_what_stays_in_floating_point() -> None:
     weights = initializers(to_int8(net, model, [x.numpy()]))
     floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
     last_blocks = {f"decoders.0.{block}.body.{layer}.weight" for block in (1, 2) for layer in (0, 2)}
-    assert floats == {"tail.0.weight", *last_blocks}
+    assert floats == {"stem.1.weight", "ups.0.0.weight", "tail.0.weight", *last_blocks}
     rounded = {name.removesuffix("_quantized") for name in weights if name.endswith(".weight_quantized")}
     assert rounded | floats == {name for name, value in net.named_parameters() if value.ndim == 4}
     for name in rounded:
@@ -70,8 +70,9 @@ def test_what_runs_past_the_blocks_is_not_rounded() -> None:
     adds = [node for node in graph.node if node.op_type == "Add" and all(name in maker for name in node.input)]
     assert len(adds) == 6  # five blocks and a skip connection
     read = [sorted(maker[name].op_type for name in node.input) for node in adds]
-    # one side is what a convolution in int8 made; both where the other is the stem, or leads down to the coarse level
-    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 2
+    # one side is what a convolution in int8 made; both where the other leads down to the coarse level
+    assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 1
+    assert read.count(["Conv", "DequantizeLinear"]) == 1  # the stem
     assert read.count(["Add", "DequantizeLinear"]) == 1
     assert read.count(["Add", "DepthToSpace"]) == 1
     assert read.count(["Add", "Conv"]) == 2
