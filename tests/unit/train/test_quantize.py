@@ -123,6 +123,34 @@ def test_single_crops_are_calibrated_on_together() -> None:
         assert np.array_equal(one, other)
 
 
+def test_rare_extremes_are_cut_off_where_that_changes_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(**NET)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)  # so that activations grow with the image
+    net.tail[0].weight.data *= 20  # so that steps can be seen
+    model = to_onnx(net, multiple_of=4)
+    x = images(16)
+    x[1:] *= 0.3  # one image is brighter than all others
+    with torch.inference_mode():
+        exact = net(x).numpy()
+
+    def measured() -> tuple[dict[str, np.ndarray], float]:
+        int8 = to_int8(net, model, [x.numpy()])
+        (got,) = ort.InferenceSession(int8).run(None, {"x": x.numpy()})
+        scales = {name: value for name, value in initializers(int8).items() if name.endswith("_scale")}
+        return scales, float(np.log(np.square(got - exact).mean((1, 2, 3))).mean())
+
+    (narrowed, error), _ = measured(), monkeypatch.setattr("repix.train.quantize._SHARES", (1.0,))
+    whole, more = measured()
+    assert error < more - 0.2
+    shares = {name: np.unique(narrowed[name] / whole[name]) for name in whole}
+    assert {0.7, 0.59} & {round(float(share), 3) for name in shares for share in shares[name]}
+    for name, share in shares.items():  # weights have theirs still
+        assert len(share) == 1
+        assert (share == 1) == ("weight" in name or "bias" in name), name
+
+
 def test_a_network_with_a_state_is_calibrated_on_clips() -> None:
     net = network("repixnet_video", **NET, features=4)
     clip = images(10).unflatten(0, (2, 5))
