@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from repix._types import invalid, one_line
 from repix.errors import InputError, WeightsError, did_you_mean
+from repix.io.files import EMPTY_NAME
 from repix.networks import MODELS
 from repix.tasks import TaskField
 
@@ -300,6 +301,8 @@ def find_card(name_or_path: str | os.PathLike[str]) -> tuple[ModelCard, Path]:
     Raises:
         WeightsError: no such name or folder, or a card that does not validate.
     """
+    if not os.fspath(name_or_path):
+        raise WeightsError(f"no model: {EMPTY_NAME}")
     shipped = sorted(path.parent.name for path in _ASSETS.glob(f"*/{CARD_NAME}"))
     if name_or_path in _ALIASES and name_or_path not in shipped:
         renamed = _ALIASES[str(name_or_path)]

@@ -81,6 +81,11 @@ def test_unknown_name_suggests_and_empty_folder_says_so(tmp_path: Path, monkeypa
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match=r"has no card\.json"):
         find_card(tmp_path / "empty")
+    make_weight(tmp_path, "here")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="the name of a file or folder is empty"):
+        find_card("")
+    assert find_card(".")[0].name == "here"
 
 
 def test_shipped_name_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

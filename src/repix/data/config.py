@@ -74,13 +74,14 @@ def _check_range(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-def _check_folder(value: Any) -> Any:
-    if value == "":  # which pathlib takes for the current folder
+def check_named(value: Any) -> Any:
+    """Refuse an empty name of a file or folder, or of a model."""
+    if isinstance(value, str) and not value.strip():  # pathlib takes it for the current folder
         raise ValueError(EMPTY_NAME)
     return value
 
 
-Folder = Annotated[Path, BeforeValidator(_check_folder)]
+Folder = Annotated[Path, BeforeValidator(check_named)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Mixture = Annotated[dict[str, NonNegativeFloat], AfterValidator(_check_mixture)]
 

@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from repix._environment import data_folder
 from repix._types import expected, invalid, one_line, shown
-from repix.data.config import Data, Samples, Strict
+from repix.data.config import Data, Samples, Strict, check_named
 from repix.errors import InputError, RecipeError, WeightsError, did_you_mean
 from repix.io.files import check_regular
 from repix.tasks import DERAIN, TASKS, TaskField
@@ -39,6 +48,7 @@ _OLD_KEYS = {
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
+ModelName = Annotated[str, BeforeValidator(check_named)]
 
 
 class Optimizer(Strict):
@@ -108,12 +118,12 @@ class Recipe(Strict):
     task: TaskField = DERAIN
     model: str
     args: dict[str, Any] = Field({})
-    init: str | None = Field(
+    init: ModelName | None = Field(
         None,
         description="start from this model, a name or a folder, and not from nothing: the same network, or the same "
         "with more residual blocks, by default with its args; or a classifier's file, for vgg_unet's encoder",
     )
-    teacher: str | None = Field(
+    teacher: ModelName | None = Field(
         None, description="a model, by name or folder, whose output is a second target (stages.teacher_weight)"
     )
     discriminator: dict[str, Any] = Field({}, description="arguments of PatchGAN, for stages with an adversarial loss")
@@ -322,8 +332,8 @@ def load_recipe(path: str | Path, *, overrides: tuple[str, ...] | list[str] = ()
 
     Args:
         path: a YAML file.
-        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and a YAML value; the index after
-            the last adds to a list.
+        overrides: `data.photos=DIR`, `stages.0.steps=100`, `ema_decay=0`: dotted path and YAML value, `null` for none;
+            the index after the last adds to a list.
 
     Raises:
         RecipeError: not a file, not YAML, an unknown key, a value that does not fit.
@@ -340,8 +350,13 @@ def _override(values: Any, override: str) -> None:
         raise RecipeError(f"--set {override!r}: expected key=value, e.g. data.photos=holiday/")
     try:
         value = yaml.safe_load(text)
+        is_empty = value is None and yaml.compose(text, yaml.SafeLoader) is None
     except yaml.YAMLError:
         raise RecipeError(f"--set {override!r}: the value is not YAML") from None
+    if is_empty:  # which YAML takes for null: an init that a shell has lost would train from nothing
+        raise RecipeError(
+            f"--set {override!r}: the value is empty; a variable of the shell may not be set. Write {key}=null for none"
+        )
     *parents, last = key.split(".")
     node = values
     for part in parents:

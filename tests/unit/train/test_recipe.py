@@ -192,6 +192,24 @@ def test_overrides(tmp_path: Path) -> None:
             load_recipe(path, overrides=[bad])
 
 
+@pytest.mark.parametrize("key", ["init", "teacher", "data.photos", "data.pairs", "data.limit", "model", "args.middle"])
+@pytest.mark.parametrize("empty", ["", "  ", "#17"])
+def test_an_override_without_a_value_is_not_null(key: str, empty: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "init": "repixnet", "teacher": "repixnet"}))
+    with pytest.raises(RecipeError, match=rf"^--set '{key}={empty}': the value is empty; a variable .* {key}=null"):
+        load_recipe(path, overrides=[f"{key}={empty}"])
+    assert load_recipe(path, overrides=["init=null", "teacher=~", "stages.0.losses.ssim=null"]).init is None
+
+
+@pytest.mark.parametrize("key", ["init", "teacher", "data.photos", "data.pairs"])
+def test_an_empty_name_is_none(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    with pytest.raises(RecipeError, match=rf"{key}.*: the name of a file or folder is empty"):
+        load_recipe(path, overrides=[f"{key}=''"])
+
+
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No such file"):
         load_recipe(tmp_path / "none.yaml")
