@@ -76,6 +76,18 @@ class MissingExtraError(RepixError):
         return type(self), (self.extra, self.missing)
 
 
+def counted(count: int, one: str, many: str = "", *, form: str = "") -> str:
+    """A count with the word that goes with it: `1 frame`, `2 frames`.
+
+    Args:
+        count: how many.
+        one: the word for one.
+        many: the word for none and for several, where it is not `one` with an s.
+        form: how the number is written, as in `format`: "," parts thousands.
+    """
+    return f"{count:{form}} {one if count == 1 else many or f'{one}s'}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known name nearest to a mistaken one, for an error message; empty without one."""
     near = get_close_matches(name, list(known), n=1)

@@ -113,6 +113,12 @@ def test_no_frame_waits_for_later_ones(darkening_weight: Path, arguments: list[s
         assert got.qsize() == late
 
 
+def test_frames_are_counted(darkening_weight: Path) -> None:
+    for count, said in ((1, b"derained 1 frame in "), (2, b"derained 2 frames in ")):
+        header, made = y4m(count)
+        assert said in run(darkening_weight, header + b"".join(made), "-").stderr
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
 def test_memory_does_not_grow(darkening_weight: Path) -> None:
     size = (480, 640)

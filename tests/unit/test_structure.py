@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,46 @@ def test_commands_hold_options_and_words() -> None:
     lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in (SOURCE / "cli").glob("*.py")}
     assert lengths["derain.py"]
     assert {name: lines for name, lines in lengths.items() if lines > 160} == {}
+
+
+NEVER_ONE = {  # counts that are refused, or are not told, where they are one
+    ("app/api.py", "frames"),
+    ("app/api.py", "photos"),
+    ("app/requests.py", "calls"),
+    ("app/requests.py", "files"),
+    ("cli/merge.py", "frames"),
+    ("data/datamodule.py", "images"),
+    ("data/pairs.py", "images"),
+    ("data/pairs.py", "lists"),
+    ("models/repixnet.py", "channels"),
+    ("models/repixnet.py", "entries"),
+    ("weights.py", "characters"),
+}
+
+
+def counts_in_words(tree: ast.AST) -> list[tuple[int, str]]:
+    """Lines of f-strings in which the length of something stands before a word for several; and the word."""
+    found = []
+    for node in ast.walk(tree):
+        parts = node.values if isinstance(node, ast.JoinedStr) else []
+        for part, text in itertools.pairwise(parts):
+            if isinstance(part, ast.FormattedValue) and isinstance(text, ast.Constant) and "len(" in ast.unparse(part):
+                words = re.match(r" (?:[\w.-]+ )?([a-z]+s)\b", str(text.value))
+                if words and "counted(" not in ast.unparse(part):
+                    found.append((node.lineno, words[1]))
+    return found
+
+
+def test_no_length_is_told_with_the_word_for_several() -> None:
+    found = [
+        f"{path}:{line}: {word}"
+        for path, tree in trees()
+        for line, word in counts_in_words(tree)
+        if (path.relative_to(SOURCE).as_posix(), word) not in NEVER_ONE
+    ]
+    assert not found, "repix.errors.counted gives 1 the word for one"
+
+
+def test_counts_are_seen() -> None:
+    assert counts_in_words(ast.parse("f'{len(a)} odd files'")) == [(1, "files")]
+    assert not counts_in_words(ast.parse("f'{counted(len(a), 1)} files'"))

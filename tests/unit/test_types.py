@@ -9,7 +9,7 @@ import pytest
 
 import repix.errors
 from repix._types import one_line, require
-from repix.errors import InputError, MissingExtraError, RepixError
+from repix.errors import InputError, MissingExtraError, RepixError, counted
 
 
 def test_an_error_becomes_one_line() -> None:
@@ -19,6 +19,12 @@ def test_an_error_becomes_one_line() -> None:
     assert one_line(MemoryError()) == "MemoryError"
     assert one_line(ValueError("x" * 1000)) == "x" * 299 + "…"
     assert one_line(InputError("x" * 1000 + "\n")) == "x" * 1000
+
+
+def test_a_count_has_the_word_that_goes_with_it() -> None:
+    assert [counted(count, "frame") for count in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
+    assert [counted(count, "entry is", "entries are") for count in (1, 2)] == ["1 entry is", "2 entries are"]
+    assert counted(12345, "byte", form=",") == "12,345 bytes"
 
 
 def test_what_is_missing_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

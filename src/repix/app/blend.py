@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from repix._types import invalid
 from repix.app.brush import MOST_POINTS, draw_line
-from repix.errors import InputError
+from repix.errors import InputError, counted
 from repix.io.formats import IMAGES_WRITABLE
 from repix.io.image import Picture
 from repix.poisson.blend import BlendReport, Mode
@@ -114,7 +114,8 @@ def _mask(placing: Placing, shape: Sequence[int], box: tuple[float, float, float
 def said(report: BlendReport, seconds: float) -> str:
     """What the user reads about a solution."""
     return (
-        f"{report.pixels:,} pixels in {seconds:.2f} s, error at most about {report.error_levels:.2g} of 255 grey levels"
+        f"{counted(report.pixels, 'pixel', form=',')} in {seconds:.2f} s, "
+        f"error at most about {report.error_levels:.2g} of 255 grey levels"
     )
 
 

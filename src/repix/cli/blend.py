@@ -11,7 +11,7 @@ import click
 from repix.cli.options import max_pixels_option, refuse_given, renamed_option
 from repix.cli.output import say
 from repix.cli.values import PATH, Number
-from repix.errors import InputError
+from repix.errors import InputError, counted
 
 if TYPE_CHECKING:
     from repix.poisson.blend import EditMode, Mode
@@ -149,11 +149,11 @@ def blend(
     )
     seconds = time.perf_counter() - start
     report, notes = result.report, [*result.notes, *write_image(output, result)]
-    cycles = f"{report.iterations} multigrid cycle{'' if report.iterations == 1 else 's'}"
+    cycles = counted(report.iterations, "multigrid cycle")
     how = cycles if report.method == "multigrid" else report.method
     say(
-        f"{report.pixels} pixels in {seconds:.2f} s ({how}), error at most about {report.error_levels:.2g} "
-        f"of 255 grey levels → {output}"
+        f"{counted(report.pixels, 'pixel')} in {seconds:.2f} s ({how}), "
+        f"error at most about {report.error_levels:.2g} of 255 grey levels → {output}"
     )
     for note in notes:
         say(f"note: {note}")

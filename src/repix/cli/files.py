@@ -15,7 +15,7 @@ import click
 
 from repix.cli.output import command, say
 from repix.cli.summary import say_plan, say_result, say_summary, saying_log, saying_results
-from repix.errors import InputError, WeightsError
+from repix.errors import InputError, WeightsError, counted
 
 if TYPE_CHECKING:
     from repix.cli.options import Run
@@ -148,7 +148,7 @@ def _through_pipe(output: Path | None, head: bytes, options: BatchOptions, task:
     notes: tuple[str, ...] = ()
     try:
         count, notes = restore_pipe(restorer, source, output or sys.stdout.buffer, options=options)
-        said = f"{count} frames"
+        said = counted(count, "frame")
     except BrokenPipeError:
         said = "frames until nobody read them any more"
     if not run.quiet:

@@ -12,7 +12,7 @@ from repix.cli.files import check_model
 from repix.cli.options import device_option, max_pixels_option, refuse_given, threads_option
 from repix.cli.output import say
 from repix.cli.values import NAME, PATH, seconds
-from repix.errors import InputError
+from repix.errors import InputError, counted
 
 if TYPE_CHECKING:
     from repix.io.image import Picture
@@ -97,7 +97,7 @@ def merge(
     if is_video:
         burst = _of_video(paths[0], start, end, frames, max_pixels)
         if reference is not None and reference > len(burst):
-            raise InputError(f"--reference {reference}: there are {len(burst)} frames")
+            raise InputError(f"--reference {reference}: the video has {counted(len(burst), 'frame')} there")
     else:
         burst = [read_image(path, max_pixels=max_pixels) for path in paths]
     restorer = Restorer.from_pretrained(model, device, threads=threads)
@@ -113,7 +113,7 @@ def merge(
     finally:
         bar.close()
     notes = [*result.notes, *write_image(output, result)]
-    say(f"merged {len(burst)} frames in {time.perf_counter() - begun:.1f} s → {output}")
+    say(f"merged {counted(len(burst), 'frame')} in {time.perf_counter() - begun:.1f} s → {output}")
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
 

@@ -9,6 +9,7 @@ import click
 
 from repix.cli.output import say
 from repix.cli.values import NAME
+from repix.errors import counted
 
 
 @click.command()
@@ -35,7 +36,7 @@ def models(name: str | None, clear_cache: bool) -> None:
             say(f"{card.name}  ({card.task}, {card.licence})  {card.description}")
             if reached:
                 say(f"    {reached}")
-        say(f"{len(cards)} models; `repix models NAME` tells more" if cards else "no models are installed")
+        say(f"{counted(len(cards), 'model')}; `repix models NAME` tells more" if cards else "no models are installed")
         return
     card, folder = find_card(name)
     verify(card, folder)
@@ -59,7 +60,7 @@ def models(name: str | None, clear_cache: bool) -> None:
         (
             "metrics",
             [
-                f"{row.data} ({row.images} images): "
+                f"{row.data} ({counted(row.images, 'image')}): "
                 + ", ".join(f"{metric} {value:g}" for metric, value in row.values.items())
                 + f"  [{row.protocol}]"
                 for row in card.metrics

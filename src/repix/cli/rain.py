@@ -10,6 +10,7 @@ import click
 from repix.cli.output import say
 from repix.cli.summary import left_out
 from repix.cli.values import PATH, Number
+from repix.errors import counted
 
 
 @click.command()
@@ -67,7 +68,7 @@ def rain(
     failed = f"; {len(summary.failed)} failed" if summary.failed else ""
     results = f"; {left_out(summary.left_out)}" if summary.left_out else ""
     there = f"; {summary.there} already there (--overwrite writes them again)" if summary.there else ""
-    say(f"{summary.made} pair{'' if summary.made == 1 else 's'} → {output}{os.sep}{there}{failed}{results}")
+    say(f"{counted(summary.made, 'pair')} → {output}{os.sep}{there}{failed}{results}")
     for note in summary.notes:
         say(f"note: {note}")
     if summary.failed:

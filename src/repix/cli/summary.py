@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repix.cli.output import say
+from repix.errors import counted
 
 if TYPE_CHECKING:
     from repix.cli.options import Run
@@ -32,7 +33,8 @@ def say_plan(paths: Sequence[str], output: str | None, options: BatchOptions, ru
         say(f"{job.src} → {' and '.join(map(str, job.wanted))}")
     for result in settled:
         say(f"{result.status}: {result.message}")
-    said = [f"would write {sum(len(job.wanted) for job in jobs)} files for {len(jobs)} inputs"]
+    files = sum(len(job.wanted) for job in jobs)
+    said = [f"would write {counted(files, 'file')} for {counted(len(jobs), 'input')}"]
     if planned.left_out:
         said.append(left_out(planned.left_out))
     if planned.unknown:
@@ -108,7 +110,7 @@ def _above_bar(text: str) -> None:
 
 def left_out(results: Sequence[Path]) -> str:
     """What a summary says about files that were not taken."""
-    return f"{len(results)} result{'s' if len(results) > 1 else ''} of earlier runs left out"
+    return f"{counted(len(results), 'result')} of earlier runs left out"
 
 
 def _kinds(results: Sequence[Result]) -> str:

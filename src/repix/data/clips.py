@@ -17,7 +17,7 @@ from repix.data.pairs import Pair
 from repix.degradations import Degradation
 from repix.degradations.camera import as_cameras_do
 from repix.degradations.crop import random_window
-from repix.errors import InputError, RecipeError
+from repix.errors import InputError, RecipeError, counted
 
 _STILL = 0.3  # share of clips from a camera that stands
 _REVERSED = 0.5  # share of clips from disk that run backwards: rain is new in every frame
@@ -153,7 +153,8 @@ class ClipDataset(MixtureDataset):
                 )
         for clip in self._from.clips:
             if len(clip) < max(stage.frames for stage in stages):
-                raise InputError(f"{clip[0].lq.parent}: {len(clip)} frames are fewer than a sample has")
+                frames = counted(len(clip), "frame is", "frames are")
+                raise InputError(f"{clip[0].lq.parent}: {frames} fewer than a sample has")
 
     def _seen(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Sample, bool]:
         if kind == PAIRS:

@@ -163,9 +163,9 @@ def _readable(
         if text is not None:
             _log.warning("%s; left out", text)
     if small and len(small) == len(items):
+        which = "the only image is" if len(items) == 1 else f"all {len(items)} images are"
         raise InputError(
-            f"all {len(items)} images are smaller than the patch of {patch}x{patch}; give larger ones, or a smaller "
-            "stages.patch"
+            f"{which} smaller than the patch of {patch}x{patch}; give larger ones, or a smaller stages.patch"
         )
     return [item for item, text in zip(items, problems, strict=True) if text is None]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from repix.errors import InputError, did_you_mean
+from repix.errors import InputError, counted, did_you_mean
 from repix.io.files import resolved
 from repix.io.formats import IMAGES
 from repix.io.image import read_size
@@ -353,7 +353,8 @@ def _scan_list(path: Path) -> PairScan:
         parts = line.split()
         if len(parts) != 2:
             raise InputError(
-                f"{path}, line {number}: {len(parts)} entries, expected two: the rainy file, the clean file"
+                f"{path}, line {number}: {counted(len(parts), 'entry', 'entries')}, expected two: the rainy file, "
+                "the clean file"
             )
         lq, gt = (path.parent / part.lstrip("/") for part in parts)
         missing = [file for file in (lq, gt) if not file.is_file()]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from repix._types import Floats, Image
-from repix.errors import InputError, WeightsError
+from repix.errors import InputError, WeightsError, counted
 from repix.features import BACKBONES, FeatureStack
 from repix.figures import Figure, Panel
 from repix.infer.padding import to_floats
@@ -204,12 +204,15 @@ def levels(net: nn.Module, image: Image) -> Figure:
         on_layer=layers.__setitem__,
     )
     most = max([float(np.abs(layer).max()) for layer in layers.values()], default=1e-6)
-    said = "reduced {0} times (grey is nothing, ±{1:.2f})"
+    sizes = {level: f"reduced {level} times" if level > 1 else "at its own size" for level in ran}
     return Figure(
         f"levels {', '.join(map(str, ran))}{', on its side' if turned else ''}" if ran else "no level finds rain",
         [
             Panel("input", _shown(_channels_last(to_floats(image)))),
-            *(Panel(said.format(level, most), _shown(0.5 + layers[level] / (2 * most))) for level in ran),
+            *(
+                Panel(f"{sizes[level]} (grey is nothing, ±{most:.2f})", _shown(0.5 + layers[level] / (2 * most)))
+                for level in ran
+            ),
             Panel("result", _shown(_channels_last(to_floats(made)))),
         ],
         arrays={f"level_{level}": layers[level] for level in ran},
@@ -254,7 +257,7 @@ def receptive_field(net: nn.Module, image: Image, *, side: int = 256, samples: i
         "effective receptive field",
         [
             Panel(
-                f"log10 of |d out / d in|; 95 % within {radius} pixels",
+                f"log10 of |d out / d in|; 95 % within {counted(radius, 'pixel')}",
                 np.log10(plane / plane.max() + 1e-6).astype(np.float32),
             )
         ],
@@ -307,7 +310,7 @@ def signal(image: Image, *, depth: int = 24, channels: int = 32) -> Figure:
               for label, values in all_.items()}  # fmt: skip
     axes = ("layer", "")
     return Figure(
-        f"signal through {depth} convolutions",
+        f"signal through {counted(depth, 'convolution')}",
         [
             Panel("variance of the activations", curves=variances, axes=axes),
             Panel("norm of the weights' derivative", curves=norms, axes=axes),

@@ -26,7 +26,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from repix._types import Floats, Image, within
-from repix.errors import InputError
+from repix.errors import InputError, counted
 from repix.io import containers, exif, inventory, tiff, xmp
 from repix.io.files import atomic, read_head
 from repix.io.formats import HEAD, IMAGES_WRITABLE, Format, advice, by_suffix, listed, names, sniff
@@ -482,7 +482,8 @@ def _read_vips(path: Path, format: Format, max_pixels: int, found: Inventory) ->
         or image.bands != (1 if grey else 3) + alpha
     ):
         raise InputError(
-            f"{path}: {image.bands} channels of {image.format} in {image.interpretation}; {_READABLE}; convert it first"
+            f"{path}: {counted(image.bands, 'channel')} of {image.format} in {image.interpretation}; {_READABLE}; "
+            "convert it first"
         )
     resolution = (image.xres, image.yres)
     if found.orientation > 1:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from repix.errors import counted
 from repix.io import containers, exif, xmp
 from repix.io.containers import Part
 
@@ -345,7 +346,8 @@ def _jpeg(data: bytes, found: Inventory) -> None:
     for guid, pieces in extended.items():
         whole = b"".join(pieces[k] for k in sorted(pieces))
         found.parts["xmp-extended"] = guid + whole
-        found.add(("xmp", "extended", ""), "xmp", f"the extended part ({len(whole):,} bytes)", _digest(whole))
+        size = counted(len(whole), "byte", form=",")
+        found.add(("xmp", "extended", ""), "xmp", f"the extended part ({size})", _digest(whole))
     _trailer(data, end, found, previews)
 
 
@@ -388,7 +390,7 @@ def _behind(data: bytes, start: int, end: int, found: Inventory) -> None:
     if b"ftyp" in content[:256] or b"MotionPhoto_Data" in content or data.find(b"MotionPhoto_Data", start, end) >= 0:
         found.add(("image", "video", ""), "image", "the video of a motion photo")
     else:
-        found.add(("other", "trailer", ""), "other", f"{end - start:,} bytes behind the image")
+        found.add(("other", "trailer", ""), "other", f"{counted(end - start, 'byte', form=',')} behind the image")
 
 
 def _add_comment(found: Inventory, content: bytes) -> None:

@@ -30,7 +30,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from repix._types import Image
-from repix.errors import InputError
+from repix.errors import InputError, counted
 from repix.io.files import atomic, read_head
 from repix.io.formats import FORMATS, HEAD, VIDEOS_WRITABLE, Format, by_suffix, listed, sniff
 from repix.io.image import MAX_PIXELS
@@ -510,7 +510,7 @@ class VideoReader(FrameSource):
         self._say_damages()
         if self._clock is not None and (restarts := self._clock.restarts):
             places = [f"{float(time - self._zero):.1f} s" for time in restarts]
-            more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
+            more = f" and {counted(len(places) - 3, 'more place')}" if len(places) > 3 else ""
             self.notes.append(
                 f"the video's clock starts again at {', '.join(places[:3])}{more}; the pieces were joined"
             )
@@ -559,7 +559,7 @@ class VideoReader(FrameSource):
             self._damages = sorted(self._damages + self._holes)
         if self._damages:
             places = list(dict.fromkeys(f"{seconds:.1f} s" for seconds in self._damages))
-            more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
+            more = f" and {counted(len(places) - 3, 'more place')}" if len(places) > 3 else ""
             self.notes.append(f"damaged at {', '.join(places[:3])}{more}; what could be decoded was kept")
         missing = float(self._length) - self._seconds() - 2 / float(self.rate)
         if self._to is None and missing > 0.5 and not joined:  # the length is that of the last piece's clock

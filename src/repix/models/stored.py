@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repix._types import one_line
-from repix.errors import BackendError, RecipeError, WeightsError
+from repix.errors import BackendError, RecipeError, WeightsError, counted
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros
@@ -147,8 +147,8 @@ def _initializers(model: bytes, where: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{where}: its weights are no ONNX (it holds no network); {_ADVICE}")
     if elsewhere:
         raise WeightsError(
-            f"{where}: {len(elsewhere)} tensors lie in a file beside it, first {elsewhere[0]}; expected all weights in "
-            f"one file: {_ADVICE}"
+            f"{where}: {counted(len(elsewhere), 'tensor lies', 'tensors lie')} in a file beside it, first "
+            f"{elsewhere[0]}; expected all weights in one file: {_ADVICE}"
         )
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in stored:
@@ -177,8 +177,8 @@ def _filled(card: ModelCard, state: dict[str, Tensor], where: Path) -> nn.Module
     if odd:  # before anything is allocated that the file does not hold
         found, expected = (str(shapes.get(odd[0], "no tensor")) for shapes in (got, wanted))
         raise WeightsError(
-            f"{where}: the weights don't fit {card.arch!r} with the card's args: {len(odd)} tensors differ, "
-            f"first {odd[0]}: got {found}, expected {expected}"
+            f"{where}: the weights don't fit {card.arch!r} with the card's args: "
+            f"{counted(len(odd), 'tensor differs', 'tensors differ')}, first {odd[0]}: got {found}, expected {expected}"
         )
     net = create_model(card.arch, **card.args)
     net.load_state_dict(state)

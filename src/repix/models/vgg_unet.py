@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
+from repix.errors import RecipeError, counted
 from repix.features import IMAGENET_MEAN, IMAGENET_STD, conv_stack, fill_stack
 from repix.models import Network, Prediction
 from repix.models.layers import Palette, PaletteHead, ResidualBlock, Share
@@ -51,7 +51,8 @@ class VggUNet(Network):
     ) -> None:
         super().__init__()
         if len(channels) != len(_ENDS):
-            raise RecipeError(f"vgg_unet: got {len(channels)} channels, expected {len(_ENDS)}, one for each level")
+            got = counted(len(channels), "channel")
+            raise RecipeError(f"vgg_unet: got {got}, expected {len(_ENDS)}, one for each level")
         self.encoder = nn.Sequential(*conv_stack("vgg16")[: _ENDS[-1]])
         self.laterals = nn.ModuleList(
             nn.Sequential(nn.Conv2d(wide, width, 1, bias=False), nn.BatchNorm2d(width))

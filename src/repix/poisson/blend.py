@@ -19,7 +19,7 @@ import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
 from repix._types import within
-from repix.errors import InputError
+from repix.errors import InputError, counted
 from repix.poisson.mask import as_mask, as_offset, create_mask_from_points, cut, target_windows, threshold_mask
 from repix.poisson.solver import Solution, checkpoint, solve_poisson
 
@@ -118,7 +118,7 @@ def blend(
     background, _ = _split(target)
     if colours.shape[2] != background.shape[2]:
         raise InputError(
-            f"the source has {colours.shape[2]} colour channels and the target {background.shape[2]}; "
+            f"the source has {counted(colours.shape[2], 'colour channel')} and the target {background.shape[2]}; "
             "convert one of them first"
         )
     _one_of(mode, get_args(Mode))

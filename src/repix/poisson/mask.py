@@ -13,7 +13,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
-from repix.errors import InputError
+from repix.errors import InputError, counted
 
 Point = Sequence[float]  # (x, y)
 
@@ -65,7 +65,7 @@ def _rings(points: Any) -> list[NDArray[np.float64]]:
                 raise InputError(f"a polygon of 0 points has no inside; {wanted}, with at least 3 points each")
             raise InputError(f"this is not a polygon but an array of shape {ring.shape}; {wanted}")
         if len(ring) < 3:
-            raise InputError(f"a polygon of {len(ring)} points has no inside; give at least 3 points")
+            raise InputError(f"a polygon of {counted(len(ring), 'point')} has no inside; give at least 3 points")
         if not np.isfinite(ring).all():
             raise InputError("the polygon has a coordinate that is not a finite number; check its points")
     return rings

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repix._types import require
-from repix.errors import InputError
+from repix.errors import InputError, counted
 from repix.poisson.blend import BlendReport
 from repix.poisson.mask import cut, target_windows
 from repix.poisson.solver import solve_poisson, v_cycle
@@ -191,7 +191,7 @@ def blend_by_descent(
     blended, report = descend(planes[0], planes[1], inside, steps=steps, on_step=on_step)
     pixels = np.clip(np.rint(blended.numpy().transpose(1, 2, 0) * full), 0, full).astype(target.dtype)
     return np.where(inside[..., None], pixels, target), BlendReport(
-        report.error_levels, steps, f"{steps} steps of Adam", int(inside.sum())
+        report.error_levels, steps, f"{counted(steps, 'step')} of Adam", int(inside.sum())
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
+from repix.errors import RecipeError, counted
 from repix.models.layers import ResidualBlock
 from repix.models.stored import load_network, load_state
 from repix.weights import find_card
@@ -49,8 +49,9 @@ def start_from(net: nn.Module, model: str, *, trust: bool = False) -> None:
     )
     if odd:
         raise RecipeError(
-            f"init: {model} is not this network with fewer residual blocks ({len(odd)} tensors differ, first "
-            f"{odd[0]}); give it the args on the model's card"
+            f"init: {model} is not this network with fewer residual blocks "
+            f"({counted(len(odd), 'tensor differs', 'tensors differ')}, first {odd[0]}); "
+            "give it the args on the model's card"
         )
     net.load_state_dict(state, strict=False)
     for name in new:

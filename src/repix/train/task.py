@@ -17,7 +17,7 @@ from torch import Tensor
 
 from repix._types import Image, one_line
 from repix.data.datamodule import ValidationSet
-from repix.errors import RecipeError, did_you_mean
+from repix.errors import RecipeError, counted, did_you_mean
 from repix.io.image import write_image
 from repix.losses import WeightedLoss
 from repix.metrics import METRICS
@@ -220,7 +220,8 @@ class RestorationTask(lightning.LightningModule):
             largest = partial(self.trainer.strategy.reduce, reduce_op="max")
             dead = reinitialise(self.net, lq, seed=self.recipe.seed + self.global_step, largest=largest)
             if dead:
-                self.print(f"step {self.global_step}: {dead} dead units of residual blocks were reinitialised")
+                units = counted(dead, "dead unit of residual blocks was", "dead units of residual blocks were")
+                self.print(f"step {self.global_step}: {units} reinitialised")
         return stage
 
     def _predict(self, lq: Tensor, clean: Tensor | None = None) -> Prediction:

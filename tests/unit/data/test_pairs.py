@@ -124,7 +124,7 @@ def test_list(tmp_path: Path, given: str) -> None:
     with pytest.raises(InputError, match=r"b\.png is missing"):
         find_pairs(listed)
     listed.write_text("real/a/0.png\n")
-    with pytest.raises(InputError, match="line 1: 1 entries, expected two"):
+    with pytest.raises(InputError, match="line 1: 1 entry, expected two"):
         find_pairs(listed)
 
 

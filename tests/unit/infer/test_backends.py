@@ -116,7 +116,7 @@ def test_a_state_goes_in_and_comes_out(backend: Backend) -> None:
 
 def test_a_state_that_is_missing_or_too_much(darkening_weight: Path) -> None:
     x = np.zeros((1, 3, 8, 8), np.float32)
-    with pytest.raises(BackendError, match="carries 1 tensors between frames, got 0"):
+    with pytest.raises(BackendError, match="carries 1 tensor between frames, got 0"):
         OnnxBackend(accumulator()).run(x)
     with pytest.raises(BackendError, match="carries 0 tensors between frames, got 1"):
         OnnxBackend((darkening_weight / "model.onnx").read_bytes()).run(x, (x,))

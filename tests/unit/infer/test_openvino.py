@@ -77,7 +77,7 @@ def test_a_state_goes_in_and_comes_out() -> None:
     y, state = backend.run(x, (np.zeros_like(x),))
     y, state = backend.run(x, state)
     np.testing.assert_allclose(y, 2 * x, rtol=1e-2)
-    with pytest.raises(BackendError, match="carries 1 tensors between frames, got 0"):
+    with pytest.raises(BackendError, match="carries 1 tensor between frames, got 0"):
         backend.run(x)
 
 

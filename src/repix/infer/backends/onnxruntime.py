@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from repix._types import Floats, one_line
-from repix.errors import BackendError
+from repix.errors import BackendError, counted
 from repix.infer.backends import check_ports
 from repix.infer.backends import threads as cores
 
@@ -78,7 +78,8 @@ class OnnxBackend:
     def run(self, x: Floats, state: tuple[Floats, ...] = ()) -> tuple[Floats, tuple[Floats, ...]]:
         """See `Backend.run`."""
         if 1 + len(state) != len(self._inputs):
-            raise BackendError(f"this network carries {len(self._inputs) - 1} tensors between frames, got {len(state)}")
+            carried = counted(len(self._inputs) - 1, "tensor")
+            raise BackendError(f"this network carries {carried} between frames, got {len(state)}")
         try:
             y, *following = self._session.run(None, dict(zip(self._inputs, (x, *state), strict=True)))
         except Exception as error:

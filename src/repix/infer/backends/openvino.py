@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from repix._types import Floats, one_line
-from repix.errors import BackendError
+from repix.errors import BackendError, counted
 from repix.infer.backends import cache as kept
 from repix.infer.backends import check_ports, onnxruntime
 from repix.infer.backends import threads as cores
@@ -127,7 +127,8 @@ class OpenVinoBackend:
     def run(self, x: Floats, state: tuple[Floats, ...] = ()) -> tuple[Floats, tuple[Floats, ...]]:
         """See `Backend.run`."""
         if 1 + len(state) != self._inputs:
-            raise BackendError(f"this network carries {self._inputs - 1} tensors between frames, got {len(state)}")
+            carried = counted(self._inputs - 1, "tensor")
+            raise BackendError(f"this network carries {carried} between frames, got {len(state)}")
         request = self._idle.get()
         try:
             made = request.infer(dict(enumerate((x, *state))))
