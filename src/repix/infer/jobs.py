@@ -310,17 +310,17 @@ def plan(
     known = _known(naming)
     if "" in inputs or output == "":  # which pathlib would take for the current folder
         raise InputError(EMPTY_NAME)
-    suffix = _checked_suffix(options.format, naming)
+    named = [path for name in inputs for path in expand(name)]
+    suffix = _checked_suffix(options.format, naming, named)
     out = Path(output) if output is not None else None
     out_file = out if out is not None and not out.is_dir() and out.suffix.lower() in known else None
     if out_file is not None:
-        named_suffix = _checked_suffix(out_file.suffix, naming)
+        named_suffix = _checked_suffix(out_file.suffix, naming, named)
         if suffix not in (None, named_suffix):
             raise InputError(f"{out_file} and --format {options.format} contradict each other; leave one out")
         suffix = named_suffix
     failed: list[tuple[Path, str]] = []
     unknown: Counter[str] = Counter()
-    named = [path for name in inputs for path in expand(name)]
     if out_file is not None and (len(named) != 1 or named[0].is_dir()):
         raise InputError(f"{out_file} names one file, but the input is not one file; give a folder with -o")
     found: list[Found] = []
@@ -369,7 +369,7 @@ def _counted(unknown: Counter[str]) -> str:
 def plan_listed(found: Sequence[Found], *, options: BatchOptions) -> Plan:
     """As `plan`, for files that lie elsewhere and were listed there."""
     naming = Naming()
-    suffix = _checked_suffix(options.format, naming)
+    suffix = _checked_suffix(options.format, naming, [file.src for file in found])
     return _settle(found, [], suffix, named=False, options=options, naming=naming)
 
 
@@ -386,16 +386,25 @@ def _known(naming: Naming) -> frozenset[str]:
     return IMAGES | VIDEOS if naming.takes_video else IMAGES
 
 
-def _checked_suffix(format: str | None, naming: Naming) -> str | None:
+def _checked_suffix(format: str | None, naming: Naming, inputs: Sequence[Path]) -> str | None:
+    """The extension that is asked for. One that only another kind than the inputs is written with is told later.
+
+    Raises:
+        InputError: nothing is written with it.
+    """
     if format is None:
         return None
     suffix = "." + format.lower().lstrip(".")
-    if naming.takes_video and suffix in VIDEOS:
-        if suffix not in VIDEOS_WRITABLE:
-            raise InputError(f"cannot write {format!r} videos; choose one of {listed(VIDEOS_WRITABLE)}")
-    elif suffix not in IMAGES_WRITABLE:
-        raise InputError(f"cannot write {format!r} images; choose one of {listed(IMAGES_WRITABLE)}")
-    return suffix
+    if suffix in IMAGES_WRITABLE or (naming.takes_video and suffix in VIDEOS_WRITABLE):
+        return suffix
+    images, videos = listed(IMAGES_WRITABLE), listed(VIDEOS_WRITABLE)
+    formats = [by_suffix(path) for path in inputs]
+    kinds = {one.kind if one is not None else None for one in formats}
+    if not naming.takes_video or kinds == {"image"}:
+        raise InputError(f"cannot write {format!r} images; choose one of {images}")
+    if kinds == {"video"}:
+        raise InputError(f"cannot write {format!r} videos; choose one of {videos}")
+    raise InputError(f"cannot write {format!r}; choose one of {images} for images, or one of {videos} for videos")
 
 
 def expand(name: str | os.PathLike[str]) -> list[Path]:

@@ -125,6 +125,32 @@ def test_what_does_nothing_for_these_inputs_is_said(
     assert said is None or notes[0].startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "kinds", "choice"),
+    [
+        (["a.mp4"], " videos", [".3gp", ".m4v"]),
+        (["a.mp4", "b.mkv"], " videos", [".3gp", ".m4v"]),
+        (["a.jpg"], " images", [".avif", ".webp"]),
+        (["a.jpg", "a.mp4"], "", [".avif", ".webp for images, or one of .3gp", ".webm for videos"]),
+        (["d"], "", [".avif", ".webp for images, or one of .3gp", ".webm for videos"]),
+    ],
+)
+@pytest.mark.parametrize("format", ["gif", "avi", "xyz"])
+def test_a_format_that_is_not_written_names_those_that_fit(
+    work: Path, format: str, inputs: list[str], kinds: str, choice: list[str]
+) -> None:
+    touch("a.mp4", "b.mkv", "a.jpg", "d/a.mp4")
+    with pytest.raises(InputError) as raised:
+        plan(inputs, None, options=BatchOptions(format=format))
+    said = str(raised.value)
+    assert said.startswith(f"cannot write '{format}'{kinds}; choose one of {choice[0]}, ")
+    assert all(one in said for one in choice)
+    assert bool(kinds) != (".mkv" in said and ".png" in said)
+    images = Naming("labels", takes_video=False)
+    with pytest.raises(InputError, match=r"^cannot write 'mkv' images; .*\.webp$"):
+        plan(["a.jpg"], None, options=BatchOptions(format="mkv"), naming=images)
+
+
 def test_contradictions(work: Path) -> None:
     touch("a.jpg", "d/b.jpg")
     for inputs, out, options, said in (
