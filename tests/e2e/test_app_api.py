@@ -420,6 +420,54 @@ def test_what_is_too_large_is_refused_before_it_has_come(server: Running) -> Non
     assert server.left() == []
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /api/derain?name=ä HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /api/derain HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        b"POST /api/derain HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000,
+    ],
+)
+def test_what_is_no_request_is_told_in_json(server: Running, request_: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(request_)
+        head, _, body = b"".join(iter(lambda: client.recv(10_000), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\ncontent-type: application/json" in head.lower()
+    assert b"\r\nx-content-type-options: nosniff" in head.lower()
+    assert "this is no HTTP/1.1 request; it needs the header Host" in json.loads(body)["error"]
+
+
+def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
+    code = (
+        "import repix.app.guard as guard, repix.cli, sys; guard.MOST_CONNECTIONS = 4; "
+        "sys.argv = ['repix', 'app', '--no-browser', '--port', sys.argv[1]]; repix.cli.main()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", code, str(port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        server = Running(port, tmp_path, process)
+        others = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
+        answer = server.ask("/health")
+        assert (answer.status, answer.error) == (503, "4 connections are open already; try again later")
+        for client in others:
+            client.close()
+        end = time.monotonic() + 60
+        while server.ask("/health").status != 200 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.ask("/health").status == 200
+        process.terminate()
+        process.wait(60)
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with run(tmp_path) as server:
         _break_off(server)

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -33,6 +34,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+
+
+MOST_CONNECTIONS = 512
+"""So many connections at once are answered."""
+
+NO_REQUEST = "this is no HTTP/1.1 request; it needs the header Host, and an address in ASCII (else %XX) without spaces"
 
 
 def refuse(status: int, sentence: str) -> JSONResponse:
@@ -169,10 +176,22 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
+async def _full(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = refuse(503, f"{MOST_CONNECTIONS} connections are open already; try again later")
+    answer.headers.update({**HEADERS, "Connection": "close"})
+    await answer(scope, receive, send)
+
+
+def _as_bytes(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections which do not say in time what they want: uvicorn waits for ever."""
+    """HTTP/1.1 that closes connections which do not say in time what they want, for which uvicorn waits for ever; and
+    whose own errors, before any route is asked, are JSON as those of the routes are."""
 
     _slow: Any = None
+    _served: Any = None
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio."""
@@ -181,8 +200,21 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
+        self._served = self._served or self.app
+        is_full = max(len(self.connections), len(self.tasks)) >= MOST_CONNECTIONS
+        self.app = _full if is_full else self._served
         super().data_received(data)
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn's, in JSON; where an answer has begun, it breaks off."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = refuse(400, NO_REQUEST)
+            headers = [*answer.raw_headers, *_as_bytes(HEADERS), (b"connection", b"close")]
+            begin = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (begin, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""

@@ -161,7 +161,6 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=512,
             timeout_graceful_shutdown=1,
         )
         try:
