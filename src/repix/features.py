@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from repix._environment import data_folder
 from repix._types import one_line
-from repix.errors import InputError, WeightsError
+from repix.errors import InputError, WeightsError, counted
 
 # ImageNet's mean and standard deviation, RGB in [0, 1]; all published weights expect them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -201,7 +201,7 @@ def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]
             None looks in `backbones` of REPIX_DATA, then in the torch hub's cache.
 
     Raises:
-        WeightsError: unreadable, or not there: the message says what to put where.
+        WeightsError: unreadable, with NaN or infinity, or not there: the message says what to put where.
     """
     file = Path(path) if path is not None else None
     if file is None or file.is_dir():
@@ -222,7 +222,25 @@ def load_weights(name: str, path: str | Path | None = None) -> dict[str, Tensor]
         ) from None
     if not isinstance(state, dict):
         raise WeightsError(f"{file}: holds {type(state).__name__}, expected a state dict of {name}")
+    check_finite(state, file)
     return state
+
+
+def check_finite(state: Mapping[str, object], where: object) -> None:
+    """Refuse weights that hold NaN or infinity, which every result would be made of.
+
+    Args:
+        state: tensors by name; what is none is passed over.
+        where: the file or the model, for the message.
+
+    Raises:
+        WeightsError: some do; the first is named.
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        holds = counted(len(bad), "tensor holds", "tensors hold")
+        raise WeightsError(f"{where}: {holds} NaN or infinity, first {bad[0]}; these weights are damaged, take others")
 
 
 def _find(name: str, folder: Path) -> Path | None:

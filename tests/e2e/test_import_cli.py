@@ -93,6 +93,16 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert not ran.exists()
 
 
+def test_a_file_with_nan_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = published_prenet(tmp_path / "PRN2_r.pth", lstm=False, recursive=True)
+    state = torch.load(file, weights_only=True)
+    state["conv0.0.bias"][0] = float("nan")
+    torch.save(state, file)
+    assert repix("import", "prenet", file, "-o", tmp_path / "model") == 4
+    assert "PRN2_r.pth: 1 tensor holds NaN or infinity, first head.0.bias" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
 def test_unknown_kinds_name_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert repix("import", "prenets", tmp_path / "x.pth", "-o", tmp_path / "model") == 2
     assert "did you mean 'prenet'" in capsys.readouterr().err

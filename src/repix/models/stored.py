@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from repix._types import one_line
 from repix.errors import BackendError, RecipeError, WeightsError, counted
+from repix.features import check_finite
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
 from repix.infer.memory import zeros
@@ -33,7 +35,8 @@ def load_state(card: ModelCard, folder: Path, *, trust: bool = False) -> dict[st
 
     Raises:
         UntrustedCodeError: the card names code, and it is not trusted; of a model in ONNX alone.
-        WeightsError: damaged weights, none in floating point, or an ONNX file that does not hold the network's own.
+        WeightsError: damaged weights, such with NaN or infinity, none in floating point, or an ONNX file that does not
+            hold the network's own.
     """
     form = _torch_form(card)
     if form.startswith("onnx"):
@@ -51,7 +54,7 @@ def load_network(card: ModelCard, folder: Path, *, trust: bool = False) -> nn.Mo
 
     Raises:
         UntrustedCodeError: the card names code, and it is not trusted.
-        WeightsError: damaged weights, none in floating point, or such that are not this network's.
+        WeightsError: damaged weights, none in floating point, or such that are not this network's or not finite.
     """
     check_trusted([card.arch, *own_names(card.args)], where=f"{folder / CARD_NAME}", trust=trust)
     form = _torch_form(card)
@@ -74,20 +77,23 @@ def network_of_onnx(model: bytes, card: ModelCard, where: Path) -> nn.Module:
         where: the file, for messages.
 
     Raises:
-        WeightsError: no ONNX, or one that does not hold all of the network's weights as they are.
+        WeightsError: no ONNX, one that does not hold all of the network's weights as they are, or NaN in it.
     """
     stored, wanted = _initializers(model, where), _shapes(card)
     state = {key: stored[key] for key in wanted if key in stored}
+    check_finite(state, where)
     state |= {key: torch.zeros(wanted[key]) for key in wanted if key not in stored and key.endswith("bias")}
     try:
         net = _filled(card, state, where)
     except WeightsError as error:
         raise WeightsError(f"{error}; {_ADVICE}") from None
     try:
-        worst = max(onnx_parity(net, model, multiple_of=card.multiple_of).values())
+        worst = float(np.max(list(onnx_parity(net, model, multiple_of=card.multiple_of).values())))
     except BackendError as error:
         raise WeightsError(f"{where}: {error}; {_ADVICE}") from error
-    if not worst <= MOST_DIFFERENCE:  # NaN is not
+    if not math.isfinite(worst):
+        raise WeightsError(f"{where}: what it computes is NaN or infinite; these weights are damaged, take others")
+    if worst > MOST_DIFFERENCE:
         raise WeightsError(
             f"{where}: {card.arch!r} with the weights in it differs from it by {worst:.1e} (at most "
             f"{MOST_DIFFERENCE:.0e} is accepted): it was made of other weights; {_ADVICE}"
@@ -99,7 +105,7 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
     """Largest absolute difference between ONNX Runtime and torch at three sizes other than the traced one.
 
     Returns:
-        "HxW" -> difference on random images in [0, 1], and in what is carried from frame to frame.
+        "HxW" -> difference on random images in [0, 1], and in what is carried from frame to frame; NaN where one is.
     """
     torch_, onnx_ = TorchBackend(net), OnnxBackend(model)
     unit = multiple_of * max(1, 16 // multiple_of)
@@ -111,7 +117,8 @@ def onnx_parity(net: nn.Module, model: bytes, *, multiple_of: int = 1) -> dict[s
             _, state = torch_.run(x, state)
         (expected, after), (got, next_) = torch_.run(x, state), onnx_.run(x, state)
         pairs = zip((expected, *after), (got, *next_), strict=True)
-        found[f"{rows * unit}x{columns * unit}"] = max(float(np.abs(a - b).max()) for a, b in pairs)
+        # not Python's max, to which NaN is sometimes the smaller
+        found[f"{rows * unit}x{columns * unit}"] = float(np.max([np.abs(a - b).max() for a, b in pairs]))
     return found
 
 
@@ -130,6 +137,7 @@ def _from_safetensors(data: bytes, where: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = safetensors.torch.load(data)
     except Exception as error:
         raise WeightsError(f"{where}: its weights are no safetensors ({one_line(error)})") from error
+    check_finite(state, where)
     return state
 
 

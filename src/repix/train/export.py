@@ -22,6 +22,7 @@ from torch import nn
 
 from repix._types import one_line
 from repix.errors import WeightsError
+from repix.features import check_finite
 from repix.infer.memory import zeros
 from repix.infer.pyramid import COARSEST
 from repix.io.files import temporary_folder
@@ -55,17 +56,6 @@ def _load_checkpoint(checkpoint: Path, recipe: Recipe) -> tuple[nn.Module, int]:
     for name, value in recipe.stages[-1].network.items():
         setattr(net, name, value)
     return net.eval(), step
-
-
-def _check_finite(net: nn.Module, checkpoint: Path) -> None:
-    """Nothing is exported that holds NaN or infinity.
-
-    Raises:
-        WeightsError: it does; the first such tensor is named.
-    """
-    for name, value in net.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise WeightsError(f"{checkpoint}: {name} holds values that are not finite; nothing was exported")
 
 
 def to_onnx(net: nn.Module, *, multiple_of: int = 1) -> bytes:
@@ -182,16 +172,18 @@ def save_model(
         The card as written.
 
     Raises:
-        WeightsError: `out` is something else than a model, or ONNX and torch disagree by more than 1e-4; or
-            `onnx_only`, and the ONNX does not hold the network's weights as they are.
+        WeightsError: `out` is something else than a model, the network holds NaN or infinity, ONNX and torch disagree
+            by more than 1e-4; or `onnx_only`, and the ONNX does not hold the network's weights as they are.
     """
     if out.exists() and not (out / CARD_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WeightsError(f"{out} is there already and is not a model (no {CARD_NAME}); choose another folder")
+    check_finite(net.state_dict(), card.name)
     model = to_onnx(net, multiple_of=card.multiple_of)
     parity = onnx_parity(net, model, multiple_of=card.multiple_of)
-    if max(parity.values()) > MOST_DIFFERENCE:
+    worst = np.max(list(parity.values()))
+    if not worst <= MOST_DIFFERENCE:  # NaN is not
         raise WeightsError(
-            f"the ONNX export of {card.name!r} differs from torch by {max(parity.values()):.1e} "
+            f"the ONNX export of {card.name!r} differs from torch by {worst:.1e} "
             f"(at most {MOST_DIFFERENCE:.0e} is accepted); nothing was written"
         )
     card = card.model_copy(update={"onnx_parity": parity})
@@ -324,7 +316,7 @@ def export(
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
     check_trusted(own_names(recipe.model_dump()), where=str(checkpoint.parent / "recipe.yaml"), trust=trust)
     net, step = _load_checkpoint(checkpoint, recipe)
-    _check_finite(net, checkpoint)
+    check_finite(net.state_dict(), checkpoint)
     known = Adapter(net)
     with checking_card():
         card = ModelCard(

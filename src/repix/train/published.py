@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from repix.errors import InputError, WeightsError, did_you_mean
+from repix.features import check_finite
 from repix.io.files import resolved
 from repix.models import create_model, prenet, spanet
 from repix.models.adapter import Adapter
@@ -83,7 +84,7 @@ def import_published(
 
     Raises:
         InputError: unknown kind, or a folder whose name cannot be a model's.
-        WeightsError: another file, or one whose ONNX export differs from it.
+        WeightsError: another file, one that holds NaN or infinity, or one whose ONNX export differs from it.
     """
     if kind not in PUBLISHED:
         raise InputError(f"unknown kind {kind!r}{did_you_mean(kind, PUBLISHED)} (known: {', '.join(PUBLISHED)})")
@@ -95,6 +96,7 @@ def import_published(
         recurrences = int(digit.group(1)) if digit else 6
     published = PUBLISHED[kind]
     net, args = published.load(path, recurrences)
+    check_finite(net.state_dict(), path)
     again = create_model(kind, **args)
     again.load_state_dict(net.state_dict())  # the card's arguments make the very network
     known = Adapter(again)

@@ -82,6 +82,9 @@ def test_wrong_arguments(random_weights: str, tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"nonsense")
     with pytest.raises(WeightsError, match="no readable state dict"):
         load_weights("vgg16", tmp_path / "bad.pth")
+    torch.save({"features.0.bias": torch.tensor([1.0, float("nan")])}, tmp_path / "nan.pth")
+    with pytest.raises(WeightsError, match=r"nan.pth: 1 tensor holds NaN or infinity, first features.0.bias"):
+        load_weights("vgg16", tmp_path / "nan.pth")
 
 
 @needs("backbones")

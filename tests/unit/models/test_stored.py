@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -144,6 +145,47 @@ def test_onnx_files_that_others_have_changed(one_form: Path) -> None:
     ) as e:
         load_changed(lambda model: model.opset_import[0].__setattr__("version", 999))
     assert "--device" not in str(e.value)
+
+
+@pytest.mark.parametrize("form", ["onnx-fp32", "onnx-fp16", "safetensors-fp32"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(form: str, value: float, tmp_path: Path) -> None:
+    half = form.endswith("16")
+    folder = tmp_path / "mine"
+    save_model(trained(), card(), folder, half=half)
+    file = folder / ("model.onnx" if form.startswith("onnx") else "model.safetensors")
+    if form.startswith("onnx"):
+        model = onnx.load(file)
+        (stored,) = (one for one in model.graph.initializer if one.name.startswith("middle.0.body.0.weight"))
+        values = onnx.numpy_helper.to_array(stored).copy()
+        values[0, 0, 0, 0] = value
+        stored.CopyFrom(onnx.numpy_helper.from_array(values, stored.name))
+        file.write_bytes(model.SerializeToString())
+    else:
+        state = safetensors.torch.load_file(file)
+        state["middle.0.body.0.weight"][0, 0, 0, 0] = value
+        safetensors.torch.save_file(state, file)
+    save_card(card(), folder, forms={form: file.name})
+    said = r"1 tensor holds NaN or infinity, first middle.0.body.0.weight; these weights are damaged"
+    for load in (load_network, load_frozen, lambda model: start_from(trained(), model)):
+        with pytest.raises(WeightsError, match=said):
+            load(str(folder))
+
+
+def test_what_is_computed_may_not_be_finite_either(one_form: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in ({"a": float("nan"), "b": 0.0}, {"a": 0.0, "b": float("nan")}):
+        monkeypatch.setattr("repix.models.stored.onnx_parity", lambda *_, found=found, **__: found)
+        with pytest.raises(WeightsError, match=r"model.onnx: what it computes is NaN or infinite"):
+            load_network(one_form)
+
+
+def test_nothing_that_is_not_finite_is_saved(tmp_path: Path) -> None:
+    net = trained()
+    with torch.no_grad():
+        net.get_submodule("downs.0").bias[3] = float("nan")
+    with pytest.raises(WeightsError, match=r"^mine: 1 tensor holds NaN or infinity, first downs.0.bias"):
+        save_model(net, card(), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_training_starts_from_it_and_is_taught_by_it(one_form: Path) -> None:
