@@ -136,9 +136,8 @@ NEVER_ONE = {  # counts that are refused, or are not told, where they are one
 def counts_in_words(tree: ast.AST) -> list[tuple[int, str]]:
     """Lines of f-strings in which the length of something stands before a word for several; and the word."""
     found = []
-    for node in ast.walk(tree):
-        parts = node.values if isinstance(node, ast.JoinedStr) else []
-        for part, text in itertools.pairwise(parts):
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.JoinedStr)):
+        for part, text in itertools.pairwise(node.values):
             if isinstance(part, ast.FormattedValue) and isinstance(text, ast.Constant) and "len(" in ast.unparse(part):
                 words = re.match(r" (?:[\w.-]+ )?([a-z]+s)\b", str(text.value))
                 if words and "counted(" not in ast.unparse(part):
