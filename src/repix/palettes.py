@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from repix._types import Image
+from repix.errors import InputError
+
 
 class LabelColour(NamedTuple):
     """One class of a label map.
@@ -91,8 +94,23 @@ CITYSCAPES = (
 PALETTES: Mapping[str, Sequence[LabelColour]] = {"facades": FACADES, "cityscapes": CITYSCAPES}
 
 
-def nearest_label(image: NDArray[np.uint8], palette: Sequence[LabelColour]) -> NDArray[np.uint8]:
-    """Index of the palette's nearest colour (Euclidean in RGB) for each pixel; (H, W, 3) uint8 -> (H, W) uint8."""
+def nearest_label(image: Image, palette: Sequence[LabelColour]) -> NDArray[np.uint8]:
+    """Index of the palette's nearest colour (Euclidean in RGB) for each pixel.
+
+    Args:
+        image: (H, W, 3) uint8 or uint16.
+        palette: such as `FACADES`.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: an array of another shape or type.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"expected an image (H, W, 3) of uint8 or uint16, got {image.shape} of {image.dtype}")
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257).astype(np.uint8)
     colours = np.array([colour.rgb for colour in palette], np.int32)
     # |x - c|² = |x|² - 2 x·c + |c|², of which |x|² is the same for all colours
     distance = (colours**2).sum(1) - 2 * (image.astype(np.int32) @ colours.T)

@@ -7,6 +7,7 @@ import pytest
 import pyvips
 
 from data_sets import DATA
+from repix.errors import InputError
 from repix.palettes import CITYSCAPES, FACADES, PALETTES, VOID, nearest_label
 
 
@@ -49,3 +50,7 @@ def test_nearest(name: str) -> None:
     labels = nearest_label(image, palette)
     assert (np.take_along_axis(distances, labels[..., None].astype(int), 2)[..., 0] == distances.min(2)).all()
     assert labels[0].tolist() == list(range(11))
+    assert (nearest_label(image.astype(np.uint16) * 257, palette) == labels).all()
+    for wrong in (image / np.float32(255), image[..., 0], image.astype(np.int64)):
+        with pytest.raises(InputError, match=r"expected an image \(H, W, 3\) of uint8 or uint16, got \("):
+            nearest_label(wrong, palette)
