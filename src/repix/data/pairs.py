@@ -116,10 +116,14 @@ LAYOUTS: Mapping[str, Layout] = {
             ("input", "target"),
             ("inputs", "targets"),
             ("input", "gt"),
+            ("input", "groundtruth"),
             ("lq", "gt"),
             ("rainy", "clean"),
+            ("rainy", "gt"),
+            ("rainy", "groundtruth"),
             ("rain", "clean"),
             ("rain", "gt"),
+            ("rain", "groundtruth"),
             ("data", "gt"),
             ("A", "B"),
         ),
@@ -202,8 +206,8 @@ def scan_pairs(root: str | Path, layout: str = "auto") -> PairScan:
         return _scan_list(lists[0])
     raise InputError(
         f"no pairs in {path}: expected one of the layouts {', '.join((*LAYOUTS, *_SIDES))}, with folders such as "
-        "rainy/ and norain/ or input/ and target/. Where the ground truth is elsewhere, `repix evaluate` takes both: "
-        "--lq and --gt"
+        "rainy/ and norain/ or input/ and target/, or images of two squares side by side. Where the ground truth is "
+        "elsewhere, `repix evaluate` takes both: --lq and --gt"
     )
 
 

@@ -66,6 +66,8 @@ def names(pairs: list[Pair]) -> list[tuple[str, str]]:
         ("spa-data", ("rain/000.png", "gt/000gt.png"), [("000.png", "000gt.png")]),
         ("spa-data", ("000.png", "000gt.png"), [("000.png", "000gt.png")]),
         ("input-target", ("input/a.png", "target/a.jpg"), [("a.png", "a.jpg")]),
+        ("input-target", ("input/a.webp", "groundtruth/a.png"), [("a.webp", "a.png")]),
+        ("input-target", ("rainy/a.png", "gt/a.png"), [("a.png", "a.png")]),
         ("input-target", ("Input/a.PNG", "Target/a.png"), [("a.PNG", "a.png")]),
     ],
 )
