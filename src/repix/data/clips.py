@@ -13,6 +13,7 @@ from torch.nn.functional import grid_sample, interpolate
 from repix._types import Floats
 from repix.data.config import PAIRS, Samples
 from repix.data.dataset import MixtureDataset, Sample, Sources, load_pair, to_float, to_tensor
+from repix.data.own import degraded, degraded_frames, rehearse
 from repix.data.pairs import Pair
 from repix.degradations import Degradation
 from repix.degradations.camera import as_cameras_do
@@ -156,6 +157,14 @@ class ClipDataset(MixtureDataset):
                 frames = counted(len(clip), "frame is", "frames are")
                 raise InputError(f"{clip[0].lq.parent}: {frames} fewer than a sample has")
 
+    def _rehearse(self, name: str, stage: Samples, attempt: int) -> None:
+        if not _has_frames(self._degradation(name)):
+            super()._rehearse(name, stage, attempt)
+            return
+        rng = np.random.default_rng((self._seed, 5, attempt))
+        shape = (stage.frames, stage.patch, stage.patch, 3)
+        rehearse(name, self._degradation(name), shape, rng, self._context(stage))
+
     def _seen(self, kind: str, stage: Samples, rng: np.random.Generator) -> tuple[Sample, bool]:
         if kind == PAIRS:
             lq, gt, name = self._from_disk(stage, rng)
@@ -164,7 +173,7 @@ class ClipDataset(MixtureDataset):
             lq = gt
         else:
             gt, name = self._scene(stage, rng)
-            lq = self._degradation(kind).frames(gt, rng, self._context(stage))  # type: ignore[attr-defined]
+            lq = degraded_frames(kind, self._degradation(kind), gt, rng, self._context(stage))
         same = lq is gt
         if self._from.camera and rng.random() < self._from.camera:
             # as one tall image: one draw for all frames, and noise of its own for each
@@ -204,7 +213,7 @@ class ClipDataset(MixtureDataset):
         photo = self._photo(path)
         side = min(round(_DRAWN * stage.patch), *photo.shape[:2])
         behind = to_float(photo[random_window(photo.shape, (side, side), rng, name=path.stem)])
-        scene, _ = self._degradation(kind)(behind, rng, self._context(stage))
+        scene, _ = degraded(kind, self._degradation(kind), behind, rng, self._context(stage))
         return moving_crops(scene, stage.patch, Path2D.draw(stage.frames, rng), rng), path.stem
 
 

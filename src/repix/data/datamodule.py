@@ -36,8 +36,9 @@ from repix.data.dataset import (
     to_float,
     to_tensor,
 )
+from repix.data.own import degraded, load_degradation, rehearse
 from repix.data.pairs import Pair, find_pairs
-from repix.degradations import Context, create_degradation
+from repix.degradations import Context
 from repix.errors import InputError
 from repix.io.files import resolved
 from repix.io.formats import IMAGES, listed
@@ -184,16 +185,18 @@ class ValidationDataset(Dataset[Sample]):
     `dataset[i]` is `{"lq": (3, H, W), "gt": (3, H, W), "name", "set"}`.
 
     Raises:
-        RecipeError: no such degradation.
+        RecipeError: no such degradation, or one of the user's own that does not do what it should.
     """
 
     def __init__(self, sets: Sequence[ValidationSet], *, seed: int = 0) -> None:
         self._items = [(found.name, item) for found in sets for item in found.pairs]
         self._degradations = {
-            item.degradation: create_degradation(item.degradation)
+            item.degradation: load_degradation(item.degradation)
             for _, item in self._items
             if isinstance(item, Degraded)
         }
+        for degradation, made in self._degradations.items():
+            rehearse(degradation, made, (_CUT, _CUT, 3), np.random.default_rng((seed, 5)), _VALIDATION)
         self._cache = ImageCache()
         self._seed = seed
 
@@ -209,7 +212,7 @@ class ValidationDataset(Dataset[Sample]):
             clean, image = to_float(self._cache.load(item.photo, max_side=_MAX_SIDE)), item.photo.stem
             context = replace(_VALIDATION, focal=_VALIDATION_FOCAL.get(item.degradation, _VALIDATION.focal))
             rng = np.random.default_rng((self._seed, 2, index))
-            lq, gt = self._degradations[item.degradation](clean, rng, context)
+            lq, gt = degraded(item.degradation, self._degradations[item.degradation], clean, rng, context)
         height, width = (size // _CUT * _CUT for size in gt.shape[:2])
         lq, gt = lq[:height, :width], gt[:height, :width]
         return {"lq": to_tensor(lq), "gt": to_tensor(gt), "name": image, "set": name}
@@ -234,7 +237,7 @@ class RestorationData(lightning.LightningDataModule):
 
     Raises:
         InputError: a folder that is missing or holds nothing.
-        RecipeError: no such degradation.
+        RecipeError: no such degradation, or one of the user's own that does not do what it should.
     """
 
     def __init__(

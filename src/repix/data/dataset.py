@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -22,8 +23,9 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from repix._types import Floats
 from repix.data.config import CANDIDATES, PAIRS, Augment, Samples
+from repix.data.own import degraded, load_degradation, rehearse
 from repix.data.pairs import Pair
-from repix.degradations import Context, Degradation, Levels, create_degradation
+from repix.degradations import Context, Degradation, Levels
 from repix.degradations.camera import as_cameras_do, vary_exposure
 from repix.degradations.crop import check_equal, paired_crop, random_window
 from repix.errors import InputError
@@ -293,7 +295,7 @@ class MixtureDataset(Dataset[Sample]):
 
     Raises:
         InputError: no photos, or a source that the mixture needs is missing.
-        RecipeError: no such degradation.
+        RecipeError: no such degradation, or one of the user's own that does not do what it should.
     """
 
     def __init__(self, sources: Sources, *, stages: Sequence[Samples], seed: int = 0) -> None:
@@ -310,6 +312,14 @@ class MixtureDataset(Dataset[Sample]):
                     )
         if not sources.photos and not sources.pairs:
             raise InputError("data.photos: no clean photos were found; give a folder of clean images")
+        for stage in stages:
+            for name in self._kinds([stage]):
+                if name != PAIRS:
+                    _with_luck(partial(self._rehearse, name, stage))
+
+    def _rehearse(self, name: str, stage: Samples, attempt: int) -> None:
+        rng = np.random.default_rng((self._seed, 5, attempt))
+        rehearse(name, self._degradation(name), (stage.patch, stage.patch, 3), rng, self._context(stage))
 
     def _kinds(self, stages: Sequence[Samples]) -> list[str]:
         """Every kind that some stage draws."""
@@ -322,7 +332,7 @@ class MixtureDataset(Dataset[Sample]):
 
     def _degradation(self, name: str) -> Degradation:
         if name not in self._degradations:
-            self._degradations[name] = create_degradation(name)
+            self._degradations[name] = load_degradation(name)
         return self._degradations[name]
 
     def __getitem__(self, index: Index) -> Sample:
@@ -356,9 +366,7 @@ class MixtureDataset(Dataset[Sample]):
             lq, gt = map(to_float, paired_crop(*load_pair(self._cache, pair), size, rng, name=pair.name))
             return lq, gt, pair.name
         clean, name = self._clean(stage.patch, rng)
-        lq, gt = self._degradation(kind)(clean, rng, self._context(stage))
-        if not lq.shape == gt.shape == clean.shape:
-            raise InputError(f"{kind}: got images of {lq.shape} and {gt.shape}, expected two of {clean.shape}")
+        lq, gt = degraded(kind, self._degradation(kind), clean, rng, self._context(stage))
         return lq, gt, name
 
     def _draw_kind(self, stage: Samples, factors: Mapping[str, float], rng: np.random.Generator) -> str:
