@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -142,11 +143,21 @@ def _narrowed(rounded: onnx.ModelProto, exact: bytes, calls: Sequence[tuple[Tens
     """The model with that share of its activations' ranges which brings it nearest to the exact one: the extremes are
     rare, and with them cut off everything else is rounded in finer steps (ACIQ, Banner et al. 2019, section 3)."""
     stored = {one.name: one for one in rounded.graph.initializer}
-    scales = {
-        node.input[1]: numpy_helper.to_array(stored[node.input[1]])
-        for node in rounded.graph.node
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in stored
-    }
+    scales: dict[str, NDArray[Any]] = {}
+    biases: dict[str, NDArray[Any]] = {}
+    for node in rounded.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        source = stored.get(node.input[0])
+        # a bias in the steps of a convolution's sums, which are its input's times its weight's: others would keep ONNX
+        # Runtime from fusing it
+        if source is not None and source.data_type == onnx.TensorProto.INT32:
+            biases[node.input[0]] = numpy_helper.to_array(source)
+        if source is None or node.input[0] in biases:
+            scales[node.input[1]] = numpy_helper.to_array(stored[node.input[1]])
+
+    def put(name: str, values: NDArray[Any], like: NDArray[Any]) -> None:
+        stored[name].CopyFrom(numpy_helper.from_array(values.astype(like.dtype), name))
 
     def made(model: bytes) -> list[Doubles]:
         backend = OnnxBackend(model)
@@ -156,7 +167,9 @@ def _narrowed(rounded: onnx.ModelProto, exact: bytes, calls: Sequence[tuple[Tens
     candidates: list[tuple[float, bytes]] = []
     for share in _SHARES:
         for name, scale in scales.items():
-            stored[name].CopyFrom(numpy_helper.from_array((scale * share).astype(scale.dtype), name))
+            put(name, np.asarray(scale * share), scale)
+        for name, bias in biases.items():
+            put(name, np.rint(bias / share), bias)
         model: bytes = rounded.SerializeToString()
         errors = [np.square(y - z).mean((1, 2, 3)) for y, z in zip(made(model), wanted, strict=True)]
         # in decibels: an image with much rain must not outweigh ten with little

@@ -34,6 +34,22 @@ def network(name: str = "repixnet", **args: object) -> nn.Module:
     return net.eval()
 
 
+def scaling_network() -> nn.Module:
+    """One whose activations grow with the image, as its biases are small, and that changes it visibly."""
+    net = network(**NET)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            parameter.data *= 0.02
+    net.get_parameter("tail.0.weight").data *= 20
+    return net
+
+
+def mostly_dark(count: int) -> torch.Tensor:
+    x = images(count)
+    x[1:] *= 0.3
+    return x
+
+
 def images(count: int, side: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
@@ -48,8 +64,9 @@ def test_the_network_says_what_stays_in_floating_point() -> None:
     model = to_onnx(net, multiple_of=4)
     weights = initializers(to_int8(net, model, [x.numpy()]))
     floats = {name for name, value in weights.items() if name.endswith(".weight") and value.dtype == np.float32}
-    last_blocks = {f"decoders.0.{block}.body.{layer}.weight" for block in (1, 2) for layer in (0, 2)}
-    assert floats == {"stem.1.weight", "ups.0.0.weight", "tail.0.weight", *last_blocks}
+    spared = ("encoders.0.0", "decoders.0.1", "decoders.0.2")
+    blocks = {f"{block}.body.{layer}.weight" for block in spared for layer in (0, 2)}
+    assert floats == {"stem.1.weight", "ups.0.0.weight", "tail.0.weight", *blocks}
     rounded = {name.removesuffix("_quantized") for name in weights if name.endswith(".weight_quantized")}
     assert rounded | floats == {name for name, value in net.named_parameters() if value.ndim == 4}
     for name in rounded:
@@ -72,7 +89,7 @@ def test_what_runs_past_the_blocks_is_not_rounded() -> None:
     read = [sorted(maker[name].op_type for name in node.input) for node in adds]
     # one side is what a convolution in int8 made; both where the other leads down to the coarse level
     assert read.count(["DequantizeLinear", "DequantizeLinear"]) == 1
-    assert read.count(["Conv", "DequantizeLinear"]) == 1  # the stem
+    assert read.count(["Conv", "Conv"]) == 1  # the first block, beside the stem
     assert read.count(["Add", "DequantizeLinear"]) == 1
     assert read.count(["Add", "DepthToSpace"]) == 1
     assert read.count(["Add", "Conv"]) == 2
@@ -124,31 +141,41 @@ def test_single_crops_are_calibrated_on_together() -> None:
 
 
 def test_rare_extremes_are_cut_off_where_that_changes_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network(**NET)
-    for name, parameter in net.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)  # so that activations grow with the image
-    net.tail[0].weight.data *= 20  # so that steps can be seen
+    net, x = scaling_network(), mostly_dark(16)
     model = to_onnx(net, multiple_of=4)
-    x = images(16)
-    x[1:] *= 0.3  # one image is brighter than all others
     with torch.inference_mode():
         exact = net(x).numpy()
 
     def measured() -> tuple[dict[str, np.ndarray], float]:
         int8 = to_int8(net, model, [x.numpy()])
         (got,) = ort.InferenceSession(int8).run(None, {"x": x.numpy()})
-        scales = {name: value for name, value in initializers(int8).items() if name.endswith("_scale")}
-        return scales, float(np.log(np.square(got - exact).mean((1, 2, 3))).mean())
+        return initializers(int8), float(np.log(np.square(got - exact).mean((1, 2, 3))).mean())
 
     (narrowed, error), _ = measured(), monkeypatch.setattr("repix.train.quantize._SHARES", (1.0,))
     whole, more = measured()
     assert error < more - 0.2
-    shares = {name: np.unique(narrowed[name] / whole[name]) for name in whole}
-    assert {0.7, 0.59} & {round(float(share), 3) for name in shares for share in shares[name]}
+    shares = {name: narrowed[name] / whole[name] for name in whole if name.endswith("_scale")}
+    assert {0.7, 0.59} & {round(float(share.max()), 3) for share in shares.values()}
     for name, share in shares.items():  # weights have theirs still
-        assert len(share) == 1
-        assert (share == 1) == ("weight" in name or "bias" in name), name
+        assert share.max() - share.min() < 1e-6
+        assert (share.max() == 1) == ("weight" in name), name
+    for name, parameter in net.named_parameters():
+        if (steps := narrowed.get(f"{name}_quantized")) is not None and name.endswith("bias"):
+            scale = narrowed[f"{name}_quantized_scale"]
+            assert (np.abs(steps * scale - parameter.detach().numpy()) < 2 * scale).all(), name
+
+
+def test_every_rounded_convolution_computes_in_int8(tmp_path: Path) -> None:
+    """ONNX Runtime leaves one in floating point, slower than before, without a word."""
+    net, x = scaling_network(), mostly_dark(16)
+    int8 = to_int8(net, to_onnx(net, multiple_of=4), [x.numpy()])
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    ort.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
+    run = [node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node]
+    rounded = [name for name in initializers(int8) if name.endswith(".weight_quantized")]
+    assert run.count("QLinearConv") == len(rounded) >= 5
 
 
 def test_a_network_with_a_state_is_calibrated_on_clips() -> None:
