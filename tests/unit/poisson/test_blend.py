@@ -300,7 +300,7 @@ def test_edits_change_nothing_outside(mode: str, channels: int, dtype: str) -> N
         ({"mask": np.arange(30 * 36).reshape(30, 36)}, "soft"),
         ({"source": np.full((30, 36, 3), np.nan)}, "source has pixels that are NaN"),
         ({"target": np.full((40, 44, 3), np.inf)}, "target has pixels that are NaN"),
-        ({"source": SOURCE[..., 0]}, "1 colour channels and the target 3"),
+        ({"source": SOURCE[..., 0]}, "1 colour channel and the target 3"),
         ({"target": TARGET[..., :1]}, "3 colour channels and the target 1"),
         ({"source": SOURCE.astype(np.uint16)}, "source is uint16 and the target uint8"),
         ({"source": SOURCE.astype(np.int32)}, "type int32"),
