@@ -442,9 +442,10 @@ def test_what_is_no_request_is_told_in_json(server: Running, request_: bytes) ->
     assert "this is no HTTP/1.1 request; it needs the header Host" in json.loads(body)["error"]
 
 
-def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
-    code = (
-        "import repix.app.guard as guard, repix.cli, sys; guard.MOST_CONNECTIONS = 4; "
+@contextlib.contextmanager
+def _run_with(limits: str, tmp_path: Path) -> Iterator[Running]:
+    """The app with smaller limits, which no option sets: statements on `guard`."""
+    code = f"import repix.app.guard as guard, repix.cli, sys; {limits}; " + (
         "sys.argv = ['repix', 'app', '--no-browser', '--port', sys.argv[1]]; repix.cli.main()"
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -454,8 +455,16 @@ def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        server = Running(port, tmp_path, process)
-        others = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
+        try:
+            yield Running(port, tmp_path, process)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
+    with _run_with("guard.MOST_CONNECTIONS = 4", tmp_path) as server:
+        others = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(3)]
         answer = server.ask("/health")
         assert (answer.status, answer.error) == (503, "4 connections are open already; try again later")
         for client in others:
@@ -464,8 +473,6 @@ def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
         while server.ask("/health").status != 200 and time.monotonic() < end:
             time.sleep(0.05)
         assert server.ask("/health").status == 200
-        process.terminate()
-        process.wait(60)
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -488,21 +495,11 @@ def _break_off(server: Running) -> None:
 
 
 def test_slow_connections_are_closed_and_others_served(tmp_path: Path, weight: Path) -> None:
-    code = "import repix.app.guard as guard, repix.app.ui, sys; guard.SLOW_SECONDS = 1.0; " + (
-        "guard.Guard.__init__.__kwdefaults__['slow_seconds'] = 1.0; "
-        "import repix.cli; sys.argv = ['repix', 'app', '--no-browser', '--port', sys.argv[1]]; repix.cli.main()"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", code, str(port)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        server = Running(port, tmp_path, process)
+    limits = "guard.SLOW_SECONDS = 1.0; guard.Guard.__init__.__kwdefaults__['slow_seconds'] = 1.0"
+    with _run_with(limits, tmp_path) as server:
         slow = []
         for k in range(200):
-            client = socket.create_connection(("127.0.0.1", port), timeout=60)
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
             if k < 100:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: loc")
             else:
@@ -513,8 +510,6 @@ def test_slow_connections_are_closed_and_others_served(tmp_path: Path, weight: P
         assert b" 408 " in slow[150].recv(1000)
         for client in slow:
             client.close()
-        process.terminate()
-        process.wait(60)
     assert list(tmp_path.iterdir()) == []
 
 
