@@ -7,6 +7,7 @@ Layout: TIFF 6.0, section 2; BigTIFF; EXIF 3.0, section 4.6.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, SUB_POINTER = 0x8769, 0x8825, 0xA005
 MAKER_NOTE = 0x927C
 _POINTERS = {EXIF_POINTER: "Exif", GPS_POINTER: "GPS", INTEROP_POINTER: "Interop"}
 _WIDTH, _HEIGHT = 0xA002, 0xA003
+_ACROSS, _DOWN, _MEASURE = 0x011A, 0x011B, 0x0128
+_MILLIMETRES = {2: 25.4, 3: 10.0}
+"""What resolutions are measured in, by the tag that says so: inches and centimetres."""
 _UNIT = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes that one number of a type has, which turn round with the byte order."""
 _LONGS = {5: 2, 10: 2}
@@ -204,6 +208,56 @@ def _number(value: Value | None) -> int:
     return first if isinstance(first, int) else 0
 
 
+def resolution(block: bytes) -> tuple[float, float] | None:
+    """Pixels per millimetre, (horizontal, vertical), that an EXIF block gives; None where it gives none."""
+    for directory in read_directories(strip_header(block)):
+        if directory.name == "IFD0":
+            found = [_ratio(directory.tags.get(tag)) for tag in (_ACROSS, _DOWN)]
+            measure = _MILLIMETRES.get(_number(directory.tags.get(_MEASURE)) or 2)  # inches where nothing is said
+            return (found[0] / measure, found[1] / measure) if measure is not None and all(found) else None
+    return None
+
+
+def _ratio(value: Value | None) -> float:
+    """The number that a tag of a rational holds; 0 without one."""
+    if value is None or value.type != 5 or len(value.data) < 8:
+        return 0.0
+    above, below = struct.unpack_from("<II", value.data)
+    return above / below if below else 0.0
+
+
+def with_resolution(block: bytes, wanted: tuple[float, float]) -> bytes:
+    """An EXIF block that gives a resolution. Every other byte stays where it is: the first directory is written anew at
+    the end, where there is room for more entries.
+
+    Args:
+        block: an EXIF block; empty for a new one. A damaged one comes back as it is.
+        wanted: pixels per millimetre, (horizontal, vertical).
+    """
+    block = strip_header(block) or b"II*\0\x08\0\0\0" + bytes(6)
+    given = resolution(block)
+    if given is not None and all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(given, wanted, strict=True)):
+        return block
+    order = "<" if block[:2] == b"II" else ">"
+    if not read_directories(block) or block[2:4] != struct.pack(f"{order}H", 42):
+        return block
+    (first,) = struct.unpack_from(f"{order}I", block, 4)
+    (count,) = struct.unpack_from(f"{order}H", block, first)
+    if count > _MOST_ENTRIES:
+        return block
+    end = first + 2 + 12 * count
+    rows = [block[k : k + 12] for k in range(first + 2, end, 12)]
+    entries = {struct.unpack_from(f"{order}H", row)[0]: row for row in rows}
+    changed = bytearray(block + bytes(len(block) % 2))
+    for tag, value in zip((_ACROSS, _DOWN), wanted, strict=True):
+        entries[tag] = struct.pack(f"{order}HHII", tag, 5, 1, len(changed))
+        changed += struct.pack(f"{order}II", min(2**32 - 1, max(1, round(2540 * value))), 100)
+    entries[_MEASURE] = struct.pack(f"{order}HHIHH", _MEASURE, 3, 1, 2, 0)
+    struct.pack_into(f"{order}I", changed, 4, len(changed))
+    changed += struct.pack(f"{order}H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
+    return bytes(changed) + block[end : end + 4].ljust(4, b"\0")
+
+
 def adapt(block: bytes, width: int, height: int, *, turned: bool = False) -> bytes:
     """An EXIF block for new upright pixels of a size: every other byte stays where it is.
 
@@ -227,7 +281,7 @@ def adapt(block: bytes, width: int, height: int, *, turned: bool = False) -> byt
         if directory.name == "IFD0":
             if ORIENTATION in tags:
                 put(tags[ORIENTATION], 1)
-            pair = tags.get(0x011A), tags.get(0x011B)
+            pair = tags.get(_ACROSS), tags.get(_DOWN)
             if turned and all(value is not None and value.type == 5 and len(value.data) == 8 for value in pair):
                 one, other = pair
                 assert one is not None

@@ -48,6 +48,8 @@ _PILLOW_ERRORS = (
 _SRGB = {(primaries, transfer) for primaries in (1, 2) for transfer in (1, 2, 6, 13)}  # H.273
 _DISPLAY_P3 = (12, 13)
 _DPI_72 = 72 / 25.4  # what EXIF takes an unknown resolution for, in pixels per millimetre
+_RESOLUTION_IN_EXIF = ("webp", "avif")
+"""Formats that have no other place for it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     metadata = found.parts | image.metadata
     if block := metadata.get("exif-data"):
         H, W = image.pixels.shape[:2]
-        metadata["exif-data"] = exif.adapt(block, W, H, turned=found.orientation > 4)
+        metadata["exif-data"] = block = exif.adapt(block, W, H, turned=found.orientation > 4)
+        if not _has_resolution(image) and (said := exif.resolution(block)) is not None:
+            image = replace(image, resolution=said)
     named = by_suffix(path)
     if named is not None and named is not format:
         note = f"{format.title} by its contents, though named {path.suffix}; the result is what its own name says"
@@ -305,6 +309,9 @@ def _for_format(image: Picture, format: str, width: int, height: int) -> dict[st
         adapted = exif.adapt(block, width, height)
         if len(adapted) > 8:
             metadata["exif-data"] = adapted
+    if format in _RESOLUTION_IN_EXIF and _has_resolution(image):
+        block = exif.with_resolution(metadata.get("exif-data", b""), _resolution(image))
+        metadata["exif-data"] = block
     if (packet := metadata.pop("xmp-data", None)) is not None:
         extended = format == "jpeg" and "xmp-extended" in metadata
         if (said := xmp.adapt(packet, extended=extended)) is not None:
@@ -541,6 +548,7 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
         with warnings.catch_warnings(), PIL.Image.open(path) as image:
             warnings.simplefilter("ignore")  # of large images: `max_pixels` decides
             _check_size(path, *image.size, max_pixels)
+            resolution = _pillow_resolution(image)
             tile: Any = image.tile[0] if image.tile else None
             if format.name == "ppm" and image.mode == "RGB" and tile.codec_name == "ppm" and tile.args[-1] > 255:
                 samples = _wide_samples(path, tile.offset, image.size, tile.args[-1])  # Pillow cuts them to 8 bits
@@ -557,6 +565,7 @@ def _read_pillow(path: Path, format: Format, max_pixels: int) -> Picture:
         **_split(samples),
         format=format.name,
         bits=8 * samples.itemsize,
+        resolution=resolution,
         notes=tuple(notes),
     )
 
@@ -572,6 +581,7 @@ def _read_lab(path: Path, max_pixels: int, found: Inventory) -> Picture:
             _check_size(path, *opened.size, max_pixels)
             if opened.mode != "LAB" or found.pages > 1:
                 raise InputError(f"{path}: L*a*b* in a form that repix does not read; convert it to RGB first")
+            resolution = _pillow_resolution(opened)
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
             turned = ImageOps.exif_transpose(opened)
             converted = ImageCms.profileToProfile(turned, lab, srgb, outputMode="RGB")
@@ -581,7 +591,15 @@ def _read_lab(path: Path, max_pixels: int, found: Inventory) -> Picture:
         raise InputError(f"{path}: damaged or truncated TIFF: {error}") from error
     found.entries.pop(("icc", "", ""), None)
     found.parts.pop("icc-profile-data", None)
-    return Picture(pixels=pixels, format="tiff", notes=("L*a*b* converted to sRGB",))
+    if found.orientation > 4:
+        resolution = resolution[::-1]
+    return Picture(pixels=pixels, format="tiff", resolution=resolution, notes=("L*a*b* converted to sRGB",))
+
+
+def _pillow_resolution(image: Any) -> tuple[float, float]:
+    """Pixels per millimetre, (horizontal, vertical), of an image that Pillow has opened."""
+    across, down = (float(dots) / 25.4 for dots in image.info.get("dpi", (0, 0)))
+    return (across, down) if min(across, down) > 0 else (_DPI_72, _DPI_72)
 
 
 def _wide_samples(path: Path, offset: int, size: tuple[int, int], largest: int) -> NDArray[np.uint16]:
@@ -621,9 +639,15 @@ def _to_vips(pixels: Image, alpha: Image | None, image: Picture) -> Any:
     return raster.copy(interpretation=kind, xres=xres, yres=yres)
 
 
-def _resolution(image: Picture) -> list[float]:
+def _resolution(image: Picture) -> tuple[float, float]:
     """Pixels per millimetre, horizontal and vertical; libvips says one where the file said nothing."""
-    return [_DPI_72 if value == 1.0 else value for value in image.resolution]
+    across, down = (_DPI_72 if value == 1.0 else value for value in image.resolution)
+    return across, down
+
+
+def _has_resolution(image: Picture) -> bool:
+    """Whether an image has another resolution than one that is not known."""
+    return any(not math.isclose(value, _DPI_72, rel_tol=1e-3) for value in _resolution(image))
 
 
 def check_pixels(pixels: Image, alpha: Image | None = None) -> None:

@@ -157,6 +157,51 @@ def test_resolution_turns_with_the_image(tmp_path: Path, suffix: str, orientatio
         assert [float(value) for value in written.info["dpi"]] == pytest.approx(expected, abs=0.5)
 
 
+def dots(path: Path) -> list[float] | None:
+    """Dots per inch by Pillow; of formats without a place for them, those of EXIF."""
+    image = opened(path)
+    tags = image.getexif()
+    of_exif = (tags[0x011A], tags[0x011B]) if tags.get(0x0128) == 2 else None
+    found = of_exif if path.suffix in (".webp", ".avif") else image.info.get("dpi")
+    return None if found is None else [float(value) for value in found]
+
+
+@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".bmp", ".lab.tif", ".webp", ".avif", ".heic"])
+def test_a_resolution_is_kept_wherever_it_stands(tmp_path: Path, source: str, target: str) -> None:
+    """In a JPEG's head, a PNG's chunk, a TIFF's tags, a BMP's header, or EXIF alone."""
+    before, after = tmp_path / f"a{source}", tmp_path / f"b{target}"
+    image = Image.new("LAB" if "lab" in source else "RGB", (40, 30), (90, 128, 128))
+    if source in (".webp", ".avif", ".heic"):
+        tags = Image.Exif()
+        tags[0x011A], tags[0x011B], tags[0x0128] = 300, 200, 2
+        if source == ".heic":
+            pillow_heif.from_pillow(image).save(before, exif=tags.tobytes())
+        else:
+            image.save(before, exif=tags)
+    else:
+        image.save(before, dpi=(300, 200))
+    assert write_image(after, read_image(before)).lost == ()
+    assert dots(after) == pytest.approx([300, 200], abs=0.5)
+    write_image(tmp_path / "again.jpg", read_image(after))
+    assert dots(tmp_path / "again.jpg") == pytest.approx([300, 200], abs=0.5)
+
+
+@pytest.mark.parametrize("target", [".webp", ".avif"])
+def test_a_resolution_joins_exif_that_has_none(tmp_path: Path, target: str) -> None:
+    """Every tag and the maker's note stay; nothing is added where the resolution is not known."""
+    write = {"exif": exif(), "dpi": (300, 300)}
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", **write)
+    assert write_image(tmp_path / f"b{target}", read_image(tmp_path / "a.jpg")) == ()
+    tags = opened(tmp_path / f"b{target}").getexif()
+    assert (tags[0x010E], tags[0x013B], tags[0x011A]) == ("a rainy street", "me", 300)
+    assert tags.get_ifd(0x8769)[0x927C] == MAKER_NOTE
+    assert tags.get_ifd(0x8825)[2] == (48.0, 12.0, 3.0)
+    Image.new("RGB", (40, 30)).save(tmp_path / "c.png")
+    write_image(tmp_path / f"c{target}", read_image(tmp_path / "c.png"))
+    assert not opened(tmp_path / f"c{target}").getexif()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_colours_become_luma_in_a_grey_image(dtype: type) -> None:
     """ITU-R BT.601: 0.299 red, 0.587 green, 0.114 blue."""
