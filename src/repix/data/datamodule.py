@@ -7,6 +7,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ from repix.data.dataset import (
 from repix.data.own import degraded, load_degradation, rehearse
 from repix.data.pairs import Pair, find_pairs
 from repix.degradations import Context
-from repix.errors import InputError
+from repix.errors import InputError, RepixError
 from repix.io.files import resolved
 from repix.io.formats import IMAGES, listed
 from repix.io.image import read_image, read_size
@@ -371,6 +372,42 @@ def _end_with_main(worker: int) -> None:
 def _exit_after(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)
+
+
+def as_in_this_process(error: Exception) -> Exception | None:
+    """The error that the main process would have met, of one that a process that makes data has met.
+
+    torch raises an error of the same type that says where it was met and its traceback; of types that take more than a
+    sentence it makes a `RuntimeError`.
+
+    Args:
+        error: what iterating over a loader raised.
+
+    Returns:
+        An error that says what the first one said; None where it comes from no such process.
+    """
+    text = str(error).strip()
+    if text.startswith("DataLoader worker (pid"):
+        return RepixError(
+            "a process that makes data was ended from outside, mostly because memory ran out; go on with --resume and "
+            "a smaller data.workers"
+        )
+    met = re.match(r"Caught (\w+) in DataLoader worker process", text)
+    if met is None:
+        return None
+    name = met[1]
+    # causes come first in a traceback, the error itself last; a message may have several lines
+    said = re.split(rf"^[\w.<>]*{name}(?:: |$)", text, flags=re.MULTILINE)[-1]
+    sentence = " ".join(said.split())
+    if name.endswith("MemoryError"):  # NumPy's takes a shape
+        return MemoryError(sentence)
+    if isinstance(error, OSError) and (parts := re.fullmatch(r"\[Errno (\d+)\] (.+?)(?:: (['\"])(.+)\3)?", sentence)):
+        return type(error)(int(parts[1]), parts[2], parts[4])
+    if isinstance(error, KeyError):
+        sentence = sentence.strip("'")
+    if name != type(error).__name__:
+        sentence = f"{name}: {sentence}"
+    return type(error)(sentence)
 
 
 def _directed(pairs: list[Pair], direction: str) -> list[Pair]:

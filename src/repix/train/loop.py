@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from repix._types import one_line
-from repix.data.datamodule import RestorationData
-from repix.errors import RecipeError, RepixError
+from repix.data.datamodule import RestorationData, as_in_this_process
+from repix.errors import RecipeError
 from repix.io.files import check_writable
 from repix.train.checkpoints import (
     SafeCheckpoints,
@@ -152,11 +152,10 @@ def train(
             if isinstance(end.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
-        except RepixError as error:
-            if not str(error).startswith(f"Caught {type(error).__name__} in DataLoader worker"):
+        except Exception as error:
+            if (met := as_in_this_process(error)) is None:
                 raise
-            # torch puts a traceback before the sentence of a process that makes data
-            raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+            raise met from error
         finally:  # where validation fails Lightning leaves the processes that make data, and Python would wait for them
             trainer.fit_loop.teardown()
     found = folder / "best.ckpt"

@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from torch._utils import ExceptionWrapper
 
+from repix._types import one_line
 from repix.data.config import SAMPLES, Augment, Data, Samples
-from repix.data.datamodule import Degraded, RestorationData, ValidationDataset, ValidationSet, _split, list_photos
+from repix.data.datamodule import (
+    Degraded,
+    RestorationData,
+    ValidationDataset,
+    ValidationSet,
+    _split,
+    as_in_this_process,
+    list_photos,
+)
 from repix.data.dataset import (
+    BrokenImageError,
     ImageCache,
     MixtureDataset,
     PairedDataset,
@@ -548,3 +559,59 @@ def test_more_held_out_than_half_is_said(caplog: pytest.LogCaptureFixture) -> No
     assert (len(kept), len(held)) == (4, 3)
     assert "3 of 7 are held out, not 5: at least half stays for training" in caplog.text
     assert sorted([*kept, *held]) == list("abcdefg")
+
+
+_RAISED = [
+    InputError("a.png: damaged"),
+    BrokenImageError("a.png: damaged"),
+    RecipeError("several\nlines: of words"),
+    ValueError("zero-size array"),
+    KeyError("name"),
+    OSError(28, "No space left on device", "a.png"),
+    FileNotFoundError(2, "No such file or directory", "it's.png"),
+    PermissionError(13, "Permission denied"),
+    OSError("no number"),
+    pyvips.Error("out of order"),
+    AssertionError(),
+]
+
+
+@pytest.mark.parametrize("raised", _RAISED, ids=repr)
+def test_an_error_of_a_process_that_makes_data_says_what_it_says_here(raised: Exception) -> None:
+    """torch hands on the type and a traceback."""
+    met = as_in_this_process(handed_on(raised))
+    assert type(met) is type(raised)
+    assert one_line(met) == one_line(raised)
+    if isinstance(raised, OSError):
+        assert isinstance(met, OSError)
+        assert (met.errno, met.filename) == (raised.errno, raised.filename)
+
+
+def test_an_error_that_torch_cannot_make_again_says_its_type() -> None:
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty((2**40, 2**10))
+    met = as_in_this_process(handed_on(of_numpy.value))
+    assert type(met) is MemoryError
+    assert str(met) == str(of_numpy.value)
+    met = as_in_this_process(handed_on(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")))
+    assert str(met).startswith("UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff")
+
+
+def test_a_process_that_makes_data_and_was_ended_is_told() -> None:
+    for text in ("DataLoader worker (pid 7) is killed by signal: Killed. ", "DataLoader worker (pid(s) 7) exited une"):
+        assert "a smaller data.workers" in str(as_in_this_process(RuntimeError(text)))
+    assert as_in_this_process(RuntimeError("of this process")) is None
+
+
+def handed_on(raised: Exception) -> Exception:
+    """What torch raises in the main process for what one that makes data has raised, from another error."""
+    try:
+        try:
+            raise LookupError("a cause")
+        except LookupError as cause:
+            raise raised from cause
+    except Exception:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(Exception, match="Caught") as caught:
+        wrapped.reraise()
+    return caught.value
