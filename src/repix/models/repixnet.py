@@ -9,7 +9,7 @@ from typing import Literal, cast
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from repix.errors import RecipeError
+from repix.errors import RecipeError, counted
 from repix.models import Network, Prediction
 from repix.models.layers import Palette, PaletteHead, ResidualBlock, Share, Widths
 
@@ -54,7 +54,9 @@ class RepixNet(Network):
         super().__init__()
         if not len(channels) == len(encoder) + 1 == len(decoder) + 1:
             raise RecipeError(
-                f"repixnet: got {len(channels)} channels, {len(encoder)} encoder and {len(decoder)} decoder entries; "
+                f"repixnet: got {counted(len(channels), 'level')} of channels, "
+                f"{counted(len(encoder), 'encoder entry', 'encoder entries')} and "
+                f"{counted(len(decoder), 'decoder entry', 'decoder entries')}; "
                 "expected one encoder and one decoder entry for each level but the coarsest"
             )
         if palette is not None and predict != "image":

@@ -45,3 +45,9 @@ def test_derainnet_scales(upsample: str) -> None:
     assert net(torch.rand(1, 3, 16, 24)).shape == (1, 3, 16, 24)
     assert sizes == [(16, 24), (8, 12), (4, 6)]
     assert sum("ups" in name for name, _ in net.named_parameters()) == (6 if upsample == "learned" else 0)
+
+
+def test_levels_of_repixnet_that_do_not_go_together_are_counted() -> None:
+    said = "got 3 levels of channels, 1 encoder entry and 2 decoder entries; expected one encoder and one decoder entry"
+    with pytest.raises(RecipeError, match=said):
+        create_model("repixnet", channels=[8, 16, 32], encoder=[1], decoder=[1, 2])
