@@ -116,6 +116,9 @@ def to_half(model: bytes) -> bytes:
 
     Each tensor of fp32 weights becomes one of fp16 and a `Cast` to fp32, which engines do once, when they load it.
     Single numbers stay: they take no room, and some (an epsilon) do not exist in half precision.
+
+    Raises:
+        WeightsError: a weight is too large for half precision.
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph
@@ -125,6 +128,7 @@ def to_half(model: bytes) -> bytes:
         if values.dtype != np.float32 or values.size < 8:
             kept.append(tensor)
             continue
+        _check_fits_half(tensor.name, values)
         half = f"{tensor.name}_half"
         kept.append(onnx.numpy_helper.from_array(values.astype(np.float16), half))
         casts.append(
@@ -137,6 +141,18 @@ def to_half(model: bytes) -> bytes:
     graph.node.extend([*casts, *nodes])
     made: bytes = proto.SerializeToString()
     return made
+
+
+def _check_fits_half(name: str, values: NDArray[np.float32]) -> None:
+    """Refuse weights that half precision would make infinity of."""
+    finite = values[np.isfinite(values)]
+    largest = finite[np.abs(finite).argmax()] if finite.size else 0.0
+    most = np.finfo(np.float16).max
+    if abs(largest) > most:
+        raise WeightsError(
+            f"tensor {name!r} holds {largest:.6g}, and half precision ends at {most:.0f}; export without --half and "
+            "--int8, or train with a smaller learning rate or weight decay"
+        )
 
 
 def _replace_model(out: Path, made: Path, names: Sequence[str]) -> None:
@@ -173,11 +189,15 @@ def save_model(
 
     Raises:
         WeightsError: `out` is something else than a model, the network holds NaN or infinity, ONNX and torch disagree
-            by more than 1e-4; or `onnx_only`, and the ONNX does not hold the network's weights as they are.
+            by more than 1e-4; `half`, and a weight is too large for it; or `onnx_only`, and the ONNX does not hold the
+            network's weights as they are.
     """
     if out.exists() and not (out / CARD_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise WeightsError(f"{out} is there already and is not a model (no {CARD_NAME}); choose another folder")
     check_finite(net.state_dict(), card.name)
+    for key, value in net.state_dict().items() if half else ():
+        if value.is_floating_point():
+            _check_fits_half(key, value.float().cpu().numpy())
     model = to_onnx(net, multiple_of=card.multiple_of)
     parity = onnx_parity(net, model, multiple_of=card.multiple_of)
     worst = np.max(list(parity.values()))

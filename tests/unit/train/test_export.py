@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
+from repix.errors import WeightsError
 from repix.evaluate.inspect import load_network
 from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.backends.torch import TorchBackend
@@ -103,6 +105,32 @@ def test_half_precision_is_storage_alone(tmp_path: Path) -> None:
     assert set(written.forms) == {"onnx-fp16", "safetensors-fp16"}
     image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
     assert Restorer.from_pretrained(tmp_path / "h", "cpu")(image).shape == image.shape
+
+
+@pytest.mark.parametrize("value", [65536.0, -70016.0])
+def test_a_weight_too_large_for_half_precision_is_named(tmp_path: Path, value: float) -> None:
+    """It would become infinity."""
+    net: Any = create_model("repixnet", channels=[8, 16], encoder=[1], middle=1, decoder=[1])
+    card = ModelCard(name="h", task="derain", arch="repixnet", multiple_of=4, tiling=None, licence="MIT")
+    said = f"holds {value:.6g}, and half precision ends at 65504; export without --half"
+    with torch.no_grad():
+        net.stem[1].weight[0, 0, 0, 0] = value
+    with pytest.raises(WeightsError, match=rf"tensor 'stem\.1\.weight' {said}"):
+        save_model(net, card, tmp_path / "h", half=True)
+    assert not (tmp_path / "h").exists()
+    with pytest.raises(WeightsError, match=said):
+        to_half(to_onnx(net, multiple_of=4))
+    with torch.no_grad():
+        net.stem[1].weight[0, 0, 0, 0] = 65504.0
+    assert np.isfinite(onnx.numpy_helper.to_array(largest(to_half(to_onnx(net, multiple_of=4))))).all()
+
+
+def largest(model: bytes) -> onnx.TensorProto:
+    """The tensor with the largest number in half precision."""
+    tensors = [
+        one for one in onnx.load_from_string(model).graph.initializer if one.data_type == onnx.TensorProto.FLOAT16
+    ]
+    return max(tensors, key=lambda one: np.abs(onnx.numpy_helper.to_array(one)).max())
 
 
 class Joined(nn.Module):
