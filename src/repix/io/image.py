@@ -226,7 +226,8 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
 
     Args:
         path: the extension says the format.
-        image: what to write; an array alone, (H, W, 3) uint8 or uint16, has no metadata.
+        image: what to write; an array alone has no metadata: uint8 or uint16, (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or
+            (H, W, 1) grey, (H, W, 2) grey with transparency.
 
     Returns:
         What could not be kept, found by comparing what the input held with what the file that was written holds.
@@ -237,7 +238,7 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     """
     path = Path(path)
     if isinstance(image, np.ndarray):
-        image = Picture(cast("Image", np.asarray(image, image.dtype.newbyteorder("="))))
+        image = _picture_of(image)
     if not isinstance(image, Picture):
         raise InputError(f"an image must be an array (H, W, 3) or a Picture, got {type(image).__name__}")
     format = by_suffix(path)
@@ -293,6 +294,21 @@ def write_image(path: str | os.PathLike[str], image: Picture | Image) -> Notes:
     written = Notes((*notes, *inventory.sentences(lost)))
     written.lost = tuple(lost)
     return written
+
+
+def _picture_of(samples: NDArray[Any]) -> Picture:
+    """An array alone as a picture: with one channel it is written grey, with two or four transparent."""
+    samples = np.asarray(samples, samples.dtype.newbyteorder("="))
+    channels = samples.shape[2:]
+    if samples.ndim not in (2, 3) or channels not in ((), (1,), (2,), (3,), (4,)) or 0 in samples.shape:
+        hint = "; channels come last" if samples.ndim == 3 and samples.shape[0] in (1, 3, 4) else ""
+        raise InputError(f"an image must be (H, W, 3) RGB, (H, W) grey or (H, W, 4) RGBA, got {samples.shape}{hint}")
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"an image must be uint8 or uint16, got {samples.dtype}; make it .astype(np.uint8), of floats in [0, 1] "
+            "after (255 * image).round()"
+        )
+    return Picture(**_split(samples))
 
 
 def _compare(before: Inventory | None, path: Path, format: str) -> list[Difference]:

@@ -157,6 +157,39 @@ def test_resolution_turns_with_the_image(tmp_path: Path, suffix: str, orientatio
         assert [float(value) for value in written.info["dpi"]] == pytest.approx(expected, abs=0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2"])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 2), (20, 30, 3), (20, 30, 4)])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_arrays_alone_are_written_as_what_they_are(tmp_path: Path, suffix: str, shape: Any, dtype: Any) -> None:
+    """As a `Restorer` takes and gives them: grey, RGB, and both with transparency."""
+    array = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+    write_image(tmp_path / f"a{suffix}", array)
+    read = read_image(tmp_path / f"a{suffix}")
+    flat = array.reshape(20, 30, -1)
+    channels = flat.shape[2]
+    assert read.grey == (channels < 3 and suffix != ".webp")
+    assert (read.alpha is not None) == (channels in (2, 4))
+    if suffix != ".webp":  # it holds 8 bits alone
+        colours = flat[..., :3] if channels > 2 else flat[..., :1].repeat(3, axis=2)
+        np.testing.assert_array_equal(read.pixels, colours)
+        if read.alpha is not None:
+            np.testing.assert_array_equal(read.alpha, flat[..., -1])
+
+
+def test_arrays_that_are_no_image_are_refused(tmp_path: Path) -> None:
+    for array, said in (
+        (np.zeros((3, 20, 30), np.uint8), r"got \(3, 20, 30\); channels come last"),
+        (np.zeros((2, 20, 30, 3), np.uint8), r"got \(2, 20, 30, 3\)$"),
+        (np.zeros(20, np.uint8), r"got \(20,\)$"),
+        (np.zeros((0, 5), np.uint8), r"got \(0, 5\)$"),
+        (np.zeros((20, 30, 3)), "got float64; make it"),
+    ):
+        with pytest.raises(InputError, match=f"an image must be .*{said}"):
+            write_image(tmp_path / "a.png", array)
+    with pytest.raises(InputError, match="cannot hold the image's transparency"):
+        write_image(tmp_path / "a.jpg", np.zeros((20, 30, 4), np.uint8))
+
+
 def dots(path: Path) -> list[float] | None:
     """Dots per inch by Pillow; of formats without a place for them, those of EXIF."""
     image = opened(path)
