@@ -1,6 +1,6 @@
 """Short trainings of equal length with one thing changed in each: networks and ideas, and over-fitting.
 
-    python benchmarks/study.py derain [--minutes 5]       # all rows that are not in the table yet; resumable
+    python benchmarks/study.py derain [--minutes 5]       # all rows whose models are not there yet; resumable
     python benchmarks/study.py translate [--steps 900]
     python benchmarks/study.py derain --row prenet        # one row
     python benchmarks/study.py derain --figures           # curves and images of the rows whose runs are there
@@ -12,9 +12,10 @@ the first 25 pairs of Rain100L, which no row has seen. Curves are the L1 term on
 `translate`: each row trains `benchmarks/recipes/translate-study.yaml` for the same number of steps. The last model,
 over-fitted as it is, is measured on all pairs that it was trained on and on all of the set's validation images.
 
-A row that was interrupted goes on from its last checkpoint. Every row is a line of benchmarks/results/study_derain.csv
-or study_translate.csv; curves are in study_derain_curves.csv and study_translate_curves.csv, and with the images in
-docs/images/study. Runs and models stay in runs/study.
+Runs and models stay in runs/study, a folder for each row and length. A row is trained where its model is not there;
+one that was interrupted goes on from its last checkpoint. Every row is a line of study_derain.csv or
+study_translate.csv in benchmarks/results, which it replaces, as its curves in study_derain_curves.csv or
+study_translate_curves.csv. Figures are in docs/images/study; images are drawn once all their rows are trained.
 """
 
 from __future__ import annotations
@@ -151,15 +152,30 @@ def trained(folder: Path, start: Callable[[], Recipe]) -> ModelCard:
     return export(folder / "last.ckpt", folder / "model")
 
 
-def fill(table: str, rows: Sequence[str], measure: Callable[[str], Mapping[str, object]]) -> None:
-    """Measure the rows that are not in a table yet, and write it after each."""
+def fill(table: str, rows: Mapping[str, Path], measure: Callable[[str, Path], Mapping[str, object]]) -> None:
+    """Measure the rows whose models are not in their folders yet, and write the table after each."""
     path = RESULTS / f"study_{table}.csv"
-    for row in rows:
-        done = read_rows(path)
-        if any(entry["row"] == row for entry in done):
-            print(f"{row}: already in {path}", file=sys.stderr)
-        else:
-            write_rows(path, [*done, measure(row)], COLUMNS[table])
+    for row, folder in rows.items():
+        if is_measured(folder):
+            print(f"{row}: already in {folder}", file=sys.stderr)
+            continue
+        made = measure(row, folder)
+        write_rows(path, replaced(read_rows(path), [made]), COLUMNS[table])
+        (folder / "measured").touch()
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether a row's run has ended and its line is in the table."""
+    return (folder / "measured").is_file()
+
+
+def replaced(old: Sequence[Mapping[str, object]], new: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """Lines of a table, where those of each row in `new` take the place of that row's."""
+    groups: dict[object, list[Mapping[str, object]]] = {line["row"]: [] for line in [*old, *new]}
+    fresh = {line["row"] for line in new}
+    for line in [*(line for line in old if line["row"] not in fresh), *new]:
+        groups[line["row"]].append(line)
+    return [line for group in groups.values() for line in group]
 
 
 def derain_recipe(row: str, steps: int) -> Recipe:
@@ -185,9 +201,8 @@ def pace(row: str) -> float:
     return timed / seconds
 
 
-def measure_derain(row: str, minutes: float) -> dict[str, object]:
+def measure_derain(row: str, folder: Path, minutes: float) -> dict[str, object]:
     """Train, export and measure a row."""
-    folder = RUNS / row
     card = trained(folder, lambda: derain_recipe(row, max(20, int(pace(row) * minutes * 60))))
     pairs = find_pairs(DATA / "Rain100L")[:25]
     restorer = Restorer.from_pretrained(folder / "model", device="cpu")
@@ -204,11 +219,10 @@ def measure_derain(row: str, minutes: float) -> dict[str, object]:
     }
 
 
-def measure_translate(row: str, steps: int | None) -> dict[str, object]:
+def measure_translate(row: str, folder: Path, steps: int) -> dict[str, object]:
     """Train, export and measure a row."""
-    length = [f"stages.0.steps={steps}", f"validate_every={max(1, steps // 24)}"] if steps is not None else []
+    length = [f"stages.0.steps={steps}", f"validate_every={max(1, steps // 24)}"]
     sets_of_row = [f"name={row}", *TRANSLATE[row], *length]
-    folder = RUNS / row
     card = trained(folder, lambda: load_recipe(RECIPES / "translate-study.yaml", overrides=sets_of_row))
     recipe = load_recipe(folder / "recipe.yaml")
     sets = pairs_of(recipe)
@@ -235,9 +249,9 @@ def measure_translate(row: str, steps: int | None) -> dict[str, object]:
     }
 
 
-def curve_of(row: str) -> list[tuple[float, float]]:
+def curve_of(folder: Path) -> list[tuple[float, float]]:
     """Minutes of training and L1 on the training stream, averaged down to a few points."""
-    events = EventAccumulator(str(RUNS / row / "logs"), {"scalars": 0})
+    events = EventAccumulator(str(folder / "logs"), {"scalars": 0})
     events.Reload()
     tags = events.Tags()["scalars"]
     found = events.Scalars("loss/l1" if "loss/l1" in tags else "loss")
@@ -247,17 +261,32 @@ def curve_of(row: str) -> list[tuple[float, float]]:
     return [(float(minutes[part].mean()), float(values[part].mean())) for part in parts]
 
 
-def there(rows: Sequence[str]) -> list[str]:
-    """Rows whose runs have ended."""
-    return [row for row in rows if (RUNS / row / "model" / "card.json").is_file()]
+def curves_of(table: str, points: Sequence[Mapping[str, object]], columns: Sequence[str]) -> list[dict[str, str]]:
+    """The points of all rows, those given in the place of older ones."""
+    path = RESULTS / f"study_{table}_curves.csv"
+    write_rows(path, replaced(read_rows(path), points), columns)
+    return read_rows(path)
 
 
-def draw_derain() -> None:
-    """Draw what there is."""
-    rows = there(list(DERAIN))
-    curves = {row: curve_of(row) for row in rows}
-    points = [{"row": row, "minutes": f"{x:.2f}", "l1": f"{y:.5f}"} for row in rows for x, y in curves[row]]
-    write_rows(RESULTS / "study_derain_curves.csv", points, ["row", "minutes", "l1"])
+def lacking(image: Path, folders: Mapping[str, Path]) -> bool:
+    """Whether an image cannot be drawn, since rows have no model; says so."""
+    without = [row for row, folder in folders.items() if not is_measured(folder)]
+    if without:
+        print(f"{image.name}: not drawn, because these are not trained: {', '.join(without)}", file=sys.stderr)
+    return bool(without)
+
+
+def draw_derain(folders: Mapping[str, Path]) -> None:
+    """Draw the curves of all rows, and the images whose rows are all there."""
+    points = [
+        {"row": row, "minutes": f"{x:.2f}", "l1": f"{y:.5f}"}
+        for row, folder in folders.items()
+        if is_measured(folder)
+        for x, y in curve_of(folder)
+    ]
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for point in curves_of("derain", points, ["row", "minutes", "l1"]):
+        curves.setdefault(point["row"], []).append((float(point["minutes"]), float(point["l1"])))
     panels = [
         Panel(title, curves={row: np.array(curves[row], np.float32).T for row in group if row in curves},
               axes=("minutes", "L1 on the training stream"))
@@ -265,25 +294,28 @@ def draw_derain() -> None:
     ]  # fmt: skip
     save_figure(Figure("the same time, the same data", panels, columns=2), DRAWN / "curves.png")
     for title, group in {"networks": NETWORKS, "ideas": [row for row in DERAIN if row not in NETWORKS]}.items():
-        restorers = {row: Restorer.from_pretrained(RUNS / row / "model", device="cpu") for row in group if row in rows}
+        made = DRAWN / f"{title}.png"
+        if lacking(made.with_suffix(".webp"), {row: folders[row] for row in group}):
+            continue
+        restorers = {row: Restorer.from_pretrained(folders[row] / "model", device="cpu") for row in group}
         pairs = find_pairs(DATA / "Rain100L")[:3]
         table = evaluate(restorers, {"Rain100L": pairs}, metrics=["psnr_y"])
-        made = DRAWN / f"{title}.png"
         save_figure(contact_sheet(restorers, {"Rain100L": pairs}, table), made)
         pyvips.Image.new_from_file(str(made)).flatten().write_to_file(f"{made.with_suffix('.webp')}[Q=85]")
         made.unlink()  # four times the size
 
 
-def draw_translate() -> None:
-    """Draw what there is; training dashed, validation in the same colour, a panel for each question."""
-    rows = there(list(TRANSLATE))
-    points = [
+def draw_translate(folders: Mapping[str, Path]) -> None:
+    """Draw the curves of all rows, training dashed, validation in the same colour, and the image, as `draw_derain`."""
+    fresh = [
         {"row": row, "step": step, "set": name.removeprefix("val/").removesuffix("_l1_pm1"), "l1_pm1": f"{value:.4f}"}
-        for row in rows
-        for step, name, value in read_curves(RUNS / row / "curves.csv")
+        for row, folder in folders.items()
+        if is_measured(folder)
+        for step, name, value in read_curves(folder / "curves.csv")
         if name in ("val/train_l1_pm1", "val/val_l1_pm1")
     ]
-    write_rows(RESULTS / "study_translate_curves.csv", points, ["row", "step", "set", "l1_pm1"])
+    points = curves_of("translate", fresh, ["row", "step", "set", "l1_pm1"])
+    rows = {point["row"] for point in points}
     panels = {title: found for title, group in PANELS.items() if (found := [row for row in group if row in rows])}
     canvas = Canvas(figsize=(4 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(canvas)
@@ -291,15 +323,18 @@ def draw_translate() -> None:
         axes = canvas.add_subplot(1, len(panels), place, title=title, xlabel="step", ylabel="L1 on [-1, 1]")
         for number, row in enumerate(group):
             for part, style in (("train", "--"), ("val", "-")):
-                mine = [(p["step"], float(str(p["l1_pm1"]))) for p in points if (p["row"], p["set"]) == (row, part)]
+                mine = [
+                    (int(point["step"]), float(point["l1_pm1"]))
+                    for point in points
+                    if (point["row"], point["set"]) == (row, part)
+                ]
                 axes.plot(*zip(*mine, strict=True), style, color=f"C{number}", label=f"{row} {part}", linewidth=1.2)
         axes.legend(fontsize=7)
     canvas.savefig(DRAWN / "overfitting.png", dpi=90)
-    restorers = {
-        row: Restorer.from_pretrained(RUNS / row / "model", device="cpu") for row in rows if row.startswith("facades")
-    }
-    if restorers:  # the smallest set is part of the others
-        sets = pairs_of(load_recipe(RUNS / next(iter(restorers)) / "recipe.yaml"))
+    facades = {row: folder for row, folder in folders.items() if row.startswith("facades")}
+    if not lacking(DRAWN / "facades.webp", facades):  # the smallest set is part of the others
+        restorers = {row: Restorer.from_pretrained(folder / "model", device="cpu") for row, folder in facades.items()}
+        sets = pairs_of(load_recipe(next(iter(facades.values())) / "recipe.yaml"))
         save_sheet(restorers, list(sets.values()), DRAWN / "facades.webp", most=3)
 
 
@@ -311,16 +346,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900, help="translate: of each row, the same for all")
     parser.add_argument("--figures", action="store_true", help="only draw")
     args = parser.parse_args()
+    known = DERAIN if args.table == "derain" else TRANSLATE
+    strange = [row for row in args.row or () if row not in known]
+    if strange:
+        parser.error(f"{args.table} has no row {strange[0]}; it has {', '.join(known)}")
     os.chdir(ROOT)  # recipes name their data from here
     DRAWN.mkdir(parents=True, exist_ok=True)
-    if args.table == "derain":
-        if not args.figures:
-            fill("derain", args.row or list(DERAIN), lambda row: measure_derain(row, args.minutes))
-        draw_derain()
-    else:
-        if not args.figures:
-            fill("translate", args.row or list(TRANSLATE), lambda row: measure_translate(row, args.steps))
-        draw_translate()
+    length = f"{args.minutes:g}-minutes" if args.table == "derain" else f"{args.steps}-steps"
+    folders = {row: RUNS / f"{row}-{length}" for row in known}
+    if not args.figures:
+        asked = {row: folders[row] for row in args.row or known}
+        if args.table == "derain":
+            fill("derain", asked, lambda row, folder: measure_derain(row, folder, args.minutes))
+        else:
+            fill("translate", asked, lambda row, folder: measure_translate(row, folder, args.steps))
+    (draw_derain if args.table == "derain" else draw_translate)(folders)
 
 
 if __name__ == "__main__":

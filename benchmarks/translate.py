@@ -31,6 +31,7 @@ from common import DATA, RESULTS, ROOT, cpu_seconds, read_rows, write_rows
 from repix.data.pairs import Pair, find_pairs
 from repix.evaluate.run import evaluate
 from repix.infer.backends import DEVICES
+from repix.infer.backends.onnxruntime import OnnxBackend
 from repix.infer.restorer import Restorer
 from repix.io.image import read_image, resize
 from repix.palettes import PALETTES
@@ -38,7 +39,6 @@ from repix.tasks import TRANSLATE
 from repix.train.loop import make_data
 from repix.train.recipe import Recipe, load_recipe, parse_recipe
 from repix.weights import ModelCard, find_card, read_weights
-from speed import session
 
 VGG16 = DATA / "backbones" / "vgg16_features_fp16.pth"
 CSV = RESULTS / "translate.csv"
@@ -96,9 +96,9 @@ def measure(model: str, most: int | None) -> list[dict[str, str]]:
 
 def seconds(model: bytes) -> float:
     """Median CPU time of a 256×256 image on one thread, warm."""
-    run = session(model)
+    backend = OnnxBackend(model, threads=1)
     image = np.random.default_rng(0).random((1, 3, 256, 256), dtype=np.float32)
-    found = [cpu_seconds(lambda: run.run(None, {run.get_inputs()[0].name: image})) for _ in range(_TURNS + 1)]
+    found = [cpu_seconds(lambda: backend.run(image)) for _ in range(_TURNS + 1)]
     return median(found[1:])
 
 
