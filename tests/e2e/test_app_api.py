@@ -475,6 +475,18 @@ def test_too_many_connections_are_told_in_json(tmp_path: Path) -> None:
         assert server.ask("/health").status == 200
 
 
+def test_what_a_client_does_wrong_is_not_logged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with run(tmp_path) as server:
+        for request in (
+            b"nonsense\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+                client.sendall(request)
+                assert client.recv(10_000).startswith(b"HTTP/1.1 ")
+    assert capfd.readouterr().err == "repix: the web UI has ended, its files are deleted\n"
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with run(tmp_path) as server:
         _break_off(server)

@@ -163,6 +163,7 @@ def serve(
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what a client does wrong is answered
         try:
             Running(config).run(sockets=[listening])
         finally:
