@@ -739,7 +739,7 @@ def test_models_are_compared_with_their_seconds(page: Any, rainy: Path, tmp_path
         assert sorted(archive.namelist()) == sorted(f"Mein Bild (1)_{name}.jpg" for name in models)
 
 
-SIZES = [(1440, 900, "light"), (1440, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
+SIZES = [(1440, 900, "light"), (1440, 900, "dark"), (390, 844, "light"), (320, 568, "dark")]
 
 
 @pytest.mark.parametrize("page", SIZES, indirect=True)
@@ -782,6 +782,65 @@ def test_every_tab_fits_its_window_and_has_no_fault_that_axe_finds(page: Any) ->
     page.goto(site_url(page) + "docs")
     check("the API's documentation")
     assert {what: found for what, found in faults.items() if found} == {}
+
+
+def test_what_is_chosen_is_seen_in_forced_colours(page: Any) -> None:
+    page.emulate_media(forced_colors="active")
+    for tab in ("blend", "translate", "compare"):
+        page.click(f"#tab-{tab}")
+        grounds = page.evaluate(
+            """(tab) => [`#tab-${tab}`, '#tab-derain', '.choice :checked + span', '.choice :not(:checked) + span']
+                .map((one) => document.querySelector(one.startsWith('#') ? one : `#${tab} ${one}`))
+                .map((part) => part && getComputedStyle(part).backgroundColor)""",
+            tab,
+        )
+        assert grounds[0] != grounds[1]
+        assert grounds[0] == grounds[2]
+        assert grounds[2] != grounds[3]
+
+
+def test_what_counts_is_not_read_aloud(page: Any, tmp_path: Path) -> None:
+    """A screen reader would read every percent; it reads what comes of it."""
+    page.get_by_role("tab", name="Compare").click()
+    page.evaluate(
+        """() => {
+            const status = document.querySelector('#compare-said');
+            window.aloud = []; window.shown = [];
+            new MutationObserver(() => {
+                window.shown.push(status.textContent);
+                if (status.getAttribute('aria-live') !== 'off') window.aloud.push(status.textContent);
+            }).observe(status, { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    large = tmp_path / "large.png"
+    write_image(large, np.full((1000, 1000, 3), 90, np.uint8))
+    choose(page, "compare-file", large)
+    until(lambda: page.locator("#compare-go").is_enabled())
+    page.click("#compare-go")
+    page.get_by_text("Done.", exact=True).wait_for(timeout=150_000)
+    assert any("%" in text for text in page.evaluate("shown"))
+    aloud = page.evaluate("aloud")
+    assert aloud[-1] == "Done."
+    assert not any("%" in text for text in aloud)
+
+
+def test_nothing_glides_where_motion_is_reduced(page: Any) -> None:
+    glides = """async () => {
+        const asked = [], part = document.createElement('p');
+        part.scrollIntoView = ({ behavior }) => asked.push(behavior);
+        Object.defineProperty(window, 'innerWidth', { value: 390, configurable: true });
+        (await import('./static/parts.js')).bring(part);
+        return asked;
+    }"""
+    assert page.evaluate(glides) == ["instant"]
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(glides) == ["smooth"]
+
+
+def test_modes_say_what_they_do_to_who_hears_them(page: Any) -> None:
+    page.get_by_role("tab", name="Blend").click()
+    for name in ("import", "mixed", "monochrome", "average"):
+        assert page.get_by_role("radio", name=name).get_attribute("title")
 
 
 def test_a_browser_in_chinese_reads_chinese(chromium: Any, site: Site) -> None:

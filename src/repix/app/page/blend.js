@@ -1,6 +1,6 @@
 // The two canvases of the Blend tab. All coordinates are pixels of the full images; the server does the same geometry
 // (repix/app/blend.py).
-import { $, t, call, upload, save, config, take, guard, onFiles, options } from './page.js';
+import { $, t, call, upload, save, say, config, take, guard, onFiles, options } from './page.js';
 
 const element = $('#blend');
 const find = (selector) => element.querySelector(selector);
@@ -13,7 +13,7 @@ let placement = { x: 0, y: 0, scale: 1, rotate: 0 }, mode = 'import';
 let kept = ''; // the state that would not be missed: an example's, or one that is on disk
 let result = null, serial = 0, timer = 0, busy = false; // busy: the pointer is down on the target
 
-const said = (text) => { find('.rx-said').textContent = text; };
+const said = (text, counting) => say(find('.rx-said'), text, counting);
 const selected = () => (closed && polygon.length >= 3) || strokes.some((s) => !s.erase);
 
 function box() { // of the selection, clipped to the source: [x0, y0, x1, y1]
@@ -186,7 +186,7 @@ function changed() { // whatever is on the screen is out of date; ask when the h
   if (reading) return; // it is said what is read
   if (!source.photo || !target.photo) said(t(source.photo ? 'Now choose a target image.' : target.photo ? 'Now choose a source image.' : 'Choose a source image and a target image, or try an example.'));
   else if (!selected()) said(hint());
-  else if (!busy) { said('…'); timer = setTimeout(ask, 80); } // what is said belongs to an older result
+  else if (!busy) { said('…', true); timer = setTimeout(ask, 80); } // what is said belongs to an older result
 }
 
 function asked() { // what is on the screen
@@ -244,7 +244,7 @@ async function choose(pane, name, file) {
   const mine = pane.aborter = new AbortController();
   const turns = { [name]: pane.turn += 1 };
   pane.canvas.classList.add('busy');
-  const onProgress = (part) => said(part < 1 ? t('{} is read: {} %', file.name, Math.floor(100 * part)) : t('{} is read', file.name));
+  const onProgress = (part) => said(part < 1 ? t('{} is read: {} %', file.name, Math.floor(100 * part)) : t('{} is read', file.name), part > 0 && part < 1);
   try {
     onProgress(0);
     const up = await upload(file, { signal: mine.signal, side: 1600, onProgress });

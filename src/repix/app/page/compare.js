@@ -1,10 +1,10 @@
 // The Compare tab: one image through several models, next to one another.
-import { $, all, make, t, upload, save, begin, forget, cancel, config, take, guard, onFiles, bring } from './page.js';
+import { $, all, make, t, upload, save, begin, forget, cancel, config, take, guard, onFiles, bring, say as sayOn } from './page.js';
 import { time, progress } from './parts.js';
 
 let file = null, job = null, result = null, turn = 0, picked = 0;
 const chosen = () => all('#compare-models input').filter((input) => input.checked).map((input) => input.value);
-const say = (text) => { $('#compare-said').textContent = text; };
+const say = (text, counting) => sayOn($('#compare-said'), text, counting);
 
 function draw() {
   const names = chosen();
@@ -57,7 +57,7 @@ function told(state) {
   if (state.state === 'waiting' && state.place) say(t('waits for its turn; {} before it', state.place));
   if (state.state === 'running') {
     const left = state.left === null ? [] : [t('about {} left', time(state.left))];
-    say([t('{} %', Math.floor(100 * state.fraction)), ...[state.doing.model].filter(Boolean), ...progress(state.doing), ...left].join(' · '));
+    say([t('{} %', Math.floor(100 * state.fraction)), ...[state.doing.model].filter(Boolean), ...progress(state.doing), ...left].join(' · '), true);
   }
   if (!state.ended) return;
   job = null;

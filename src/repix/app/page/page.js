@@ -1,7 +1,7 @@
 // What every tab shares: the session, requests, jobs, tabs, files that are chosen or dropped.
 import { $, all, make, t, translatePage, keepFocus, onDrops, canOpen, save as saveLink } from './parts.js';
 
-export { $, all, make, t, bring, onFiles, Divider } from './parts.js';
+export { $, all, make, t, bring, say, onFiles, Divider } from './parts.js';
 
 const random = crypto.getRandomValues(new Uint8Array(16));
 const session = [...random].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -37,7 +37,16 @@ export function translatePage(more = {}) { // more: words that only this page ha
 }
 
 // On a phone a result may lie below what asked for it.
-export const bring = (part) => { if (innerWidth <= 900) part.scrollIntoView({ block: 'nearest', behavior: 'smooth' }); };
+export const bring = (part) => {
+  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
+  if (innerWidth <= 900) part.scrollIntoView({ block: 'nearest', behavior });
+};
+
+// A status is read aloud when it changes; how far something is changes several times a second, and is only shown.
+export function say(status, text, counting = false) {
+  status.setAttribute('aria-live', counting ? 'off' : 'polite');
+  if (status.textContent !== text) status.textContent = text;
+}
 
 // ---- the focus stays where it was: what is disabled or hidden under it would drop it to the top of the page ----
 
