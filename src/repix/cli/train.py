@@ -10,7 +10,6 @@ from repix.cli.options import refuse_given
 from repix.cli.output import command, say
 from repix.cli.stop import allow_for_end
 from repix.cli.values import PATH
-from repix.errors import counted
 
 
 @click.command()
@@ -58,7 +57,7 @@ def train(
         return
     if exports:
         card = make_model(checkpoint, folder / "model")
-        say(f"trained {card.name}, {counted(card.training['steps'], 'step')} → {folder / 'model'}")
+        say(f"trained {card.name}; its weights are those of step {card.training['steps']} → {folder / 'model'}")
         say(f"try it: {command(card.task.verb, 'PHOTO', '--model', folder / 'model')}")
     else:
         say(f"trained {settings.name} → {checkpoint}")
