@@ -62,8 +62,8 @@ class RepixNet(Network):
         if palette is not None and predict != "image":
             raise RecipeError("repixnet: a palette goes with predict: image")
         # in int8 either of the last two blocks takes 4 dB from clean images; stem and ups, which cost little, 0.3 dB
-        # from streaks before smooth grounds, and the first block, which costs a twenty-fifth, 0.2 dB
-        self.keep_float = ("stem", "encoders.0.0", "ups", "tail")
+        # from streaks before smooth grounds
+        self.keep_float = ("stem", "ups", "tail")
         self.keep_float += tuple(f"decoders.0.{block}" for block in range(decoder[0])[-2:])
         self.predict = predict
         self.head = PaletteHead(palette) if palette is not None else None
