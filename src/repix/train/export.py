@@ -151,7 +151,7 @@ def _check_fits_half(name: str, values: NDArray[np.float32]) -> None:
     if abs(largest) > most:
         raise WeightsError(
             f"tensor {name!r} holds {largest:.6g}, and half precision ends at {most:.0f}; export without --half and "
-            "--int8, or train with a smaller learning rate or weight decay"
+            "--int8, or train with a smaller learning rate or more weight decay"
         )
 
 
