@@ -256,7 +256,7 @@ def test_translation_of_ones_own_pairs_needs_no_file_of_this_project(
         ({"args": {"channels": "x"}}, "model 'resnet': channels: got 'x', expected a valid integer"),
         (
             {"model": "repixnet", "args": {"channels": [8, 8]}},
-            "model 'repixnet' cannot be made with args {'channels': [8, 8]}: repixnet: got 2 levels of channels, 2 encoder",
+            "model 'repixnet' cannot be made with args {'channels': [8, 8]}: repixnet: got 2 levels of channels",
         ),
         (
             {"model": "prenet", "stages": [{"steps": 1, "network": {"stages": 0}}]},
