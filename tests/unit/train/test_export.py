@@ -48,8 +48,10 @@ def test_arguments_that_stages_changed(tmp_path: Path) -> None:
     assert card.args == {"stages": 2, "channels": 4, "blocks": 1}
     again = load_network(tmp_path / "model")
     image = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-    onnx, torch_ = Restorer.from_pretrained(tmp_path / "model", "cpu")(image), Restorer(TorchBackend(again))(image)
-    assert np.abs(onnx.astype(int) - torch_.astype(int)).max() <= 1
+    onnx, torch_ = Restorer.from_pretrained(tmp_path / "model", "cpu"), Restorer(TorchBackend(again))
+    # at level 1, as stored: a shipped model also tries the image on its side, where some random weights find their rain
+    one, other = (restorer.restore(image, levels=(1,)).image.astype(int) for restorer in (onnx, torch_))
+    assert np.abs(one - other).max() <= 1
 
 
 @pytest.mark.parametrize(
